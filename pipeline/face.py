@@ -1,0 +1,106 @@
+"""What an edge (gRPC, HTTP, the simulator) sees of the server.
+
+Two kinds of thing: the :class:`Desk`, which takes requests and lives in Trio's
+thread, and immutable values, which may be read from any thread.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Protocol
+
+from attrs import frozen
+
+from stages.messages import EmbedRequest
+from stages.ticket import Reply, Ticket
+
+
+class Phase(Enum):
+    """Where the server is in its life."""
+
+    LOADING = "loading"
+    SERVING = "serving"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+@frozen
+class ModelInfo:
+    """What is known of the loaded model once it has warmed up."""
+
+    model_id: str
+    fingerprint: str  # 16 hex digits: weights, tokenizer, recipe, prompts, dtype
+    dimension: int
+    max_tokens: int
+    vocabulary: int  # ids are in 0 ... vocabulary - 1
+    pooling: str
+    normalize: bool  # what the model declares; a request may ask otherwise
+    dtype: str
+    device: str
+    batching: str  # packed | bucketed
+    batching_reason: str  # why, when it is not what was asked for
+    prompts: Mapping[str, str]
+
+
+@frozen
+class RequestLimits:
+    """Fixed limits of one request, checked before anything is decoded."""
+
+    max_items: int
+    max_request_bytes: int
+    max_item_bytes: int
+    max_wait_s: float  # a call without a deadline of its own gets this one
+
+
+@frozen
+class LoadSnapshot:
+    """The server's state at one moment: health routes and early refusals read it."""
+
+    phase: Phase
+    status: str  # loading healthy degraded overloaded draining failed
+    accepting_requests: bool
+    queued_tokens: int
+    service_rate_tokens_per_s: float  # 0 while unknown
+    estimated_drain_s: float
+    p95_latency_s: float | None
+    gpu_queue_depth: int
+    embedding_dimension: int
+    uptime_s: float
+    retry_after_s: float  # when not accepting: predicted time until there is room
+    open_requests: int
+    idle_for_s: float  # since a batch last finished while work is outstanding; else 0
+
+
+class Desk(Protocol):
+    """Where requests are handed in. Trio's thread only."""
+
+    def submit(self, request: EmbedRequest, *, timeout_s: float, reply: Reply) -> Ticket | None:
+        """Open a ticket and send the request on its way.
+
+        Never blocks and never raises: every refusal goes to ``reply``, which is
+        called exactly once, at once or later, unless the ticket is abandoned.
+        None when it was refused at the door.
+        """
+        ...
+
+    def abandon(self, ticket: Ticket) -> None:
+        """The caller has gone: nobody wants the answer any more."""
+        ...
+
+
+class StatusBoard(Protocol):
+    """What the server says of itself; safe to read from any thread."""
+
+    @property
+    def snapshot(self) -> LoadSnapshot:
+        """The newest published state."""
+        ...
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """The loaded model; None while loading."""
+        ...
+
+    @property
+    def limits(self) -> RequestLimits:
+        """The fixed limits of a request."""
+        ...

@@ -1,0 +1,104 @@
+"""Bounded channels between stages, with observers on what passes.
+
+:class:`Outlet` and :class:`Inlet` wrap Trio's memory channels (which forbid
+subclassing) and meet the protocols in :mod:`stages.channels`. Each end belongs to
+a stage; its observers hear what the stage receives and sends, so that the stages
+hold no tracing, metrics or bookkeeping of their own.
+"""
+
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+import trio
+from attrs import field, frozen
+
+from stages.channels import Message
+
+M = TypeVar("M", bound=Message)
+
+
+class Observer(Protocol):
+    """Hears what passes through the links of a stage. Must not raise or block."""
+
+    def received(self, stage: str, message: Message, now: float) -> None:
+        """``stage`` has taken ``message`` from its inlet."""
+        ...
+
+    def sent(self, stage: str, message: Message, now: float) -> None:
+        """``stage`` has put ``message`` into an outlet."""
+        ...
+
+
+@frozen(eq=False)
+class Outlet(Generic[M]):
+    """The sending end that belongs to ``stage``."""
+
+    stage: str
+    channel: trio.MemorySendChannel[M]
+    observers: Sequence[Observer] = field(repr=False)
+
+    async def send(self, message: M) -> None:
+        """Wait for room, then send. A checkpoint; cancelled, nothing is sent."""
+        await self.channel.send(message)
+        self._tell(message)
+
+    def send_nowait(self, message: M) -> None:
+        """Send at once, or raise ``trio.WouldBlock``."""
+        self.channel.send_nowait(message)
+        self._tell(message)
+
+    def clone(self) -> "Outlet[M]":
+        """Another end of the same channel, with the same observers."""
+        return Outlet(self.stage, self.channel.clone(), self.observers)
+
+    def close(self) -> None:
+        """Close this end; receivers finish once all clones are closed."""
+        self.channel.close()
+
+    def _tell(self, message: M) -> None:
+        now = trio.current_time()
+        for observer in self.observers:
+            observer.sent(self.stage, message, now)
+
+
+@frozen(eq=False)
+class Inlet(Generic[M]):
+    """The receiving end that belongs to ``stage``."""
+
+    stage: str
+    channel: trio.MemoryReceiveChannel[M]
+    observers: Sequence[Observer] = field(repr=False)
+
+    async def receive(self) -> M:
+        """Wait for a message; ``trio.EndOfChannel`` once all senders are closed."""
+        message = await self.channel.receive()
+        self._tell(message)
+        return message
+
+    def receive_nowait(self) -> M:
+        """A message that is there, or raise ``trio.WouldBlock``."""
+        message = self.channel.receive_nowait()
+        self._tell(message)
+        return message
+
+    def __aiter__(self) -> "Inlet[M]":
+        return self
+
+    async def __anext__(self) -> M:
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    def clone(self) -> "Inlet[M]":
+        """Another end of the same channel, with the same observers."""
+        return Inlet(self.stage, self.channel.clone(), self.observers)
+
+    def close(self) -> None:
+        """Close this end; senders fail once all clones are closed."""
+        self.channel.close()
+
+    def _tell(self, message: M) -> None:
+        now = trio.current_time()
+        for observer in self.observers:
+            observer.received(self.stage, message, now)

@@ -1,0 +1,211 @@
+"""The values that cross the channels between stages.
+
+All are frozen. What crosses is a *chunk*, never an item: the part of one request
+that goes one way together, as numpy arrays. Token ids stay what they were on the
+wire, int32 and unpadded: :class:`RaggedIds` only points into them, and the single
+copy is the one into the device's input (``stages.device``).
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import TypeAlias
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from stages.ticket import Ticket
+
+Int32: TypeAlias = NDArray[np.int32]
+Float32: TypeAlias = NDArray[np.float32]
+
+
+@frozen(eq=False)
+class RaggedIds:
+    """Token ids of several items, without padding.
+
+    Item ``i`` is ``flat[starts[i] : starts[i] + lengths[i]]``. ``flat`` may be a
+    read-only view of the bytes that came over the wire, and may hold more than
+    the items (padding, other items).
+    """
+
+    flat: Int32  # [any]
+    starts: Int32  # [items]
+    lengths: Int32  # [items], each >= 1
+    tokens: int = field(init=False)  # sum of lengths
+
+    @tokens.default
+    def _sum(self) -> int:
+        return int(self.lengths.sum())
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def item(self, index: int) -> Int32:
+        """The ids of one item: a view, int32 [length]."""
+        start = self.starts[index]
+        return self.flat[start : start + self.lengths[index]]
+
+    def take(self, which: slice | NDArray[np.intp]) -> "RaggedIds":
+        """The items that ``which`` selects; ``flat`` is shared, not copied."""
+        return RaggedIds(self.flat, self.starts[which], self.lengths[which])
+
+
+class Side(Enum):
+    """The side from which an over-long item is cut."""
+
+    RIGHT = 0
+    LEFT = 1
+
+
+@frozen(eq=False)
+class EmbedRequest:
+    """What an edge hands in: exactly one of ``texts`` and ``ids`` is set."""
+
+    request_id: str
+    texts: tuple[str, ...] | None = None
+    ids: RaggedIds | None = None
+    prompt_name: str = ""  # "" is the model's default prompt, where it has one
+    truncate: bool = True
+    side: Side = Side.RIGHT
+
+    @property
+    def items(self) -> int:
+        """Number of items."""
+        if self.texts is not None:
+            return len(self.texts)
+        return len(self.ids) if self.ids is not None else 0
+
+
+@frozen(eq=False)
+class Submission:
+    """A request and its ticket, on the way to admission and to tokenizing."""
+
+    ticket: Ticket
+    request: EmbedRequest
+
+    def shares(self) -> Iterator[tuple[Ticket, int]]:
+        """Each ticket in this message with its number of items."""
+        yield self.ticket, self.request.items
+
+
+@frozen(eq=False)
+class TokenizedItems:
+    """Some items of one request as token ids, on the way to bucketing.
+
+    ``positions`` are the items' indices in the request; the first ``pool_from``
+    tokens of each item stay out of the pooling (a prompt that the model's recipe
+    leaves out; 0 otherwise).
+    """
+
+    ticket: Ticket
+    ids: RaggedIds
+    positions: Int32
+    pool_from: int = 0
+
+    def shares(self) -> Iterator[tuple[Ticket, int]]:
+        """Each ticket in this message with its number of items."""
+        yield self.ticket, len(self.positions)
+
+
+@frozen(eq=False)
+class Chunk:
+    """Items of one request that share a bucket, on the way to batching.
+
+    ``bucket`` is the largest length in tokens that belongs in it.
+    """
+
+    ticket: Ticket
+    bucket: int
+    ids: RaggedIds
+    positions: Int32
+    pool_from: int = 0
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def tokens(self) -> int:
+        """True tokens in the chunk."""
+        return self.ids.tokens
+
+    def shares(self) -> Iterator[tuple[Ticket, int]]:
+        """Each ticket in this message with its number of items."""
+        yield self.ticket, len(self.positions)
+
+    def split(self, items: int) -> tuple["Chunk", "Chunk"]:
+        """The first ``items`` items, and the rest; 0 < items < len(self)."""
+        return self._part(slice(0, items)), self._part(slice(items, None))
+
+    def _part(self, which: slice) -> "Chunk":
+        return Chunk(
+            self.ticket,
+            self.bucket,
+            self.ids.take(which),
+            self.positions[which],
+            self.pool_from,
+        )
+
+
+class Layout(Enum):
+    """How a batch lies on the device."""
+
+    PACKED = "packed"  # one row, texts one after another
+    PADDED = "bucketed"  # one row a text, padded to the bucket
+
+
+@frozen(eq=False)
+class Batch:
+    """One forward pass, on the way to execution.
+
+    ``rows`` is the number of rows the device runs and ``width`` their length in
+    tokens. PADDED: rows >= items (dummy rows fill up to a captured size) and
+    width is the bucket. PACKED: rows is 1 and width the true number of tokens.
+    """
+
+    number: int
+    chunks: tuple[Chunk, ...]
+    layout: Layout
+    rows: int
+    width: int
+    items: int = field(init=False)
+    tokens: int = field(init=False)  # true tokens
+
+    @items.default
+    def _items(self) -> int:
+        return sum(map(len, self.chunks))
+
+    @tokens.default
+    def _tokens(self) -> int:
+        return sum(chunk.tokens for chunk in self.chunks)
+
+    @property
+    def padding(self) -> int:
+        """Tokens computed for nothing."""
+        return self.rows * self.width - self.tokens
+
+    def shares(self) -> Iterator[tuple[Ticket, int]]:
+        """Each ticket in this message with its number of items."""
+        for chunk in self.chunks:
+            yield chunk.ticket, len(chunk)
+
+
+@frozen(eq=False)
+class BatchResult:
+    """What came of a batch, on the way to notification.
+
+    ``vectors`` are float32 [items, dimension] in the order of the batch's chunks,
+    pooled but not yet normalised; None when ``error`` is set. ``broken`` are the
+    rows that hold a value that is not finite. Times are seconds on Trio's clock.
+    """
+
+    batch: Batch
+    vectors: Float32 | None
+    broken: tuple[int, ...]
+    started_at: float
+    finished_at: float
+    error: Exception | None = None
+
+    def shares(self) -> Iterator[tuple[Ticket, int]]:
+        """Each ticket in this message with its number of items."""
+        return self.batch.shares()

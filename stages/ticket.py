@@ -1,0 +1,212 @@
+"""One request's life, from the door to exactly one outcome.
+
+A ticket is WAITING until it is answered (DONE) or its caller goes away
+(ABANDONED); both are final::
+
+    WAITING --answer or error--> DONE
+       |
+       +----caller went away---> ABANDONED
+
+:class:`OpenTickets` owns every ticket that is WAITING, and with it the tokens
+that are reserved: they are given back when the *ticket ends*, so that dead work
+never refuses live work. Whoever touches a chunk asks :meth:`OpenTickets.alive`
+first, and drops what nobody waits for.
+
+All of it is clock-free (``now`` is an argument) and belongs to one thread; only
+``Ticket.state`` may be read from another.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from itertools import count
+from typing import Final, TypeAlias
+
+import numpy as np
+from attrs import define, field
+from numpy.typing import NDArray
+
+from stages.answer import Answer, ItemError, Outcome, Timings
+from stages.errors import DeadlineExceeded, PenstockError
+
+
+class TicketState(Enum):
+    """Where a ticket is in its life."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    ABANDONED = "abandoned"
+
+
+TRANSITIONS: Final = {
+    TicketState.WAITING: frozenset({TicketState.DONE, TicketState.ABANDONED}),
+    TicketState.DONE: frozenset[TicketState](),
+    TicketState.ABANDONED: frozenset[TicketState](),
+}
+
+Reply: TypeAlias = Callable[[Outcome], None]
+
+
+@define(eq=False)
+class Ticket:
+    """One request: who waits, until when, and the answer as far as it has come.
+
+    Times are seconds on the clock that ``now`` comes from. ``reply`` is called
+    once, on DONE, and never when the caller has gone.
+    """
+
+    id: int
+    request_id: str
+    items: int
+    deadline: float
+    opened_at: float
+    reply: Reply
+    state: TicketState = TicketState.WAITING
+    reserved_tokens: int = 0
+    admitted_at: float = 0.0
+    tokenized_at: float = 0.0
+    token_counts: NDArray[np.int32] | None = None
+    truncated: list[int] = field(factory=list)
+    _vectors: NDArray[np.float32] | None = None
+    _errors: list[ItemError] = field(factory=list)
+    _missing: int = field(init=False)
+
+    @_missing.default
+    def _all_missing(self) -> int:
+        return self.items
+
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody still wants the answer."""
+        return self.state is TicketState.WAITING
+
+    def put(
+        self,
+        positions: NDArray[np.int32],
+        vectors: NDArray[np.float32],
+        errors: Iterable[ItemError] = (),
+    ) -> bool:
+        """Lay some items' rows where they belong; True when none is missing.
+
+        ``vectors`` is float32 [len(positions), dimension].
+        """
+        if self._vectors is None:
+            if len(positions) == self.items and bool((np.diff(positions) > 0).all()):
+                self._vectors = vectors  # the whole request in one part: no copy
+            else:
+                self._vectors = np.zeros((self.items, vectors.shape[1]), np.float32)
+                self._vectors[positions] = vectors
+        else:
+            self._vectors[positions] = vectors
+        self._errors.extend(errors)
+        self._missing -= len(positions)
+        return self._missing == 0
+
+    def answer(self, queue_s: float, device_s: float, now: float) -> Answer:
+        """The whole answer; only when nothing is missing."""
+        assert self._vectors is not None and self._missing == 0
+        counts = self.token_counts
+        return Answer(
+            vectors=self._vectors,
+            token_counts=np.zeros(self.items, np.int32) if counts is None else counts,
+            truncated=tuple(sorted(self.truncated)),
+            errors=tuple(sorted(self._errors, key=lambda error: error.index)),
+            timings=Timings(
+                admission_s=self.admitted_at - self.opened_at,
+                tokenize_s=self.tokenized_at - self.admitted_at,
+                queue_s=queue_s,
+                device_s=device_s,
+                total_s=now - self.opened_at,
+            ),
+        )
+
+
+EndListener: TypeAlias = Callable[[Ticket, Outcome | None, float], None]
+
+
+class OpenTickets:
+    """The registry of waiting tickets, and the tokens they have reserved.
+
+    ``on_end`` listeners hear of every end once, with the outcome (None when the
+    caller went away) and the time.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, Ticket] = {}
+        self._numbers = count(1)
+        self._listeners: list[EndListener] = []
+        self.reserved_tokens = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Ticket]:
+        return iter(tuple(self._open.values()))
+
+    def on_end(self, listener: EndListener) -> None:
+        """Call ``listener`` at the end of every ticket from now on."""
+        self._listeners.append(listener)
+
+    def open(
+        self, request_id: str, items: int, *, deadline: float, reply: Reply, now: float
+    ) -> Ticket:
+        """A new ticket, WAITING."""
+        ticket = Ticket(next(self._numbers), request_id, items, deadline, now, reply)
+        ticket.admitted_at = ticket.tokenized_at = now
+        self._open[ticket.id] = ticket
+        return ticket
+
+    def alive(self, ticket: Ticket, now: float) -> bool:
+        """Whether ``ticket`` is still wanted; one past its deadline ends here."""
+        if not ticket.waiting:
+            return False
+        if now >= ticket.deadline:
+            waited_ms = (now - ticket.opened_at) * 1e3
+            self.fail(ticket, DeadlineExceeded(f"no answer within {waited_ms:.0f} ms"), now)
+            return False
+        return True
+
+    def reserve(self, ticket: Ticket, tokens: int) -> None:
+        """Count ``tokens`` as queued until the ticket ends."""
+        if ticket.waiting:
+            self.reserved_tokens += tokens - ticket.reserved_tokens
+            ticket.reserved_tokens = tokens
+
+    def settle(self, ticket: Ticket, tokens: int) -> None:
+        """Correct the estimate once the true count is known; never upwards."""
+        self.reserve(ticket, min(tokens, ticket.reserved_tokens))
+
+    def deliver(
+        self,
+        ticket: Ticket,
+        positions: NDArray[np.int32],
+        vectors: NDArray[np.float32],
+        errors: Iterable[ItemError],
+        *,
+        queue_s: float,
+        device_s: float,
+        now: float,
+    ) -> None:
+        """Add a part of the answer; with the last one the ticket is DONE."""
+        if ticket.waiting and ticket.put(positions, vectors, errors):
+            self._end(ticket, TicketState.DONE, ticket.answer(queue_s, device_s, now), now)
+
+    def fail(self, ticket: Ticket, error: PenstockError, now: float) -> None:
+        """Answer ``ticket`` with an error; nothing happens when it has ended."""
+        if ticket.waiting:
+            self._end(ticket, TicketState.DONE, error, now)
+
+    def abandon(self, ticket: Ticket, now: float) -> None:
+        """The caller went away; nothing happens when the ticket has ended."""
+        if ticket.waiting:
+            self._end(ticket, TicketState.ABANDONED, None, now)
+
+    def _end(self, ticket: Ticket, state: TicketState, outcome: Outcome | None, now: float) -> None:
+        if state not in TRANSITIONS[ticket.state]:
+            raise ValueError(f"ticket {ticket.id}: {ticket.state} -> {state}")
+        ticket.state = state
+        del self._open[ticket.id]
+        self.reserved_tokens -= ticket.reserved_tokens
+        for listener in self._listeners:
+            listener(ticket, outcome, now)
+        if outcome is not None:
+            ticket.reply(outcome)
