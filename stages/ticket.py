@@ -103,7 +103,8 @@ class Ticket:
 
     def answer(self, queue_s: float, device_s: float, now: float) -> Answer:
         """The whole answer; only when nothing is missing."""
-        assert self._vectors is not None and self._missing == 0
+        if self._vectors is None or self._missing:
+            raise ValueError(f"ticket {self.id}: {self._missing} items are missing")
         counts = self.token_counts
         return Answer(
             vectors=self._vectors,
