@@ -191,6 +191,18 @@ class Batch:
 
 
 @frozen(eq=False)
+class DeviceOutput:
+    """What a device gives back for a batch.
+
+    ``vectors`` are float32 [items, dimension] in the order of the batch's chunks,
+    a fresh array; ``broken`` the rows that hold a value that is not finite.
+    """
+
+    vectors: Float32
+    broken: tuple[int, ...] = ()
+
+
+@frozen(eq=False)
 class BatchResult:
     """What came of a batch, on the way to notification.
 
