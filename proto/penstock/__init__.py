@@ -1,0 +1,1 @@
+"""The wire contract: .proto files with their generated modules beside them."""

@@ -1,0 +1,1 @@
+"""The project's own service, ``penstock.v1.EmbeddingService``."""
