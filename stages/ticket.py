@@ -62,16 +62,18 @@ class Ticket:
     reply: Reply
     state: TicketState = TicketState.WAITING
     reserved_tokens: int = 0
+    items_on_their_way: int = field(init=False)  # to the planner
     admitted_at: float = 0.0
     tokenized_at: float = 0.0
     token_counts: NDArray[np.int32] | None = None
     truncated: list[int] = field(factory=list)
+    _missing: int = field(init=False)
     _vectors: NDArray[np.float32] | None = None
     _errors: list[ItemError] = field(factory=list)
-    _missing: int = field(init=False)
 
     @_missing.default
-    def _all_missing(self) -> int:
+    @items_on_their_way.default
+    def _all_items(self) -> int:
         return self.items
 
     @property
@@ -136,6 +138,7 @@ class OpenTickets:
         self._numbers = count(1)
         self._listeners: list[EndListener] = []
         self.reserved_tokens = 0
+        self.items_on_their_way = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -154,6 +157,7 @@ class OpenTickets:
         ticket = Ticket(next(self._numbers), request_id, items, deadline, now, reply)
         ticket.admitted_at = ticket.tokenized_at = now
         self._open[ticket.id] = ticket
+        self.items_on_their_way += items
         return ticket
 
     def alive(self, ticket: Ticket, now: float) -> bool:
@@ -175,6 +179,12 @@ class OpenTickets:
     def settle(self, ticket: Ticket, tokens: int) -> None:
         """Correct the estimate once the true count is known; never upwards."""
         self.reserve(ticket, min(tokens, ticket.reserved_tokens))
+
+    def planned(self, ticket: Ticket, items: int) -> None:
+        """Some items have reached the planner: they are on their way no more."""
+        if ticket.waiting:
+            ticket.items_on_their_way -= items
+            self.items_on_their_way -= items
 
     def deliver(
         self,
@@ -207,6 +217,7 @@ class OpenTickets:
         ticket.state = state
         del self._open[ticket.id]
         self.reserved_tokens -= ticket.reserved_tokens
+        self.items_on_their_way -= ticket.items_on_their_way
         for listener in self._listeners:
             listener(ticket, outcome, now)
         if outcome is not None:

@@ -1,0 +1,19 @@
+"""Notes on each ticket when it left admission and tokenizing, for the reply's timings."""
+
+from stages.channels import Message
+
+
+class Timeline:
+    """An observer of the links."""
+
+    def received(self, stage: str, message: Message, now: float) -> None:
+        """See :class:`pipeline.links.Observer`."""
+
+    def sent(self, stage: str, message: Message, now: float) -> None:
+        """See :class:`pipeline.links.Observer`."""
+        if stage == "admission":
+            for ticket, _ in message.shares():
+                ticket.admitted_at = ticket.tokenized_at = now
+        elif stage == "tokenizing":
+            for ticket, _ in message.shares():
+                ticket.tokenized_at = now

@@ -1,0 +1,117 @@
+"""Stage 3: collects chunks in the planner and forms batches as late as possible.
+
+Three tasks share the planner: *intake* fills it, *dispatch* empties it, and a
+third collects the room credits that execution sends back. A batch is formed only
+against a credit, so its send never blocks. At its bound the planner takes no more,
+and the channels behind it fill up to the door.
+"""
+
+import math
+from collections.abc import Iterator
+
+import trio
+
+from stages.batch_planner import BatchLimits, BatchPlanner
+from stages.channels import ReceiveEnd, SendEnd
+from stages.load import LoadMeter
+from stages.messages import Batch, Chunk
+from stages.ticket import OpenTickets, Ticket
+
+
+class RoomCredit:
+    """Execution has room for one more batch. Carries no items."""
+
+    def shares(self) -> Iterator[tuple[Ticket, int]]:
+        """Nobody's items."""
+        return iter(())
+
+
+async def run_batching(
+    chunks: ReceiveEnd[Chunk],
+    batches: SendEnd[Batch],
+    room: ReceiveEnd[RoomCredit],
+    *,
+    tickets: OpenTickets,
+    load: LoadMeter,
+    limits: BatchLimits,
+    credits_in_all: int,
+) -> None:
+    """Batch until the channel of chunks has drained and the planner is empty.
+
+    The device counts as idle while all ``credits_in_all`` are at home.
+    """
+    state = _Batching(BatchPlanner(limits, tickets.alive), tickets, load, credits_in_all)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(state.collect_credits, room)
+        nursery.start_soon(state.take_in, chunks)
+        await state.dispatch(batches)
+        nursery.cancel_scope.cancel()
+
+
+class _Batching:
+    """The planner and what its three tasks tell each other."""
+
+    def __init__(
+        self, planner: BatchPlanner, tickets: OpenTickets, load: LoadMeter, credits_in_all: int
+    ) -> None:
+        self.planner = planner
+        self.tickets = tickets
+        self.load = load
+        self.credits_in_all = credits_in_all
+        self.credits = 0
+        self.drained = False
+        self._changed = trio.Event()  # for dispatch: new work, a credit, or the end
+        self._emptied = trio.Event()  # for intake: a batch has left
+
+    async def collect_credits(self, room: ReceiveEnd[RoomCredit]) -> None:
+        async for _ in room:
+            self.credits += 1
+            self._changed.set()
+
+    async def take_in(self, chunks: ReceiveEnd[Chunk]) -> None:
+        async for chunk in chunks:
+            rest: Chunk | None = chunk
+            while rest is not None and self.tickets.alive(rest.ticket, trio.current_time()):
+                offered = len(rest)
+                rest = self.planner.add(rest, trio.current_time())
+                left_over = 0 if rest is None else len(rest)
+                if left_over < offered:
+                    self.tickets.planned(chunk.ticket, offered - left_over)
+                    self._changed.set()
+                if left_over:
+                    self._emptied = trio.Event()
+                    await self._emptied.wait()
+        self.drained = True
+        self._changed.set()
+
+    async def dispatch(self, batches: SendEnd[Batch]) -> None:
+        while not (self.drained and self.planner.held_items == 0):
+            held = self.planner.held_tokens
+            batch = self._next_batch() if self.credits else None
+            if self.planner.held_tokens < held:
+                self._emptied.set()
+            if batch is not None:
+                self.credits -= 1
+                await batches.send(batch)
+            elif self.planner.held_tokens == held:
+                await self._wait_for_change()
+
+    def _next_batch(self) -> Batch | None:
+        """The batch to send now, if any; with the end in sight there is no waiting."""
+        return self.planner.next_batch(
+            trio.current_time(),
+            device_idle=self._device_idle or self.drained,
+            more_coming=self.tickets.items_on_their_way > 0 and not self.drained,
+            tokens_per_s=self.load.rate.tokens_per_s,
+        )
+
+    @property
+    def _device_idle(self) -> bool:
+        return self.credits == self.credits_in_all
+
+    async def _wait_for_change(self) -> None:
+        """Until there is news, or until what is queued comes due."""
+        self._changed = trio.Event()
+        due_at = self.planner.due_at(device_idle=self._device_idle) if self.credits else None
+        with trio.move_on_at(math.inf if due_at is None else due_at):
+            await self._changed.wait()

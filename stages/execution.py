@@ -1,0 +1,89 @@
+"""Stage 4: feeds the device, and sends a room credit back for every batch it ends.
+
+The device has a thread of its own, above this stage: a crash here costs a restart
+and no warm-up. One batch runs while the next lies ready behind it, so the device
+never waits for Python. Batches are handed over in the order of arrival.
+"""
+
+from contextlib import suppress
+from functools import partial
+from typing import TypeAlias
+
+import trio
+from attrs import evolve
+
+from stages.batching import RoomCredit
+from stages.channels import ReceiveEnd, SendEnd
+from stages.load import LoadMeter
+from stages.messages import Batch, BatchResult, DeviceOutput, Layout
+from stages.runner import Job, Runner
+from stages.ticket import OpenTickets
+
+DeviceRunner: TypeAlias = Runner[Batch, DeviceOutput]
+
+
+async def run_execution(
+    batches: ReceiveEnd[Batch],
+    results: SendEnd[BatchResult],
+    room: SendEnd[RoomCredit],
+    *,
+    tickets: OpenTickets,
+    load: LoadMeter,
+    device: DeviceRunner,
+) -> None:
+    """Run every batch that somebody still waits for, until the channel drains.
+
+    The number of batches in hand is bounded by the room credits. An exception of
+    the device becomes the result of its batch.
+    """
+    async with trio.open_nursery() as nursery:
+        async for batch in batches:
+            wanted = drop_dead(batch, tickets, trio.current_time())
+            if wanted is None:
+                _give_back(room)
+                continue
+            load.launched(wanted, trio.current_time())
+            job = device.submit(wanted)
+            nursery.start_soon(partial(_finish, wanted, job, results, room, load))
+
+
+async def _finish(
+    batch: Batch,
+    job: Job[DeviceOutput],
+    results: SendEnd[BatchResult],
+    room: SendEnd[RoomCredit],
+    load: LoadMeter,
+) -> None:
+    """Wait for the device, then make room before anything else."""
+    busy_s: float | None = None
+    try:
+        done = await job.wait()
+        busy_s = done.finished_at - done.started_at
+        result = BatchResult(
+            batch, done.value.vectors, done.value.broken, done.started_at, done.finished_at
+        )
+    except Exception as error:
+        now = trio.current_time()
+        result = BatchResult(batch, None, (), now, now, error)
+    finally:
+        load.finished(batch, busy_s, trio.current_time())
+    _give_back(room)
+    await results.send(result)
+
+
+def _give_back(room: SendEnd[RoomCredit]) -> None:
+    """Say that there is room; after the last batch nobody listens any more."""
+    with suppress(trio.BrokenResourceError):
+        room.send_nowait(RoomCredit())
+
+
+def drop_dead(batch: Batch, tickets: OpenTickets, now: float) -> Batch | None:
+    """``batch`` without the chunks that nobody waits for; None when none is left."""
+    chunks = tuple(chunk for chunk in batch.chunks if tickets.alive(chunk.ticket, now))
+    if len(chunks) == len(batch.chunks):
+        return batch
+    if not chunks:
+        return None
+    if batch.layout is Layout.PACKED:
+        return evolve(batch, chunks=chunks, width=sum(chunk.tokens for chunk in chunks))
+    return evolve(batch, chunks=chunks)  # the rows stay: a captured graph may need them

@@ -1,0 +1,69 @@
+"""Stage 5: brings each batch's vectors back to the requests they belong to."""
+
+import structlog
+import trio
+
+from stages.answer import ItemError
+from stages.channels import ReceiveEnd
+from stages.errors import Internal
+from stages.load import LoadMeter
+from stages.messages import BatchResult, Chunk
+from stages.ticket import OpenTickets
+
+log = structlog.get_logger()
+
+
+async def run_notification(
+    results: ReceiveEnd[BatchResult], *, tickets: OpenTickets, load: LoadMeter
+) -> None:
+    """Deliver every result to its tickets, until the channel drains.
+
+    A batch that failed as a whole fails its tickets; a row that is not finite
+    fails only its item.
+    """
+    async for result in results:
+        if result.error is not None:
+            log.error(
+                "batch failed",
+                batch=result.batch.number,
+                items=result.batch.items,
+                tokens=result.batch.tokens,
+                exc_info=result.error,
+            )
+        first = 0
+        for chunk in result.batch.chunks:
+            _deliver(result, chunk, first, tickets, load)
+            first += len(chunk)
+
+
+def _deliver(
+    result: BatchResult, chunk: Chunk, first: int, tickets: OpenTickets, load: LoadMeter
+) -> None:
+    """Give a chunk's ticket its rows, which begin at ``first`` in the result."""
+    now, ticket = trio.current_time(), chunk.ticket
+    if result.vectors is None:
+        tickets.fail(ticket, Internal("the device failed to run a batch"), now)
+        return
+    if not tickets.alive(ticket, now):
+        return
+    last = first + len(chunk)
+    vectors = result.vectors[first:last]
+    errors = [
+        ItemError(int(chunk.positions[row - first]), Internal.code, "the vector is not finite")
+        for row in result.broken
+        if first <= row < last
+    ]
+    if errors:
+        vectors = vectors.copy()
+        vectors[[row - first for row in result.broken if first <= row < last]] = 0.0
+    tickets.deliver(
+        ticket,
+        chunk.positions,
+        vectors,
+        errors,
+        queue_s=max(0.0, result.started_at - ticket.tokenized_at),
+        device_s=result.finished_at - result.started_at,
+        now=now,
+    )
+    if not ticket.waiting:
+        load.latencies.add(now - ticket.opened_at, now)

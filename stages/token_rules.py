@@ -1,0 +1,106 @@
+"""How token ids become what the model may run: lengths, truncation, pooling.
+
+Pure: knows the model's numbers, not its tokenizer. The same rules serve texts
+and ids that a client sends.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from stages.errors import InvalidInput
+from stages.messages import Int32, RaggedIds, Side
+
+
+@frozen(eq=False)
+class TokenRules:
+    """The model's rules for an item's tokens.
+
+    ``prefix`` and ``suffix`` are the special tokens that the tokenizer puts around
+    every text ([CLS] and [SEP], say). ``unpooled`` is bool [vocabulary], True for
+    tokens left out of the pooling, or None when all count. ``prompts`` maps names
+    to texts; ``pool_from`` maps the names of prompts that are left out of the
+    pooling to their number of tokens.
+    """
+
+    max_tokens: int
+    prefix: tuple[int, ...] = ()
+    suffix: tuple[int, ...] = ()
+    unpooled: NDArray[np.bool_] | None = None
+    prompts: Mapping[str, str] = field(factory=dict)
+    default_prompt: str = ""
+    pool_from: Mapping[str, int] = field(factory=dict)
+
+    @property
+    def special_tokens(self) -> int:
+        """Special tokens around every text."""
+        return len(self.prefix) + len(self.suffix)
+
+    def prompt_name(self, asked: str) -> str:
+        """The prompt in force: the one asked for, or the model's default."""
+        return asked or self.default_prompt
+
+    def prompt(self, asked: str) -> str:
+        """The text put before every text of a request; "" when there is none."""
+        return self.prompts.get(self.prompt_name(asked), "")
+
+    def join(self, items: Sequence[Int32]) -> RaggedIds:
+        """Ids of several items, int32 [length] each, as one ragged array."""
+        lengths = np.fromiter(map(len, items), np.int32, len(items))
+        starts = np.zeros(len(items), np.int32)
+        np.cumsum(lengths[:-1], out=starts[1:])
+        return RaggedIds(np.concatenate(items, dtype=np.int32), starts, lengths)
+
+    def fit(
+        self, ids: RaggedIds, positions: Int32, *, truncate: bool, side: Side
+    ) -> tuple[RaggedIds, Int32]:
+        """``ids`` with every item within ``max_tokens``, and which of them were cut.
+
+        ``positions`` are the items' indices in the request, for messages. Nothing
+        is copied unless an item is too long. Special tokens around an item
+        stay: what is cut is its text. Raises :class:`InvalidInput` for an over-long
+        item where ``truncate`` is off.
+        """
+        over = np.flatnonzero(ids.lengths > self.max_tokens).astype(np.int32)
+        if not len(over):
+            return ids, over
+        if not truncate:
+            item = int(positions[over[0]])
+            raise InvalidInput(
+                f"item {item} has {ids.lengths[over[0]]} tokens, the model takes at most "
+                f"{self.max_tokens}, and the request asks not to truncate",
+                field="truncate",
+                item=item,
+            )
+        items = [ids.item(index) for index in range(len(ids))]
+        for index in over:
+            items[index] = self._cut(items[index], side)
+        return self.join(items), over
+
+    def _cut(self, item: Int32, side: Side) -> Int32:
+        """One over-long item at ``max_tokens``, its special tokens kept."""
+        head = len(self.prefix) if tuple(item[: len(self.prefix)]) == self.prefix else 0
+        tail = len(self.suffix)
+        if tail and tuple(item[-tail:]) != self.suffix:
+            tail = 0
+        room = max(0, self.max_tokens - head - tail)
+        text = item[head : len(item) - tail]
+        kept = text[:room] if side is Side.RIGHT else text[len(text) - room :]
+        return np.concatenate([item[:head], kept, item[len(item) - tail :]])[-self.max_tokens :]
+
+    def check_poolable(self, ids: RaggedIds, positions: Int32, pool_from: int) -> None:
+        """Raise :class:`InvalidInput` for an item with no token left to pool."""
+        bare = ids.lengths <= pool_from
+        if self.unpooled is not None:
+            for index in np.flatnonzero(~bare):
+                bare[index] = bool(self.unpooled[ids.item(int(index))[pool_from:]].all())
+        if bare.any():
+            item = int(positions[np.flatnonzero(bare)[0]])
+            raise InvalidInput(
+                f"item {item} has no token left to pool: it is empty, or all its tokens "
+                "are among those left out of the pooling",
+                field="texts",
+                item=item,
+            )

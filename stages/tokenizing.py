@@ -1,0 +1,162 @@
+"""Stage 1b: texts to token ids, in a thread of its own.
+
+Texts are encoded in slices, the slices of several requests in turn: a request of
+megabytes does not hold up a short one, and no call holds the interpreter for
+long (1 MB in one call takes 0.8 s). Within a request short texts go first, so
+that a slice falls into few buckets. What is encoded goes on at once.
+
+Requests that bring token ids pass through without the thread.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+import structlog
+import trio
+from attrs import define, field
+
+from stages.admission import byte_length
+from stages.channels import ReceiveEnd, SendEnd
+from stages.errors import Internal, InvalidInput
+from stages.messages import Int32, RaggedIds, Submission, TokenizedItems
+from stages.runner import Runner
+from stages.ticket import OpenTickets
+from stages.token_rules import TokenRules
+
+SLICE_BYTES: Final = 64 * 1024
+REQUESTS_AT_ONCE: Final = 32  # taken from the channel and served in turn
+
+TokenizerRunner: TypeAlias = Runner[Sequence[str], Sequence[Int32]]
+
+log = structlog.get_logger()
+
+
+async def run_tokenizing(
+    admitted: ReceiveEnd[Submission],
+    tokenized: SendEnd[TokenizedItems],
+    *,
+    tickets: OpenTickets,
+    rules: TokenRules,
+    tokenizer: TokenizerRunner,
+) -> None:
+    """Tokenize each request and send it on in slices, until the channel drains."""
+    turns: deque[_Texts] = deque()
+    drained = False
+    while turns or not drained:
+        drained = drained or not await _take_in(admitted, tokenized, turns, rules, tickets)
+        if turns:
+            texts = turns.popleft()
+            await _advance(texts, tokenized, tokenizer, tickets)
+            if not texts.finished and texts.submission.ticket.waiting:
+                turns.append(texts)
+
+
+async def _take_in(
+    admitted: ReceiveEnd[Submission],
+    tokenized: SendEnd[TokenizedItems],
+    turns: "deque[_Texts]",
+    rules: TokenRules,
+    tickets: OpenTickets,
+) -> bool:
+    """Take what has been admitted; waits only with nothing in hand. False at the end."""
+    while len(turns) < REQUESTS_AT_ONCE:
+        try:
+            submission = admitted.receive_nowait() if turns else await admitted.receive()
+        except trio.WouldBlock:
+            return True
+        except trio.EndOfChannel:
+            return False
+        ids = submission.request.ids
+        if ids is None:
+            turns.append(_Texts(submission, rules))
+            continue
+        positions = np.arange(len(ids), dtype=np.int32)
+        submission.ticket.token_counts = np.zeros(len(ids), np.int32)
+        items = _fit_or_fail(submission, rules, ids, positions, tickets)
+        if items is not None:
+            tickets.settle(submission.ticket, items.ids.tokens)
+            await tokenized.send(items)
+    return True
+
+
+async def _advance(
+    texts: "_Texts",
+    tokenized: SendEnd[TokenizedItems],
+    tokenizer: TokenizerRunner,
+    tickets: OpenTickets,
+) -> None:
+    """Encode the next slice of a request and send it on."""
+    ticket = texts.submission.ticket
+    if not tickets.alive(ticket, trio.current_time()):
+        return
+    positions, slice_texts = texts.next_slice()
+    try:
+        encoded = (await tokenizer.submit(slice_texts).wait()).value
+    except Exception:
+        log.exception("tokenizing failed", request_id=ticket.request_id)
+        tickets.fail(ticket, Internal("tokenizing failed"), trio.current_time())
+        return
+    ids = texts.rules.join(encoded)
+    items = _fit_or_fail(texts.submission, texts.rules, ids, positions, tickets)
+    if items is not None:
+        texts.tokens += items.ids.tokens
+        if texts.finished:
+            tickets.settle(ticket, texts.tokens)
+        await tokenized.send(items)
+
+
+def _fit_or_fail(
+    submission: Submission,
+    rules: TokenRules,
+    ids: RaggedIds,
+    positions: Int32,
+    tickets: OpenTickets,
+) -> TokenizedItems | None:
+    """The items within the model's rules; None when that has failed the ticket."""
+    ticket, request = submission.ticket, submission.request
+    pool_from = rules.pool_from.get(rules.prompt_name(request.prompt_name), 0)
+    try:
+        fitted, cut = rules.fit(ids, positions, truncate=request.truncate, side=request.side)
+        rules.check_poolable(fitted, positions, pool_from if request.ids is None else 0)
+    except InvalidInput as error:
+        tickets.fail(ticket, error, trio.current_time())
+        return None
+    if ticket.token_counts is not None:
+        ticket.token_counts[positions] = ids.lengths
+    ticket.truncated.extend(positions[cut].tolist())
+    return TokenizedItems(ticket, fitted, positions, pool_from if request.ids is None else 0)
+
+
+@define(eq=False)
+class _Texts:
+    """The texts of one request that are still to be encoded, shortest first."""
+
+    submission: Submission
+    rules: TokenRules
+    tokens: int = 0
+    _next: int = 0
+    _order: Int32 = field(init=False)
+    _sizes: Int32 = field(init=False)  # bytes, in the order of _order
+
+    def __attrs_post_init__(self) -> None:
+        texts = self.submission.request.texts or ()
+        sizes = np.fromiter(map(byte_length, texts), np.int32, len(texts))
+        self._order = np.argsort(sizes, kind="stable").astype(np.int32)
+        self._sizes = sizes[self._order]
+        self.submission.ticket.token_counts = np.zeros(len(texts), np.int32)
+
+    @property
+    def finished(self) -> bool:
+        return self._next == len(self._order)
+
+    def next_slice(self) -> tuple[Int32, list[str]]:
+        """Positions and texts of the next slice, at least one text."""
+        sizes = self._sizes[self._next :].cumsum()
+        count = max(1, int(np.searchsorted(sizes, SLICE_BYTES, side="right")))
+        positions = self._order[self._next : self._next + count]
+        self._next += count
+        request = self.submission.request
+        prompt, texts = self.rules.prompt(request.prompt_name), request.texts or ()
+        return positions, [prompt + texts[position] for position in positions]
