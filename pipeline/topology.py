@@ -101,7 +101,12 @@ class Pipeline:
         )
         self._holdings = Holdings(STAGES[-1])
         self._ledger = RoomLedger()
-        self._observers = (self._holdings, self._ledger, Timeline(), *observers)
+        self._observers: tuple[Observer, ...] = (
+            self._holdings,
+            self._ledger,
+            Timeline(),
+            *observers,
+        )
         self._on_restart = on_restart
         self._credits = min(ROOM_PER_DEVICE, plan.batch_capacity)
         self._open_links()
@@ -133,7 +138,7 @@ class Pipeline:
     ) -> tuple[Outlet[M], Inlet[M]]:
         del message  # says what M is
         send, receive = trio.open_memory_channel[M](capacity)
-        self.channels[receiver] = receive  # type: ignore[assignment]
+        self.channels[receiver] = receive
         return (
             Outlet(sender, send, self._observers),
             Inlet(receiver, receive, self._observers),

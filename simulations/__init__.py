@@ -1,0 +1,1 @@
+"""The real pipeline on a virtual clock, with a modelled device and modelled clients."""

@@ -1,0 +1,35 @@
+"""Faults that a simulation, or a test, puts into the running pipeline."""
+
+import random
+
+from attrs import frozen
+
+from stages.channels import Message
+
+
+class InjectedCrash(Exception):
+    """A stage was made to crash."""
+
+
+@frozen(eq=False)
+class CrashingLinks:
+    """An observer of the links that crashes the stage whose message it sees.
+
+    ``share`` is the chance for each message, on either side of the work.
+    """
+
+    share: float
+    rng: random.Random
+
+    def received(self, stage: str, message: Message, now: float) -> None:
+        """See :class:`pipeline.links.Observer`."""
+        self._maybe_crash(stage, message, now)
+
+    def sent(self, stage: str, message: Message, now: float) -> None:
+        """See :class:`pipeline.links.Observer`."""
+        self._maybe_crash(stage, message, now)
+
+    def _maybe_crash(self, stage: str, message: Message, now: float) -> None:
+        del message, now
+        if stage not in ("door", "room") and self.rng.random() < self.share:
+            raise InjectedCrash(stage)
