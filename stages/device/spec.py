@@ -1,0 +1,79 @@
+"""What a device is asked to be, and what it answers to. Imports no torch."""
+
+from pathlib import Path
+from typing import Final, Protocol
+
+from attrs import frozen
+
+from stages.device.errors import ModelError
+from stages.device.recipe import Recipe
+from stages.messages import Batch, DeviceOutput, Int32, Layout
+
+DTYPES: Final = ("auto", "float32", "bfloat16", "float16")
+ATTENTIONS: Final = ("auto", "sdpa", "flash_attention_2")
+
+
+@frozen
+class EngineSpec:
+    """Everything an engine needs to know; plain values, made before torch is imported.
+
+    ``folder`` and ``recipe`` may be None for the null device only.
+    """
+
+    folder: Path | None = None
+    recipe: Recipe | None = None
+    device: str = "auto"  # auto | cpu | cuda | cuda:N | null
+    dtype: str = "auto"  # of DTYPES; auto: float32 on CPU, bfloat16 or float16 on CUDA
+    layout: Layout = Layout.PACKED  # asked for; the engine may have to say no
+    threads: int = 0  # 0: torch's own choice
+    attention: str = "auto"  # of ATTENTIONS
+    trust_remote_code: bool = False
+    control_tokens: tuple[str, ...] = ()  # added to the tokenizer, embeddings resized
+    exclude_tokens: tuple[str, ...] = ()  # left out of the pooling
+    exclude_special: bool = False  # all special tokens are left out of the pooling
+    buckets: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
+    batch_sizes: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512)
+    max_tokens_per_batch: int = 32768
+    max_batch_size: int = 512
+    null_dimension: int = 384
+    null_vocabulary: int = 30522
+
+    def checkpoint(self) -> tuple[Path, Recipe]:
+        """Folder and recipe, which every device but the null device needs."""
+        if self.folder is None or self.recipe is None:
+            raise ModelError(f"device {self.device}: a model folder and its recipe are needed")
+        return self.folder, self.recipe
+
+
+class Device(Protocol):
+    """A loaded and warmed model. Made and used in one thread."""
+
+    layout: Layout  # what batches should be planned as
+    layout_reason: str  # why, when it is not what was asked for; else ""
+    dimension: int
+    dtype: str
+    device: str
+    vocabulary: int  # ids are in 0 ... vocabulary - 1
+    excluded_ids: Int32  # sorted token ids that are left out of the pooling
+    tokens_per_s: float  # measured while warming up
+
+    def run(self, batch: Batch) -> DeviceOutput:
+        """One forward pass; raises what the device raises."""
+        ...
+
+
+def make_device(spec: EngineSpec) -> Device:
+    """Load, check and warm up what ``spec`` describes, in the calling thread.
+
+    Imports torch unless the null device is asked for.
+
+    Raises:
+        ModelError: the checkpoint or the device cannot be used as asked.
+    """
+    if spec.device == "null":
+        from stages.device.null_engine import NullEngine  # noqa: PLC0415
+
+        return NullEngine(spec)
+    from stages.device.engine import Engine  # noqa: PLC0415  (torch reads the environment once)
+
+    return Engine(spec)
