@@ -1,0 +1,221 @@
+"""Every setting, in one table: name, default, kind, what it means.
+
+A field of :class:`Settings` is a row. Its name in capitals is the environment
+variable, in lower case the key in a TOML file, with dashes the command-line flag:
+GRPC_PORT, ``grpc_port``, ``--grpc-port``. :mod:`pipeline.setting_sources` reads
+them. Times carry their unit in the name (``_ms``, ``_s``); sizes are in bytes.
+
+Defaults of the names up to METRICS_NAMESPACE are those that clients of the older
+server know; the BACKPRESSURE thresholds are its built-in constants.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from pipeline.setting_kinds import Choice, Flag, Integer, Kind, Number, Size, Text, Words
+
+PORT = Integer(0, 65535)
+DEVICES = Text(
+    "auto, cpu, null, cuda or cuda:N, and one of them only", r"auto|cpu|cuda(:\d{1,3})?|null"
+)
+POOLINGS = ("", "cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken")
+REVISION = Text("a branch, a tag or a commit", r"[\w./-]*")
+HOST = Text("an address or a host name", r"[\w.:%-]+")
+
+
+class SettingError(Exception):
+    """A setting that cannot be used; the message is for whoever set it."""
+
+
+def _row(default: object, kind: Kind, meaning: str) -> Any:
+    return attrs.field(default=default, metadata={"kind": kind, "meaning": meaning})
+
+
+@frozen
+class Settings:
+    """The settings in force."""
+
+    model_path: str = _row(
+        "",
+        Text("a folder, a hub id or a URL"),
+        "Local folder, Hugging Face hub id, `s3://bucket/prefix` or a URL of any installed "
+        "fsspec driver; unset serves the embedded all-MiniLM-L6-v2",
+    )
+    model_revision: str = _row("", REVISION, "Branch, tag or commit of a hub model")
+    model_cache_dir: str = _row(
+        "/tmp/model_cache",  # noqa: S108 (the default that users of the older server know)
+        Text("a folder", r".+"),
+        "Where downloaded models are kept",
+    )
+    trust_remote_code: bool = _row(False, Flag(), "Run Python code that comes with a model")
+    device: str = _row(
+        "auto",
+        DEVICES,
+        "`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; `null` computes nothing "
+        "and answers zeros, for load tests",
+    )
+    device_threads: int = _row(0, Integer(0, 1024), "Threads of the CPU engine; 0: all cores")
+    dtype: str = _row(
+        "auto",
+        Choice(("auto", "float32", "float16", "bfloat16")),
+        "Number format of the weights; `auto`: float32 on CPU, bfloat16 or float16 on CUDA",
+    )
+    attention: str = _row(
+        "auto",
+        Choice(("auto", "sdpa", "flash_attention_2")),
+        "Attention kernel; `flash_attention_2` needs CUDA and the flash-attn extra",
+    )
+    pooling: str = _row(
+        "", Choice(POOLINGS), "Pooling to use in place of the one that the model declares"
+    )
+    control_tokens: tuple[str, ...] = _row(
+        (), Words(), "Tokens to add to the tokenizer, such as `[query],[title]`"
+    )
+    pooling_exclude_tokens: tuple[str, ...] = _row((), Words(), "Tokens left out of the pooling")
+    pooling_exclude_special: bool = _row(
+        False, Flag(), "Leave the special tokens ([CLS], [SEP]) out of the pooling too"
+    )
+    grpc_host: str = _row("127.0.0.1", HOST, "gRPC listen address")
+    grpc_port: int = _row(50051, PORT, "gRPC listen port; 0: any free one")
+    grpc_reflection: bool = _row(False, Flag(), "Offer gRPC server reflection")
+    http_host: str = _row("127.0.0.1", HOST, "HTTP listen address")
+    http_health_port: int = _row(8001, PORT, "HTTP health and metrics port; 0: any free one")
+    batching: str = _row(
+        "packed",
+        Choice(("packed", "bucketed")),
+        "`packed` computes no padding; `bucketed` pads to fixed shapes, and is what a model "
+        "falls back to that cannot be packed",
+    )
+    max_batch_size: int = _row(512, Integer(1, 65536), "Maximum items in a batch")
+    max_tokens_per_batch: int = _row(
+        32768, Integer(16, 1 << 24), "Maximum tokens in a batch, padding included"
+    )
+    max_batch_ms: float = _row(
+        0.0,
+        Number(0, 60_000),
+        "Maximum predicted device time of a batch; 0: 250 on CPU, 50 on CUDA",
+    )
+    deadline_wait_ms: float = _row(
+        50.0, Number(0, 60_000), "After this wait a bucket is stale and goes first"
+    )
+    min_item_delay_ms: float = _row(
+        5.0, Number(0, 60_000), "How long an item waits for company before a batch that is not full"
+    )
+    gpu_queue_maxsize: int = _row(
+        4, Integer(1, 64), "Batches on their way to the device; at most two are formed ahead"
+    )
+    max_items_per_request: int = _row(4096, Integer(1, 1 << 20), "Maximum items in a request")
+    max_request_bytes: int = _row(16 << 20, Size(1024, 1 << 30), "Maximum bytes of a request")
+    max_item_bytes: int = _row(1 << 20, Size(16, 1 << 30), "Maximum bytes of one text")
+    max_concurrent_requests: int = _row(
+        1024, Integer(1, 1 << 20), "Maximum requests in the server at a time"
+    )
+    max_wait_time_s: float = _row(
+        30.0, Number(0, 3600, above=True), "Deadline of a call that brings none of its own"
+    )
+    backpressure_throughput_enabled: bool = _row(
+        True, Flag(), "Refuse by the predicted time to drain the queue"
+    )
+    backpressure_max_drain_ms: float = _row(
+        2000.0, Number(0, 3_600_000, above=True), "Throughput strategy: longest predicted drain"
+    )
+    backpressure_max_queued_tokens: int = _row(
+        131072, Integer(1, 1 << 30), "Throughput strategy: most tokens queued"
+    )
+    backpressure_ema_alpha: float = _row(
+        0.3, Number(0, 1, above=True), "Throughput strategy: weight of the newest service rate"
+    )
+    backpressure_latency_enabled: bool = _row(False, Flag(), "Refuse by the P95 latency seen")
+    backpressure_latency_window_s: float = _row(
+        1.0, Number(0, 3600, above=True), "Latency strategy: length of the sliding window"
+    )
+    backpressure_soft_p95_ms: float = _row(
+        100.0, Number(0, 3_600_000, above=True), "Latency strategy: above it a share is refused"
+    )
+    backpressure_hard_p95_ms: float = _row(
+        200.0, Number(0, 3_600_000, above=True), "Latency strategy: above it all is refused"
+    )
+    backpressure_shed_share: float = _row(
+        0.25, Number(0, 1), "Latency strategy: the share refused between soft and hard"
+    )
+    backpressure_min_samples: int = _row(
+        20, Integer(1, 1 << 20), "Latency strategy: answers in the window before it judges"
+    )
+    shutdown_grace_s: float = _row(
+        30.0, Number(0, 3600), "How long requests may finish after SIGTERM"
+    )
+    hang_timeout_s: float = _row(
+        30.0, Number(0, 3600, above=True), "A device silent for so long with work counts as hung"
+    )
+    restarts_max: int = _row(5, Integer(0, 1000), "Crashes of a stage that are mended by a restart")
+    restarts_window_s: float = _row(
+        60.0, Number(0, 86_400, above=True), "The time in which RESTARTS_MAX are counted"
+    )
+    trace_file: str = _row(
+        "", Text("a file"), "Write a stage trace here (Chrome trace events, opens in Perfetto)"
+    )
+    log_format: str = _row("console", Choice(("console", "json")), "How log lines look")
+    log_level: str = _row(
+        "info", Choice(("debug", "info", "warning", "error")), "Least level that is logged"
+    )
+    metrics_enabled: bool = _row(
+        True, Flag(), "Ship metrics to CloudWatch where the cloudwatch extra and credentials are"
+    )
+    metrics_namespace: str = _row(
+        "GPUInference",
+        Text("1 to 255 of A-Z a-z 0-9 . - _ / # :", r"[\w.\-/#:]{1,255}"),
+        "CloudWatch namespace",
+    )
+    metrics_region: str = _row(
+        "", Text("an AWS region", r"[a-z0-9-]*"), "CloudWatch region; unset: what AWS's tools use"
+    )
+    null_dimension: int = _row(
+        384, Integer(1, 65536), "Dimension of the vectors that DEVICE=null answers"
+    )
+
+
+@frozen
+class Row:
+    """One setting as a row of the table."""
+
+    field: str
+    default: object
+    kind: Kind
+    meaning: str
+
+    @property
+    def name(self) -> str:
+        """The environment variable."""
+        return self.field.upper()
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return "--" + self.field.replace("_", "-")
+
+
+def rows() -> Iterator[Row]:
+    """The table, in order."""
+    for field in attrs.fields(Settings):
+        yield Row(field.name, field.default, field.metadata["kind"], field.metadata["meaning"])
+
+
+def conflicts(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Pairs of values that cannot stand together: (field, other field, what is wrong)."""
+    if settings.min_item_delay_ms > settings.deadline_wait_ms:
+        yield "min_item_delay_ms", "deadline_wait_ms", "must not be above"
+    if settings.backpressure_soft_p95_ms >= settings.backpressure_hard_p95_ms:
+        yield "backpressure_soft_p95_ms", "backpressure_hard_p95_ms", "must be below"
+    if settings.max_item_bytes > settings.max_request_bytes:
+        yield "max_item_bytes", "max_request_bytes", "must not be above"
+    same_host = settings.grpc_host == settings.http_host
+    if same_host and settings.grpc_port == settings.http_health_port != 0:
+        yield "http_health_port", "grpc_port", "must differ from"
+    if settings.attention == "flash_attention_2":
+        if settings.device in {"cpu", "null"}:
+            yield "attention", "device", "needs CUDA, which is ruled out by"
+        if settings.dtype == "float32":
+            yield "attention", "dtype", "needs float16 or bfloat16, which is ruled out by"
