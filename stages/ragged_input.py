@@ -1,0 +1,225 @@
+"""Token ids as they come over the wire, checked and pointed into, never copied.
+
+Two byte forms and one of rows, all ending as :class:`~stages.messages.RaggedIds`:
+
+- :func:`from_lengths`: ids one item after another, and a length an item;
+- :func:`from_mask`: a padded matrix of ids and one of 0 and 1. Padding may stand on
+  either side; the ids under a 0 are never looked at;
+- :func:`from_rows`: the same, as rows of numbers.
+
+Whatever is wrong is said with field, item and what is allowed, and never with the
+ids themselves. All numbers are little-endian int32.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from stages.errors import InvalidInput, TooLarge
+from stages.messages import Int32, RaggedIds
+
+ID_BYTES: Final = 4  # one id, int32
+
+
+@frozen
+class InputLimits:
+    """What one request may hold.
+
+    ``max_item_bytes`` counts a text in UTF-8, and 4 bytes for each id of an item.
+    ``vocabulary`` is the number of ids the model knows: 0 ... vocabulary - 1.
+    """
+
+    max_items: int
+    max_item_bytes: int
+    vocabulary: int
+
+
+def check_texts(texts: Sequence[str], limits: InputLimits) -> tuple[str, ...]:
+    """The texts, if there are any, not too many and none too long.
+
+    Raises:
+        InvalidInput: there are none.
+        TooLarge: too many texts, or one above ``max_item_bytes``.
+    """
+    _check_count(len(texts), "texts", limits)
+    for index, text in enumerate(texts):
+        # No UTF-8 character has more than 4 bytes: most texts need not be encoded.
+        if 4 * len(text) > limits.max_item_bytes:
+            _check_item_bytes(len(text.encode()), index, "texts", limits)
+    return tuple(texts)
+
+
+def from_lengths(token_ids: bytes, lengths: bytes, limits: InputLimits) -> RaggedIds:
+    """Ids without padding: ``token_ids`` int32 [sum of lengths], ``lengths`` int32 [items].
+
+    Raises:
+        InvalidInput: no items, bytes that are not whole numbers, a length below 1,
+            lengths that do not add up, an id outside the vocabulary.
+        TooLarge: too many items, or one above ``max_item_bytes``.
+    """
+    sizes = _int32(lengths, "lengths")
+    _check_count(len(sizes), "lengths", limits)
+    flat = _int32(token_ids, "token_ids")
+    shortest = int(sizes.argmin())
+    if sizes[shortest] < 1:
+        raise InvalidInput(
+            f"lengths: item {shortest} has length {sizes[shortest]}; at least 1 is needed",
+            field="lengths",
+            item=shortest,
+        )
+    total = int(sizes.sum(dtype=np.int64))
+    if total != len(flat):
+        raise InvalidInput(
+            f"lengths: they add up to {total} ids, but token_ids holds {len(flat)}",
+            field="lengths",
+        )
+    longest = int(sizes.argmax())
+    _check_item_bytes(ID_BYTES * int(sizes[longest]), longest, "token_ids", limits)
+    ends = np.cumsum(sizes, dtype=np.int32)
+    starts = ends - sizes
+    wrong = _outside(flat, limits.vocabulary)
+    if wrong is not None:
+        item = int(np.searchsorted(ends, wrong, side="right"))
+        raise _unknown_id("token_ids", item, limits)
+    return RaggedIds(flat, starts, sizes)
+
+
+def from_mask(
+    input_ids: bytes, mask: bytes, items: int, width: int, limits: InputLimits
+) -> RaggedIds:
+    """A padded matrix and its mask, both int32 [items, width] as bytes.
+
+    Raises:
+        InvalidInput: no items, sizes that do not agree, a mask that is not one run
+            of 1 an item, an id outside the vocabulary.
+        TooLarge: too many items, or one above ``max_item_bytes``.
+    """
+    _check_count(items, "num_items", limits)
+    if width < 1:
+        raise InvalidInput(f"seq_len: {width}; at least 1 is needed", field="seq_len")
+    ids = _matrix(input_ids, items, width, "input_ids_bytes")
+    return _unpad(ids, _matrix(mask, items, width, "attention_mask_bytes"), limits)
+
+
+def from_rows(
+    input_ids: Sequence[Sequence[int]], mask: Sequence[Sequence[int]], limits: InputLimits
+) -> RaggedIds:
+    """The same as rows of numbers, which costs one copy into a matrix.
+
+    Raises:
+        InvalidInput: as :func:`from_mask`, and rows of different widths.
+        TooLarge: too many items, or one above ``max_item_bytes``.
+    """
+    _check_count(len(input_ids), "input_ids", limits)
+    if len(mask) != len(input_ids):
+        raise InvalidInput(
+            f"attention_mask: {len(mask)} rows for {len(input_ids)} rows of input_ids",
+            field="attention_mask",
+        )
+    width = len(input_ids[0])
+    if width < 1:
+        raise InvalidInput("input_ids: item 0 is empty", field="input_ids", item=0)
+    ids = _stack(input_ids, width, "input_ids")
+    return _unpad(ids, _stack(mask, width, "attention_mask"), limits)
+
+
+def _unpad(ids: Int32, mask: Int32, limits: InputLimits) -> RaggedIds:
+    """Point at the run of 1 in each row; both are int32 [items, width]."""
+    items, width = ids.shape
+    if ((mask | 1) != 1).any():
+        item = int(((mask | 1) != 1).any(axis=1).argmax())
+        raise _bad_mask(item, "has a value other than 0 and 1")
+    ones = mask.astype(np.bool_)
+    lengths = np.count_nonzero(ones, axis=1).astype(np.int32)
+    first = ones.argmax(axis=1)
+    last = width - 1 - ones[:, ::-1].argmax(axis=1)
+    if not lengths.all():
+        raise _bad_mask(int(lengths.argmin()), "is all zeros")
+    holes = last - first + 1 != lengths
+    if holes.any():
+        raise _bad_mask(int(holes.argmax()), "has a hole")
+    longest = int(lengths.argmax())
+    _check_item_bytes(ID_BYTES * int(lengths[longest]), longest, "input_ids", limits)
+    flat = ids.reshape(-1)
+    if _outside(flat, limits.vocabulary) is not None:  # perhaps only in the padding
+        wrong = (_unsigned(ids) >= limits.vocabulary) & ones
+        if wrong.any():
+            raise _unknown_id("input_ids", int(wrong.any(axis=1).argmax()), limits)
+    starts = (np.arange(items, dtype=np.int32) * width + first).astype(np.int32)
+    return RaggedIds(flat, starts, lengths)
+
+
+def _int32(data: bytes, field: str) -> Int32:
+    if len(data) % ID_BYTES:
+        raise InvalidInput(
+            f"{field}: {len(data)} bytes are not a whole number of int32 ({ID_BYTES} bytes each)",
+            field=field,
+        )
+    return np.frombuffer(data, dtype="<i4")
+
+
+def _matrix(data: bytes, items: int, width: int, field: str) -> Int32:
+    if len(data) != items * width * ID_BYTES:
+        raise InvalidInput(
+            f"{field}: {len(data)} bytes, but num_items {items} x seq_len {width} x int32 "
+            f"are {items * width * ID_BYTES}",
+            field=field,
+        )
+    return np.frombuffer(data, dtype="<i4").reshape(items, width)
+
+
+def _stack(rows: Sequence[Sequence[int]], width: int, field: str) -> Int32:
+    matrix = np.empty((len(rows), width), np.int32)
+    for index, row in enumerate(rows):
+        if len(row) != width:
+            raise InvalidInput(
+                f"{field}: item {index} has {len(row)} values, item 0 of input_ids has {width}; "
+                "all rows need the same width",
+                field=field,
+                item=index,
+            )
+        matrix[index] = row
+    return matrix
+
+
+def _unsigned(ids: Int32) -> NDArray[np.uint32]:
+    return ids.view(np.uint32)  # negative ids become large: one comparison finds both
+
+
+def _outside(flat: Int32, vocabulary: int) -> int | None:
+    """The place of the largest id when it is outside the vocabulary."""
+    place = int(_unsigned(flat).argmax())
+    return place if _unsigned(flat)[place] >= vocabulary else None
+
+
+def _check_count(items: int, field: str, limits: InputLimits) -> None:
+    if items < 1:
+        raise InvalidInput(f"{field}: no items; at least 1 is needed", field=field)
+    if items > limits.max_items:
+        raise TooLarge(f"{field}: {items} items; at most {limits.max_items} are allowed in a call")
+
+
+def _check_item_bytes(size: int, item: int, field: str, limits: InputLimits) -> None:
+    if size > limits.max_item_bytes:
+        raise TooLarge(
+            f"{field}: item {item} has {size} bytes; at most {limits.max_item_bytes} are allowed"
+        )
+
+
+def _bad_mask(item: int, what: str) -> InvalidInput:
+    return InvalidInput(
+        f"attention_mask: item {item} {what}; each item needs one run of 1, padded with 0",
+        field="attention_mask",
+        item=item,
+    )
+
+
+def _unknown_id(field: str, item: int, limits: InputLimits) -> InvalidInput:
+    return InvalidInput(
+        f"{field}: item {item} has an id outside the vocabulary 0 ... {limits.vocabulary - 1}",
+        field=field,
+        item=item,
+    )
