@@ -1,0 +1,47 @@
+"""A device that computes nothing: for load tests and for measuring everything else.
+
+Its vectors are made of the ids alone, so that a test can tell whose vector it
+holds. Imports no torch.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from stages.device.packing import Texts, copy_ids, packed_runs
+from stages.device.spec import EngineSpec
+from stages.messages import Batch, DeviceOutput, Float32, Int32, Layout
+
+MODULUS: Final = 65521  # the largest prime below 2**16: products of two residues fit into 32 bits
+
+
+class NullEngine:
+    """A :class:`stages.device.spec.Device` without a model."""
+
+    layout_reason = ""
+    dtype = "float32"
+    device = "null"
+    tokens_per_s = 1e9
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.layout: Layout = spec.layout
+        self.dimension = spec.null_dimension
+        self.vocabulary = spec.null_vocabulary
+        self.excluded_ids: Int32 = np.zeros(0, np.int32)
+
+    def run(self, batch: Batch) -> DeviceOutput:
+        """Vectors with components in -0.5 ... 0.5 that depend on a text's ids and their order."""
+        return DeviceOutput(null_vectors(batch.chunks, self.dimension))
+
+
+def null_vectors(chunks: tuple[Texts, ...], dimension: int) -> Float32:
+    """Float32 [texts, dimension], the same for the same ids in any company."""
+    (run,) = packed_runs(chunks, 1 << 62)
+    ids = np.empty(run.size, np.int32)
+    copy_ids(chunks, [run], ids)
+    terms = (ids.astype(np.int64) + 1) * (run.positions(1) * 31 % MODULUS) % MODULUS
+    sums = np.add.reduceat(terms, run.starts) % MODULUS
+    keys = np.arange(1, dimension + 1) * 7919 % MODULUS
+    vectors = np.empty((len(sums), dimension), np.float32)
+    vectors[run.rows] = (sums[:, None] + 1) * keys % MODULUS / MODULUS - 0.5
+    return vectors

@@ -1,0 +1,42 @@
+"""The packed path: texts one after another in one row, nothing computed on padding.
+
+On the CPU a batch runs in pieces of about ``CPU_RUN_TOKENS``, whose activations
+stay in cache; on CUDA it is one forward pass.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from stages.device.attention import Kernel, Packing
+from stages.device.encoder import Encoder
+from stages.device.packing import Run, Texts, packed_runs
+
+CPU_RUN_TOKENS: Final = 1024
+UNBOUNDED_TOKENS: Final = 1 << 30
+
+
+class PackedPath:
+    """Plans and runs packed forward passes of ``encoder``."""
+
+    def __init__(self, encoder: Encoder, kernel: Kernel) -> None:
+        self._encoder = encoder
+        self._kernel = kernel
+        self._run_tokens = CPU_RUN_TOKENS if encoder.device.type == "cpu" else UNBOUNDED_TOKENS
+
+    def plan(self, chunks: Sequence[Texts]) -> list[Run]:
+        """The runs of a batch; every text lies in exactly one."""
+        return packed_runs(chunks, self._run_tokens)
+
+    def packing(self, run: Run) -> Packing:
+        """What the attention kernel is told about ``run``."""
+        offsets = torch.from_numpy(run.offsets).to(self._encoder.device)
+        return Packing(self._kernel, offsets, int(run.lengths.max()), run.groups)
+
+    def hidden(self, run: Run, ids: Tensor, packing: Packing | None = None) -> Tensor:
+        """Token vectors [run.size, hidden] for ``ids`` int32 [run.size] on the device."""
+        positions = torch.from_numpy(run.positions(self._encoder.first_position))
+        positions = positions.to(self._encoder.device)
+        return self._encoder.packed(ids, positions, packing or self.packing(run))
