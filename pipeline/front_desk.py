@@ -1,0 +1,141 @@
+"""The server's one face to its edges: takes requests, and says how it is doing.
+
+Before the pipeline is open, and after it has closed, the desk is there all the
+same and answers why it does not serve. The state that it publishes is immutable,
+so any thread may read it; it is made anew every few milliseconds and at every
+change of phase.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits
+from pipeline.topology import Pipeline
+from stages.admission_policies import refusal
+from stages.errors import NotServing
+from stages.messages import EmbedRequest
+from stages.ticket import Reply, Ticket
+
+PUBLISH_EVERY_S: Final = 0.025
+WHY_NOT: Final = {
+    Phase.LOADING: "the model is still loading",
+    Phase.DRAINING: "the server is shutting down",
+    Phase.FAILED: "the server has failed",
+}
+
+
+class FrontDesk:
+    """A :class:`pipeline.face.Desk` and :class:`pipeline.face.StatusBoard`."""
+
+    def __init__(self, limits: RequestLimits) -> None:
+        self._limits = limits
+        self._phase = Phase.LOADING
+        self._pipeline: Pipeline | None = None
+        self._model: ModelInfo | None = None
+        self._opened_at = trio.current_time()
+        self._snapshot = self._look()
+
+    @property
+    def snapshot(self) -> LoadSnapshot:
+        """The newest published state; any thread."""
+        return self._snapshot
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """The loaded model; None while loading. Any thread."""
+        return self._model
+
+    @property
+    def limits(self) -> RequestLimits:
+        """The fixed limits of a request; any thread."""
+        return self._limits
+
+    def open(self, pipeline: Pipeline, model: ModelInfo) -> None:
+        """The model has warmed up: serve."""
+        self._pipeline, self._model = pipeline, model
+        self._enter(Phase.SERVING)
+
+    def drain(self) -> None:
+        """Refuse what is new; what is in the pipeline goes on."""
+        self._enter(Phase.DRAINING)
+
+    def fail(self) -> None:
+        """Something is broken for good."""
+        self._enter(Phase.FAILED)
+
+    def submit(self, request: EmbedRequest, *, timeout_s: float, reply: Reply) -> Ticket | None:
+        """See :class:`pipeline.face.Desk`."""
+        if self._phase is not Phase.SERVING or self._pipeline is None:
+            reply(NotServing(WHY_NOT[self._phase]))
+            return None
+        return self._pipeline.submit(request, timeout_s=timeout_s, reply=reply)
+
+    def abandon(self, ticket: Ticket) -> None:
+        """See :class:`pipeline.face.Desk`."""
+        if self._pipeline is not None:
+            self._pipeline.abandon(ticket)
+
+    async def run(self, tell: Callable[[LoadSnapshot], None] = lambda _: None) -> None:
+        """Publish until cancelled; ``tell`` hears every published state."""
+        while True:
+            self._snapshot = self._look()
+            tell(self._snapshot)
+            await trio.sleep(PUBLISH_EVERY_S)
+
+    def _enter(self, phase: Phase) -> None:
+        if self._phase is not Phase.FAILED:
+            self._phase = phase
+        self._snapshot = self._look()
+
+    def _look(self) -> LoadSnapshot:
+        now = trio.current_time()
+        phase, pipeline, model = self._phase, self._pipeline, self._model
+        if pipeline is None or model is None:
+            return LoadSnapshot(
+                phase=phase,
+                status=phase.value,
+                accepting_requests=False,
+                queued_tokens=0,
+                service_rate_tokens_per_s=0.0,
+                estimated_drain_s=0.0,
+                p95_latency_s=None,
+                gpu_queue_depth=0,
+                embedding_dimension=0,
+                uptime_s=now - self._opened_at,
+                retry_after_s=1.0,
+                open_requests=0,
+                idle_for_s=0.0,
+            )
+        load = pipeline.load
+        view = load.view(now)
+        status, retry_after_s = _status(phase, pipeline, now)
+        stalled = load.batches_on_device > 0
+        return LoadSnapshot(
+            phase=phase,
+            status=status,
+            accepting_requests=status in {"healthy", "degraded"},
+            queued_tokens=view.queued_tokens,
+            service_rate_tokens_per_s=view.tokens_per_s,
+            estimated_drain_s=view.drain_s,
+            p95_latency_s=load.latencies.p95_s(now),
+            gpu_queue_depth=load.batches_on_device + pipeline.depth("execution"),
+            embedding_dimension=model.dimension,
+            uptime_s=now - self._opened_at,
+            retry_after_s=retry_after_s,
+            open_requests=len(pipeline.tickets),
+            idle_for_s=now - load.last_progress_at if stalled else 0.0,
+        )
+
+
+def _status(phase: Phase, pipeline: Pipeline, now: float) -> tuple[str, float]:
+    """What the server calls itself, and after how many seconds to try again."""
+    if phase is not Phase.SERVING:
+        return phase.value, 1.0
+    policies, view = pipeline.plan.policies, pipeline.load.view(now)
+    refused = refusal(policies, view, tokens=1, draw=1.0)  # 1.0: certain refusals only
+    if refused is not None:
+        return "overloaded", refused.retry_after_s
+    near = any(policy.is_near(view) for policy in policies)
+    return ("degraded" if near else "healthy"), 0.0

@@ -1,0 +1,182 @@
+"""From start to stop: who is started before whom, and how it all ends.
+
+Edges come first, so that health routes can say that the model is loading; then
+the threads with the model; then the pipeline. The end goes the other way: refuse
+what is new, let the edges finish what is running, drain the pipeline, stop the
+threads, close the edges.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+import trio
+from attrs import field, frozen
+
+from pipeline import planning
+from pipeline.cloudwatch import ship_metrics
+from pipeline.front_desk import FrontDesk
+from pipeline.grpc.server import GrpcServer
+from pipeline.http.server import HttpServer
+from pipeline.loading import LoadedModel, load_model
+from pipeline.metrics import Metrics
+from pipeline.settings import Settings
+from pipeline.topology import Pipeline
+from pipeline.tracing import Tracer
+from stages.errors import NotServing
+from stages.ticket import OpenTickets
+
+LAST_WORDS_S: Final = 0.5  # of the grace: to write the answers of what did not finish
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+@frozen
+class Addresses:
+    """Where a ready server listens, as ``host:port``."""
+
+    grpc: str
+    http: str
+
+
+@frozen(eq=False)
+class Server:
+    """One server, from start to stop. Made and run in Trio's thread."""
+
+    settings: Settings
+    desk: FrontDesk = field(init=False)
+    tickets: OpenTickets = field(init=False, factory=OpenTickets)
+    metrics: Metrics = field(init=False, factory=Metrics)
+    tracer: Tracer | None = field(init=False)
+    grpc: GrpcServer = field(init=False)
+    http: HttpServer = field(init=False)
+
+    @desk.default
+    def _desk(self) -> FrontDesk:
+        return FrontDesk(planning.request_limits(self.settings))
+
+    @tracer.default
+    def _tracer(self) -> Tracer | None:
+        return Tracer(self.settings.trace_file) if self.settings.trace_file else None
+
+    @grpc.default
+    def _grpc(self) -> GrpcServer:
+        return GrpcServer(
+            desk=self.desk,
+            board=self.desk,
+            host=self.settings.grpc_host,
+            port=self.settings.grpc_port,
+            max_concurrent_requests=self.settings.max_concurrent_requests,
+            reflection=self.settings.grpc_reflection,
+        )
+
+    @http.default
+    def _http(self) -> HttpServer:
+        return HttpServer(
+            board=self.desk,
+            metrics=self.metrics,
+            host=self.settings.http_host,
+            port=self.settings.http_health_port,
+            hang_timeout_s=self.settings.hang_timeout_s,
+        )
+
+    async def run(self, stop: trio.Event, ready: Callable[[Addresses], None]) -> None:
+        """Serve until ``stop`` is set and everything has drained.
+
+        ``ready`` is called once, when requests are accepted. Raises what keeps the
+        server from starting or from going on, in a group; by then the callers
+        whose requests were open have been told.
+        """
+        self.metrics.watch_board(self.desk)
+        self.tickets.on_end(self.metrics.ended)
+        async with trio.open_nursery() as edges:
+            edges.start_soon(self.desk.run)
+            if self.tracer is not None:
+                self.tickets.on_end(self.tracer.ended)
+                await edges.start(self.tracer.run)
+            addresses = await self._open_edges(edges)
+            try:
+                await self._serve(stop, partial(ready, addresses))
+            except Exception:
+                self.desk.fail()
+                with trio.move_on_after(LAST_WORDS_S):
+                    await self.grpc.drain()
+                raise
+            edges.cancel_scope.cancel()
+
+    async def _open_edges(self, edges: trio.Nursery) -> Addresses:
+        settings = self.settings
+        http_port = await edges.start(self.http.run)
+        grpc_port = await edges.start(self.grpc.run)
+        if settings.metrics_enabled:
+            edges.start_soon(
+                partial(
+                    ship_metrics,
+                    self.metrics.registry,
+                    namespace=settings.metrics_namespace,
+                    region=settings.metrics_region,
+                )
+            )
+        return Addresses(f"{settings.grpc_host}:{grpc_port}", f"{settings.http_host}:{http_port}")
+
+    async def _serve(self, stop: trio.Event, ready: Callable[[], None]) -> None:
+        async with trio.open_nursery() as machines:
+            loaded = await _unless(stop, partial(load_model, self.settings, machines))
+            if loaded is not None:
+                pipeline = self._pipeline(loaded)
+                async with trio.open_nursery() as stages:
+                    stages.start_soon(pipeline.run)
+                    self.desk.open(pipeline, loaded.info)
+                    ready()
+                    await stop.wait()
+                    self.desk.drain()
+                    await self._drain()
+                    pipeline.close()
+            machines.cancel_scope.cancel()
+
+    def _pipeline(self, loaded: LoadedModel) -> Pipeline:
+        observers = (self.metrics,) if self.tracer is None else (self.metrics, self.tracer)
+        pipeline = Pipeline(
+            planning.pipeline_plan(self.settings, loaded),
+            self.tickets,
+            observers=observers,
+            on_restart=self.metrics.restarted,
+        )
+        for stage, channel in pipeline.channels.items():
+            capacity = int(channel.statistics().max_buffer_size)
+            self.metrics.watch_channel(stage, channel.statistics, capacity)
+        return pipeline
+
+    async def _drain(self) -> None:
+        """Finish what is running; what does not finish in time is told so."""
+        grace_s = self.settings.shutdown_grace_s
+        log.info("draining", open_requests=len(self.tickets), grace_s=grace_s)
+        with trio.move_on_after(grace_s):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._give_up_after, max(0.0, grace_s - LAST_WORDS_S))
+                await self.grpc.drain()
+                nursery.cancel_scope.cancel()
+
+    async def _give_up_after(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        log.warning("requests did not finish in time", open_requests=len(self.tickets))
+        for ticket in self.tickets:
+            error = NotServing("the server stopped before the answer was ready")
+            self.tickets.fail(ticket, error, trio.current_time())
+
+
+async def _unless(stop: trio.Event, work: Callable[[], Awaitable[T]]) -> T | None:
+    """The result of ``work``, or None when ``stop`` is set first."""
+    result: T | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def watch() -> None:
+            await stop.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(watch)
+        result = await work()
+        nursery.cancel_scope.cancel()
+    return result

@@ -1,0 +1,132 @@
+"""From MODEL_PATH to a warm model: fetch, read the recipe, start the two threads.
+
+The tokenizing thread and the device thread are started under a nursery that
+outlives the stages, so that a restarted stage finds its model warm.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import structlog
+import trio
+
+from pipeline import planning
+from pipeline.face import ModelInfo
+from pipeline.loaded_model import LoadedModel
+from pipeline.models.resolve import ResolvedModel, resolve_model
+from pipeline.settings import Settings
+from stages.device.fingerprint import fingerprint
+from stages.device.recipe import Recipe
+from stages.device.spec import Device, make_device
+from stages.messages import Batch, DeviceOutput, Int32
+from stages.text_tokenizer import TextTokenizer
+from stages.worker import WorkerThread
+
+T = TypeVar("T")
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+log = structlog.get_logger()
+
+
+async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
+    """Make the model that ``settings`` ask for ready to serve.
+
+    Raises what fetching raises, and :class:`stages.device.errors.ModelError` for a
+    checkpoint or a device that cannot be used.
+    """
+    resolved = await trio.to_thread.run_sync(
+        partial(
+            resolve_model,
+            settings.model_path or None,
+            settings.model_revision or None,
+            settings.model_cache_dir,
+            settings.trust_remote_code,
+        )
+    )
+    recipe = Recipe.read(resolved.folder, pooling_override=settings.pooling or None)
+    if not recipe.declared:
+        log.warning("the model declares no recipe", pooling=recipe.pooling_name, normalize=True)
+    spec = planning.engine_spec(settings, resolved.folder, recipe)
+    device, device_runner = await _start(nursery, "device", partial(make_device, spec), _run)
+    text_tokenizer, tokenizer_runner = await _start(
+        nursery, "tokenizer", partial(_tokenizer, settings, resolved, recipe), _encode
+    )
+    if device.layout is not spec.layout:
+        log.warning("the model cannot be packed", reason=device.layout_reason)
+    mark = await trio.to_thread.run_sync(_fingerprint, settings, resolved, recipe, device)
+    info = ModelInfo(
+        model_id=resolved.model_id,
+        fingerprint=mark,
+        dimension=device.dimension,
+        max_tokens=recipe.max_tokens,
+        vocabulary=device.vocabulary,
+        pooling=recipe.pooling_name,
+        normalize=recipe.normalize,
+        dtype=device.dtype,
+        device=device.device,
+        batching=device.layout.value,
+        batching_reason=device.layout_reason,
+        prompts=dict(recipe.prompts),
+    )
+    log.info(
+        "model loaded",
+        model=info.model_id,
+        fingerprint=info.fingerprint,
+        device=info.device,
+        dtype=info.dtype,
+        batching=info.batching,
+        dimension=info.dimension,
+        max_tokens=info.max_tokens,
+        pooling=info.pooling,
+    )
+    return LoadedModel(info, recipe, text_tokenizer, device, tokenizer_runner, device_runner)
+
+
+async def _start(
+    nursery: trio.Nursery,
+    name: str,
+    make: Callable[[], T],
+    work_of: Callable[[T], Callable[[In], Out]],
+) -> tuple[T, WorkerThread[In, Out]]:
+    """A thing made in a thread of its own, which goes on to do its work there."""
+    made: list[T] = []
+
+    def make_in_thread() -> Callable[[In], Out]:
+        made.append(make())
+        return work_of(made[0])
+
+    worker: WorkerThread[In, Out] = WorkerThread(name, make_in_thread)
+    await nursery.start(worker.run)
+    return made[0], worker
+
+
+def _run(device: Device) -> Callable[[Batch], DeviceOutput]:
+    return device.run
+
+
+def _encode(tokenizer: TextTokenizer) -> Callable[[Sequence[str]], Sequence[Int32]]:
+    return tokenizer.encode
+
+
+def _tokenizer(settings: Settings, resolved: ResolvedModel, recipe: Recipe) -> TextTokenizer:
+    return TextTokenizer.load(
+        resolved.folder / recipe.encoder_path,
+        control_tokens=settings.control_tokens,
+        lower_case=recipe.lower_case,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def _fingerprint(
+    settings: Settings, resolved: ResolvedModel, recipe: Recipe, device: Device
+) -> str:
+    return fingerprint(
+        resolved.folder,
+        recipe,
+        dtype=device.dtype,
+        control_tokens=settings.control_tokens,
+        exclude_tokens=settings.pooling_exclude_tokens,
+        exclude_special=settings.pooling_exclude_special,
+    )

@@ -1,0 +1,145 @@
+"""From settings and a loaded model to the plan of the pipeline: plain functions."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from pipeline.face import RequestLimits
+from pipeline.loaded_model import LoadedModel
+from pipeline.settings import Settings
+from pipeline.topology import PipelinePlan
+from stages.admission_policies import AdmissionPolicy, LatencyPolicy, ThroughputPolicy
+from stages.batch_planner import BatchLimits
+from stages.bucketing import buckets_for
+from stages.device.recipe import Recipe
+from stages.device.spec import Device, EngineSpec
+from stages.messages import Layout
+from stages.text_tokenizer import TextTokenizer
+from stages.token_rules import TokenRules
+
+BATCH_SIZES: Final = (8, 16, 32, 64, 128, 256, 512)
+MAX_BATCH_MS: Final = {"cpu": 250.0, "cuda": 50.0}  # a batch cannot be interrupted
+
+
+def request_limits(settings: Settings) -> RequestLimits:
+    """The fixed limits of one request."""
+    return RequestLimits(
+        max_items=settings.max_items_per_request,
+        max_request_bytes=settings.max_request_bytes,
+        max_item_bytes=settings.max_item_bytes,
+        max_wait_s=settings.max_wait_time_s,
+    )
+
+
+def admission_policies(settings: Settings) -> tuple[AdmissionPolicy, ...]:
+    """The strategies that are switched on."""
+    return tuple(_policies(settings))
+
+
+def _policies(settings: Settings) -> Iterator[AdmissionPolicy]:
+    if settings.backpressure_throughput_enabled:
+        yield ThroughputPolicy(
+            max_drain_s=settings.backpressure_max_drain_ms / 1e3,
+            max_queued_tokens=settings.backpressure_max_queued_tokens,
+        )
+    if settings.backpressure_latency_enabled:
+        yield LatencyPolicy(
+            soft_p95_s=settings.backpressure_soft_p95_ms / 1e3,
+            hard_p95_s=settings.backpressure_hard_p95_ms / 1e3,
+            shed_share=settings.backpressure_shed_share,
+            window_s=settings.backpressure_latency_window_s,
+        )
+
+
+def batch_sizes(settings: Settings) -> tuple[int, ...]:
+    """The fixed sizes within MAX_BATCH_SIZE, which itself is the last."""
+    most = settings.max_batch_size
+    return (*(size for size in BATCH_SIZES if size < most), most)
+
+
+def engine_spec(settings: Settings, folder: Path, recipe: Recipe) -> EngineSpec:
+    """What the device is asked to be."""
+    return EngineSpec(
+        folder=folder,
+        recipe=recipe,
+        device=settings.device,
+        dtype=settings.dtype,
+        layout=Layout(settings.batching),
+        threads=settings.device_threads,
+        attention=settings.attention,
+        trust_remote_code=settings.trust_remote_code,
+        control_tokens=settings.control_tokens,
+        exclude_tokens=settings.pooling_exclude_tokens,
+        exclude_special=settings.pooling_exclude_special,
+        buckets=buckets_for(recipe.max_tokens),
+        batch_sizes=batch_sizes(settings),
+        max_tokens_per_batch=settings.max_tokens_per_batch,
+        max_batch_size=settings.max_batch_size,
+        null_dimension=settings.null_dimension,
+    )
+
+
+def batch_limits(settings: Settings, device: Device, max_tokens: int) -> BatchLimits:
+    """What bounds a batch on this device."""
+    kind = "cuda" if device.device.startswith("cuda") else "cpu"
+    graphs = kind == "cuda" and device.layout is Layout.PADDED
+    return BatchLimits(
+        layout=device.layout,
+        buckets=buckets_for(max_tokens),
+        max_items=settings.max_batch_size,
+        max_tokens=settings.max_tokens_per_batch,
+        max_batch_s=(settings.max_batch_ms or MAX_BATCH_MS[kind]) / 1e3,
+        stale_after_s=settings.deadline_wait_ms / 1e3,
+        min_delay_s=settings.min_item_delay_ms / 1e3,
+        max_held_tokens=max(settings.backpressure_max_queued_tokens, max_tokens),
+        batch_sizes=batch_sizes(settings) if graphs else (),
+    )
+
+
+def token_rules(recipe: Recipe, tokenizer: TextTokenizer, device: Device) -> TokenRules:
+    """How the model's tokens are cut and pooled."""
+    unpooled = None
+    if len(device.excluded_ids):
+        unpooled = np.zeros(max(device.vocabulary, tokenizer.vocabulary), np.bool_)
+        unpooled[device.excluded_ids] = True
+    return TokenRules(
+        max_tokens=recipe.max_tokens,
+        prefix=tokenizer.prefix,
+        suffix=tokenizer.suffix,
+        unpooled=unpooled,
+        prompts=dict(recipe.prompts),
+        default_prompt=recipe.default_prompt_name,
+        pool_from={} if recipe.include_prompt else _prompt_lengths(recipe, tokenizer),
+    )
+
+
+def pipeline_plan(settings: Settings, loaded: LoadedModel) -> PipelinePlan:
+    """Everything that the pipeline needs to know."""
+    return PipelinePlan(
+        rules=token_rules(loaded.recipe, loaded.text_tokenizer, loaded.device),
+        limits=batch_limits(settings, loaded.device, loaded.recipe.max_tokens),
+        policies=admission_policies(settings),
+        tokenizer=loaded.tokenizer_runner,
+        device=loaded.device_runner,
+        draw=random.Random().random,  # noqa: S311 - decides who is shed, keeps no secret
+        door_capacity=settings.max_concurrent_requests,
+        batch_capacity=settings.gpu_queue_maxsize,
+        rate_alpha=settings.backpressure_ema_alpha,
+        first_tokens_per_s=loaded.device.tokens_per_s,
+        latency_window_s=settings.backpressure_latency_window_s,
+        latency_min_samples=settings.backpressure_min_samples,
+        restarts=settings.restarts_max,
+        restarts_window_s=settings.restarts_window_s,
+    )
+
+
+def _prompt_lengths(recipe: Recipe, tokenizer: TextTokenizer) -> dict[str, int]:
+    """Tokens of each prompt that stay out of the pooling, the special ones before it too."""
+    names = list(recipe.prompts)
+    encoded = tokenizer.encode([recipe.prompts[name] for name in names])
+    return {
+        name: len(ids) - len(tokenizer.suffix) for name, ids in zip(names, encoded, strict=True)
+    }

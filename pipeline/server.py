@@ -1,0 +1,67 @@
+"""``penstock serve``: signals, exit codes, and the line that says it is ready.
+
+The first SIGTERM or SIGINT drains; the second ends the process at once. Exit code
+0 after a drain, 1 when the server could not start or go on, 128 + the signal's
+number at the second one.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import structlog
+import trio
+
+from pipeline.lifecycle import Addresses, Server
+from pipeline.settings import Settings
+
+WATCHDOG_S: Final = 5.0  # beyond the grace; a forward pass that hangs cannot be cancelled
+FORESEEN: Final = (OSError, ModelError, ModelSourceError, StageFailed)  # the message says it all
+
+log = structlog.get_logger()
+
+
+def serve(settings: Settings, ready: Callable[[Addresses], None]) -> int:
+    """Serve until a signal; returns the exit code. ``ready`` is told the addresses."""
+    try:
+        trio.run(_main, settings, ready)
+    except Exception as error:
+        causes = list(_causes(error))
+    else:
+        return 0
+    for cause in causes:
+        foreseen = isinstance(cause, FORESEEN)
+        log.error("the server failed", error=str(cause), exc_info=None if foreseen else cause)
+    return 1
+
+
+async def _main(settings: Settings, ready: Callable[[Addresses], None]) -> None:
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_watch_signals, stop, settings.shutdown_grace_s)
+        await Server(settings).run(stop, ready)
+        nursery.cancel_scope.cancel()
+
+
+async def _watch_signals(stop: trio.Event, grace_s: float) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            if stop.is_set():
+                log.warning("second signal: ending at once", signal=signal.Signals(number).name)
+                os._exit(128 + number)
+            log.info("signal", signal=signal.Signals(number).name)
+            stop.set()
+            watchdog = threading.Timer(grace_s + WATCHDOG_S, os._exit, (1,))
+            watchdog.daemon = True
+            watchdog.start()
+
+
+def _causes(error: Exception) -> Iterator[Exception]:
+    """The single exceptions in a group of groups."""
+    if isinstance(error, ExceptionGroup):
+        for part in error.exceptions:
+            yield from _causes(part)
+    else:
+        yield error
