@@ -28,6 +28,8 @@ from pipeline.models.errors import ModelError, Unreachable
 from pipeline.models.files import choose_files
 from pipeline.models.manifest import Manifest, read_manifest, sync_folder
 
+log = structlog.get_logger(__name__)
+
 MANIFEST = ".penstock.json"
 LEFTOVER_S = 24 * 3600.0  # a download that was killed is cleared away after a day
 
@@ -73,8 +75,7 @@ def fetch_whole(
     except Unreachable as error:
         found = _newest_whole(home)
         if found is None:
-            raise
-        log = structlog.get_logger("penstock.models")
+            raise Unreachable(f"{error}, and the cache has no whole copy of it") from error
         log.warning("store unreachable, using the cached copy", source=store.source, why=str(error))
         return found
     names = choose_files(listed, trust_remote_code=trust_remote_code, where=store.source)

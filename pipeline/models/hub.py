@@ -18,6 +18,8 @@ from pipeline.models.errors import ModelError, Unreachable
 from pipeline.models.files import choose_files
 from pipeline.models.manifest import Manifest, read_manifest
 
+log = structlog.get_logger(__name__)
+
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 
@@ -45,8 +47,7 @@ def fetch_from_hub(
         )
     except Unreachable as error:
         if cached is None:
-            raise
-        log = structlog.get_logger("penstock.models")
+            raise Unreachable(f"{error}, and the cache has no whole copy of it") from error
         log.warning("hub unreachable, using the cached copy", model=model_id, why=str(error))
         return cached
     manifest_path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,9 +125,6 @@ def _explain(error: Exception, model_id: str, asked: str, where: str) -> ModelEr
     offline = isinstance(error, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError)
     kind = type(error).__name__
     if status or offline or "Connect" in kind or "Timeout" in kind:
-        return Unreachable(
-            f"{where} is not in the cache, and the hub does not answer ({kind}, HTTP {status})"
-            if status
-            else f"{where} is not in the cache, and the hub does not answer ({kind})"
-        )
+        detail = f"{kind}, HTTP {status}" if status else kind
+        return Unreachable(f"the hub does not answer for {model_id} at {asked} ({detail})")
     return ModelError(f"{where}: {kind}: {error}")

@@ -37,8 +37,8 @@ class ResolvedModel:
 
 
 def resolve_model(
-    path: str | None,
-    revision: str = "",
+    path: str | None = None,
+    revision: str | None = None,
     cache_dir: str | Path = "/tmp/model_cache",  # noqa: S108 (MODEL_CACHE_DIR's default)
     trust_remote_code: bool = False,
     progress: bool = True,
@@ -50,7 +50,7 @@ def resolve_model(
     Raises:
         ModelError: there is no such model, or no way to it.
     """
-    path, cache = path or "", Path(cache_dir).expanduser()
+    path, revision, cache = path or "", revision or "", Path(cache_dir).expanduser()
     if not path:
         _no_revision(revision, "the embedded model")
         return ResolvedModel(embedded_folder(), MODEL_ID, VERSION)

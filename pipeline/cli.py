@@ -1,0 +1,178 @@
+"""The ``penstock`` command: serve, embed, info, config.
+
+Exit codes: 0 done, 1 it failed (one line on stderr says why), 2 wrong usage or a
+setting that cannot be used, 130 interrupted. Settings are read before anything
+heavy is imported.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import MutableMapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.logs import set_up_logs
+from pipeline.ready import reachable, ready_line
+from pipeline.setting_kinds import Flag
+from pipeline.setting_report import as_json, as_table, as_toml
+from pipeline.setting_sources import load_settings
+from pipeline.settings import SettingError, Settings, rows
+
+if TYPE_CHECKING:  # at run time it would be the whole server
+    from pipeline.lifecycle import Addresses
+
+CONFIG_VARIABLE = "PENSTOCK_CONFIG"
+SETTINGS_USAGE = "[--config FILE] [--SETTING VALUE ...]"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except SettingError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "serve":
+        settings, _ = _settings(options)
+        prepare_environment(os.environ, os.cpu_count() or 1)
+        from pipeline.server import serve  # noqa: PLC0415 (heavy, and needs the above)
+
+        set_up_logs(settings.log_format, settings.log_level)
+        return serve(settings, _announce)
+    if options.command == "config":
+        settings, sources = _settings(options)
+        show = {"table": as_table, "json": as_json, "toml": as_toml}[options.form]
+        print(show(settings, sources))  # noqa: T201
+        return 0
+    from pipeline import client_commands  # noqa: PLC0415 (numpy and grpclib)
+
+    target = options.target or _own_server()
+    try:
+        if options.command == "info":
+            client_commands.info(target, as_json=options.json)
+        else:
+            client_commands.embed(
+                target,
+                texts=options.texts,
+                file=options.file,
+                output=options.output,
+                prompt_name=options.prompt_name,
+            )
+    except client_commands.CommandError as error:
+        return _fail(str(error), 1)
+    return 0
+
+
+def prepare_environment(environ: MutableMapping[str, str], cores: int) -> None:
+    """Set what libraries read once, at their import; what is set already stays.
+
+    With OpenMP's default spinning a busy neighbour costs the CPU engine three
+    quarters of its speed, with PASSIVE half. Tokenizing has a thread of its own;
+    on few cores more of them would only take the engine's.
+    """
+    environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    environ.setdefault("TOKENIZERS_PARALLELISM", "true" if cores > 4 else "false")
+    environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def _announce(addresses: "Addresses") -> None:
+    print(ready_line(addresses.grpc, addresses.http), flush=True)  # noqa: T201
+
+
+def _settings(options: argparse.Namespace) -> tuple[Settings, dict[str, str]]:
+    given = vars(options)
+    flags = {row.field: given[row.field] for row in rows() if given.get(row.field) is not None}
+    file = options.config or os.environ.get(CONFIG_VARIABLE)
+    return load_settings(flags, os.environ, Path(file) if file else None)
+
+
+def _own_server() -> str:
+    """Where a server with the settings of this environment listens."""
+    file = os.environ.get(CONFIG_VARIABLE)
+    settings, _ = load_settings({}, os.environ, Path(file) if file else None)
+    return reachable(f"{settings.grpc_host}:{settings.grpc_port}")
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"penstock: {message}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="penstock", description="An embedding server.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"penstock {version('penstock')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    serve = commands.add_parser(
+        "serve",
+        help="serve embeddings over gRPC, and health and metrics over HTTP",
+        usage=f"penstock serve {SETTINGS_USAGE}",
+        allow_abbrev=False,
+    )
+    _add_settings(serve)
+    config = commands.add_parser(
+        "config",
+        help="print the settings in force and where each comes from",
+        usage=f"penstock config [--json | --toml] {SETTINGS_USAGE}",
+        allow_abbrev=False,
+    )
+    form = config.add_mutually_exclusive_group()
+    for name in ("json", "toml"):
+        form.add_argument(f"--{name}", dest="form", action="store_const", const=name)
+    config.set_defaults(form="table")
+    _add_settings(config)
+    _add_embed(commands.add_parser("embed", help="embed texts", allow_abbrev=False))
+    info = commands.add_parser("info", help="say what a running server serves", allow_abbrev=False)
+    _add_target(info)
+    info.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _add_embed(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Embed texts by a running server: one JSON array of numbers a text on stdout, or with "
+        "--output a .npy file, float32 [texts, dimension]."
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("texts", nargs="*", default=[], metavar="TEXT", help="a text to embed")
+    source.add_argument("--file", metavar="LINES", help="UTF-8 file, a text a line; - for stdin")
+    parser.add_argument("--output", metavar="VECTORS.npy", type=Path, help="write a .npy file")
+    parser.add_argument("--prompt-name", default="", metavar="NAME", help="a prompt of the model")
+    _add_target(parser)
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target", metavar="HOST:PORT", help="the server (default: 127.0.0.1 and GRPC_PORT)"
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"TOML file with settings (or {CONFIG_VARIABLE})"
+    )
+    group = parser.add_argument_group(
+        "settings", "Each is an environment variable too (--grpc-port: GRPC_PORT)."
+    )
+    for row in rows():
+        meaning = f"{row.meaning} (default: {row.kind.show(row.default) or 'unset'})"
+        flag = isinstance(row.kind, Flag)
+        group.add_argument(
+            row.flag,
+            dest=row.field,
+            nargs="?" if flag else None,  # a flag alone means true
+            const="true" if flag else None,
+            metavar="VALUE",
+            help=meaning.replace("%", "%%").replace("`", ""),
+        )

@@ -1,0 +1,36 @@
+"""The line that a started server prints for whoever started it."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+
+def ready_line(grpc_address: str, http_address: str) -> str:
+    """One line: both addresses (``host:port``) and a command that embeds a text."""
+    target = reachable(grpc_address)
+    return (
+        f"Penstock is ready: gRPC {grpc_address}, HTTP http://{reachable(http_address)}/health"
+        f' - try: {own_command()} embed --target {target} "some text"'
+    )
+
+
+def own_command() -> str:
+    """How a shell that knows nothing of this environment calls the penstock command."""
+    script = Path(sys.executable).parent / "penstock"
+    if not script.exists():
+        return f"{shlex.quote(sys.executable)} -m pipeline"
+    on_path = shutil.which("penstock")
+    if on_path is not None and Path(on_path).samefile(script):
+        return "penstock"
+    return shlex.quote(str(script))
+
+
+def reachable(address: str) -> str:
+    """``address`` as a client on this machine reaches it: not every host can be dialled."""
+    host, _, port = address.rpartition(":")
+    if host in {"0.0.0.0", "", "*"}:  # noqa: S104 (compared, not bound)
+        host = "127.0.0.1"
+    if host in {"::", "[::]"}:
+        host = "[::1]"
+    return f"{host}:{port}"

@@ -1,0 +1,51 @@
+"""The settings in force, as text: for people, as JSON and as TOML."""
+
+import json
+from collections.abc import Mapping
+
+from pipeline.settings import Settings, rows
+
+
+def as_table(settings: Settings, sources: Mapping[str, str]) -> str:
+    """A line a setting: name, value, source."""
+    lines = [
+        (row.name, row.kind.show(getattr(settings, row.field)) or "(unset)", sources[row.field])
+        for row in rows()
+    ]
+    name_width = max(len(name) for name, _, _ in lines)
+    value_width = max(len(value) for _, value, _ in lines)
+    return "\n".join(
+        f"{name:{name_width}}  {value:{value_width}}  {source}" for name, value, source in lines
+    )
+
+
+def as_json(settings: Settings, sources: Mapping[str, str]) -> str:
+    """An object: name to value and source."""
+    return json.dumps(
+        {
+            row.name: {"value": getattr(settings, row.field), "source": sources[row.field]}
+            for row in rows()
+        },
+        indent=2,
+    )
+
+
+def as_toml(settings: Settings, sources: Mapping[str, str]) -> str:
+    """A settings file with the same effect; defaults stand in it as comments."""
+    lines = []
+    for row in rows():
+        value = getattr(settings, row.field)
+        # JSON's strings, numbers, booleans and arrays are TOML's as well
+        line = f"{row.field} = {json.dumps(value)}"
+        lines.append(f"# {line}" if sources[row.field] == "default" else line)
+    return "\n".join(lines)
+
+
+def as_markdown() -> str:
+    """The table of all settings, for the documentation."""
+    lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for row in rows():
+        default = row.kind.show(row.default)
+        shown = f"`{default}`" if default else "unset"
+        lines.append(f"| `{row.name}` | {shown} | {row.meaning} |")
+    return "\n".join(lines)
