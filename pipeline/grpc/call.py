@@ -1,0 +1,185 @@
+"""One gRPC call on the server: its messages, its time, and exactly one end.
+
+Stands in for ``grpclib.server.Stream`` and mends what that leaves open:
+
+- a message is measured by its 5-byte prefix before anything of it is buffered;
+- compression, broken protobuf and a message that ends early each have their status;
+- an answer goes out in one write: first headers, message and trailers together;
+- whatever ends the call, the stream is ended with it.
+
+Internals touched: ``Stream._h2_connection``, ``Stream._transport`` (which grpclib's
+own sending uses), and the AssertionError by which ``Buffer.read`` tells of a stream
+that ended early.
+"""
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from attrs import frozen
+from google.protobuf.message import DecodeError, Message
+from grpclib.protocol import Stream
+from h2.errors import ErrorCodes
+from h2.exceptions import StreamClosedError
+
+from pipeline.grpc.connection import end_stream, reset_stream
+from pipeline.grpc.trailers import OPENING, Headers
+from pipeline.statuses import Face
+from stages.errors import InvalidInput, TooLarge
+
+PREFIX: Final = struct.Struct(">?I")  # compressed, bytes that follow
+OK_TRAILERS: Final = (("grpc-status", "0"),)
+
+
+class Unimplemented(Exception):
+    """The client wants something that this server does not offer."""
+
+
+@frozen(eq=False)
+class Route:
+    """One method: its path, what it takes, and how it is answered.
+
+    A unary method takes the request and the call and returns the answer; a
+    streaming one takes the call and does the rest itself. A ``guarded`` method is
+    work: it counts as in flight, has a deadline, and is refused before its body is
+    read when the server cannot take it.
+    """
+
+    path: str
+    answer: "Unary | Streaming"
+    request: type[Message]
+    streaming: bool = False
+    guarded: bool = False
+    face: Face = Face.PENSTOCK
+
+
+class Call:
+    """A call in flight.
+
+    ``headers`` are the client's, by name. ``deadline`` is a moment on
+    ``time.monotonic``'s clock (infinity: none); ``brought`` says that the client
+    set it. ``timeout`` is what ends the call then.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        route: Route,
+        headers: Mapping[str, str],
+        *,
+        max_bytes: int,
+        timeout: asyncio.Timeout,
+        deadline: float,
+        brought: bool,
+    ) -> None:
+        self.route = route
+        self.headers = headers
+        self.deadline = deadline
+        self._brought = brought
+        self._stream = stream
+        self._max_bytes = max_bytes
+        self._timeout = timeout
+        self._opened = False  # the first header block is out
+        self._torn = False  # a message is out in part
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Bring the deadline to ``seconds`` from now, unless the client set a sooner one."""
+        mine = time.monotonic() + seconds
+        self.deadline = min(mine, self.deadline) if self._brought else mine
+        self._timeout.reschedule(self.deadline)
+
+    async def receive(self) -> Any:
+        """The next message, an instance of ``route.request``; None after the last.
+
+        Raises:
+            InvalidInput: it cannot be decoded, or the stream ended within it.
+            TooLarge: its prefix announces more than the limit; nothing is buffered.
+            Unimplemented: it is compressed.
+        """
+        try:
+            prefix = await self._stream.recv_data(PREFIX.size)
+            if not prefix:
+                return None
+            compressed, size = PREFIX.unpack(prefix)
+            if compressed:
+                raise Unimplemented("messages must not be compressed (grpc-encoding: identity)")
+            if size > self._max_bytes:
+                raise TooLarge(
+                    f"the message has {size} bytes; at most {self._max_bytes} are allowed"
+                )
+            data = await self._stream.recv_data(size)
+        except AssertionError:
+            raise InvalidInput("the stream ended in the middle of a message") from None
+        if len(data) != size:
+            raise InvalidInput("the stream ended in the middle of a message")
+        try:
+            return self.route.request.FromString(data)
+        except DecodeError:
+            name = self.route.request.DESCRIPTOR.full_name
+            raise InvalidInput(f"the message is not a valid {name}") from None
+
+    async def recv_message(self) -> Any:
+        """:meth:`receive`, by the name that grpclib's own services call."""
+        return await self.receive()
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """The messages until the client has sent its last."""
+        while (message := await self.receive()) is not None:
+            yield message
+
+    async def send_message(self, message: Message) -> None:
+        """Send one of several answers; waits while the client takes no more."""
+        if not self._opened:
+            await self._stream.send_headers(list(OPENING))
+            self._opened = True
+        await self._send_data(_framed(message))
+
+    async def finish(self) -> None:
+        """End a streaming call with OK."""
+        if not self._opened:
+            await self._stream.send_headers(list(OPENING))
+        self.end(list(OK_TRAILERS))
+
+    async def reply(self, message: Message) -> None:
+        """Send the one answer and end the call with OK, in one write where it fits."""
+        stream, data = self._stream, _framed(message)
+        await stream.connection.write_ready.wait()
+        h2: Any = stream._h2_connection  # noqa: SLF001 - as grpclib's own send_data
+        if stream.id not in h2.streams:
+            raise StreamClosedError(stream.id or 0)
+        h2.send_headers(stream.id, OPENING)
+        self._opened = True
+        room = min(h2.local_flow_control_window(stream.id), h2.max_outbound_frame_size)
+        if len(data) <= room:
+            h2.send_data(stream.id, data)
+        else:
+            await self._send_data(data)
+        self.end(list(OK_TRAILERS))
+
+    async def _send_data(self, data: bytes) -> None:
+        self._torn = True
+        await self._stream.send_data(data)
+        self._torn = False
+
+    @property
+    def opened(self) -> bool:
+        """Whether the first header block is out."""
+        return self._opened
+
+    def end(self, trailers: Headers) -> None:
+        """End the call at once; a message that is out in part can only be broken off."""
+        if self._torn:
+            reset_stream(self._stream, ErrorCodes.CANCEL)
+        else:
+            end_stream(self._stream, trailers)
+
+
+def _framed(message: Message) -> bytes:
+    data = message.SerializeToString()
+    return PREFIX.pack(False, len(data)) + data
+
+
+Unary: TypeAlias = Callable[[Any, Call], Awaitable[Message]]
+Streaming: TypeAlias = Callable[[Call], Awaitable[None]]

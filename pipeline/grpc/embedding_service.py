@@ -1,0 +1,201 @@
+"""``penstock.v1.EmbeddingService``: the project's own face on gRPC."""
+
+from collections.abc import Iterable
+from typing import Final
+from uuid import uuid4
+
+from penstock.v1.embedding_pb2 import EmbedRequest as WireRequest
+from penstock.v1.embedding_pb2 import (
+    EmbedResponse,
+    InfoRequest,
+    InfoResponse,
+    ItemError,
+    Limits,
+    Priority,
+    Timings,
+    TruncationDirection,
+)
+from penstock.v1.embedding_pb2 import Encoding as WireEncoding
+
+from pipeline.face import ModelInfo, RequestLimits, StatusBoard
+from pipeline.grpc.bridge import Bridge
+from pipeline.grpc.call import Call, Route
+from stages.answer import Answer
+from stages.answer_format import AnswerFormat, Encoding, format_vectors
+from stages.errors import InvalidInput, NotServing
+from stages.messages import EmbedRequest, RaggedIds, Side
+from stages.ragged_input import InputLimits, check_texts, from_lengths
+
+SERVICE: Final = "penstock.v1.EmbeddingService"
+
+
+class EmbeddingService:
+    """Texts or ids in, vectors out; and what is loaded."""
+
+    def __init__(self, bridge: Bridge, board: StatusBoard, *, version: str, max_calls: int) -> None:
+        self._bridge = bridge
+        self._board = board
+        self._version = version
+        self._max_calls = max_calls
+
+    def routes(self) -> Iterable[Route]:
+        """The methods offered."""
+        yield Route(f"/{SERVICE}/Embed", self.embed, WireRequest, guarded=True)
+        yield Route(f"/{SERVICE}/Info", self.info, InfoRequest)
+
+    async def embed(self, wire: WireRequest, call: Call) -> EmbedResponse:
+        """Check, hand in, wait, and lay the answer out as asked for."""
+        model = loaded_model(self._board)
+        request, wanted = read_request(wire, model, self._board.limits)
+        answer = await self._bridge.ask(request, call.deadline)
+        return write_response(request.request_id, answer, wanted, model)
+
+    async def info(self, _wire: InfoRequest, _call: Call) -> InfoResponse:
+        """What is loaded, and what a request may hold."""
+        model, limits = loaded_model(self._board), self._board.limits
+        return InfoResponse(
+            model_id=model.model_id,
+            fingerprint=model.fingerprint,
+            dimension=model.dimension,
+            max_tokens=model.max_tokens,
+            vocabulary=model.vocabulary,
+            pooling=model.pooling,
+            normalize=model.normalize,
+            dtype=model.dtype,
+            device=model.device,
+            batching=model.batching,
+            batching_reason=model.batching_reason,
+            prompt_names=sorted(model.prompts),
+            limits=Limits(
+                max_items=limits.max_items,
+                max_request_bytes=limits.max_request_bytes,
+                max_item_bytes=limits.max_item_bytes,
+                max_wait_ms=round(limits.max_wait_s * 1000),
+                max_concurrent_requests=self._max_calls,
+            ),
+            version=self._version,
+        )
+
+
+def loaded_model(board: StatusBoard) -> ModelInfo:
+    """The model, or NotServing while there is none."""
+    if (model := board.model) is None:
+        retry_after_s = max(board.snapshot.retry_after_s, 1.0)
+        raise NotServing("the model is still loading", retry_after_s=retry_after_s)
+    return model
+
+
+def input_limits(model: ModelInfo, limits: RequestLimits) -> InputLimits:
+    """What the items of one request may be."""
+    return InputLimits(limits.max_items, limits.max_item_bytes, model.vocabulary)
+
+
+def read_request(
+    wire: WireRequest, model: ModelInfo, limits: RequestLimits
+) -> tuple[EmbedRequest, AnswerFormat]:
+    """What is asked for, checked in everything but the number of tokens of a text."""
+    texts, ids = _items(wire, input_limits(model, limits))
+    request = EmbedRequest(
+        request_id=wire.request_id or uuid4().hex,
+        texts=texts,
+        ids=ids,
+        prompt_name=_prompt_name(wire, model),
+        truncate=wire.truncate if wire.HasField("truncate") else True,
+        side=_side(wire),
+    )
+    _check_priority(wire)
+    wanted = AnswerFormat(
+        normalize=wire.normalize if wire.HasField("normalize") else model.normalize,
+        dimensions=_dimensions(wire, model),
+        encoding=_encoding(wire),
+    )
+    return request, wanted
+
+
+def _items(
+    wire: WireRequest, limits: InputLimits
+) -> tuple[tuple[str, ...] | None, RaggedIds | None]:
+    token_ids, lengths = wire.token_ids, wire.lengths
+    if not (token_ids or lengths):
+        if not wire.texts:
+            raise InvalidInput(
+                "no items; give texts, or token_ids with their lengths", field="texts"
+            )
+        return check_texts(wire.texts, limits), None
+    if wire.texts:
+        raise InvalidInput(
+            "both texts and token_ids are set; exactly one of them is allowed", field="texts"
+        )
+    return None, from_lengths(token_ids, lengths, limits)
+
+
+def _prompt_name(wire: WireRequest, model: ModelInfo) -> str:
+    name = wire.prompt_name
+    if name and name not in model.prompts:
+        known = ", ".join(sorted(model.prompts)) or "none"
+        raise InvalidInput(
+            f"prompt_name: there is no such prompt; this model has: {known}", field="prompt_name"
+        )
+    return name
+
+
+def _dimensions(wire: WireRequest, model: ModelInfo) -> int | None:
+    if not wire.HasField("dimensions"):
+        return None
+    if not 1 <= wire.dimensions <= model.dimension:
+        raise InvalidInput(
+            f"dimensions: {wire.dimensions} is not in 1 ... {model.dimension}", field="dimensions"
+        )
+    return wire.dimensions
+
+
+def _encoding(wire: WireRequest) -> Encoding:
+    try:
+        return Encoding(wire.encoding)
+    except ValueError:
+        raise _not_one_of("encoding", wire.encoding, [e.name for e in Encoding]) from None
+
+
+def _side(wire: WireRequest) -> Side:
+    try:
+        return Side(wire.truncation_direction)
+    except ValueError:
+        names = TruncationDirection.keys()
+        raise _not_one_of("truncation_direction", wire.truncation_direction, names) from None
+
+
+def _check_priority(wire: WireRequest) -> None:
+    if wire.priority not in Priority.values():
+        raise _not_one_of("priority", wire.priority, Priority.keys())
+
+
+def _not_one_of(field: str, value: int, names: Iterable[str]) -> InvalidInput:
+    known = ", ".join(f"{name} ({number})" for number, name in enumerate(names))
+    return InvalidInput(f"{field}: {value} is not one of {known}", field=field)
+
+
+def write_response(
+    request_id: str, answer: Answer, wanted: AnswerFormat, model: ModelInfo
+) -> EmbedResponse:
+    """The answer on the wire."""
+    formatted = format_vectors(answer.vectors, wanted)
+    timings = answer.timings
+    return EmbedResponse(
+        request_id=request_id,
+        embeddings=formatted.data,
+        count=len(answer.vectors),
+        dimension=formatted.dimension,
+        encoding=WireEncoding.ValueType(wanted.encoding.value),
+        token_counts=answer.token_counts.tobytes(),
+        truncated=answer.truncated,
+        errors=[ItemError(index=e.index, code=e.code, message=e.message) for e in answer.errors],
+        timings=Timings(
+            admission=timings.admission_s * 1e3,
+            tokenize=timings.tokenize_s * 1e3,
+            queue=timings.queue_s * 1e3,
+            device=timings.device_s * 1e3,
+            total=timings.total_s * 1e3,
+        ),
+        fingerprint=model.fingerprint,
+        scales=formatted.scales,
+    )

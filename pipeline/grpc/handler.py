@@ -1,0 +1,235 @@
+"""From a stream's headers to its end: routing, early refusal, deadline, status.
+
+grpclib starts a task for every stream and releases the stream at that task's end.
+A task that is cancelled before its first step (HEADERS and RST_STREAM in one read)
+never gets there: the stream leaks, and with it a piece of the connection's window.
+Here a stream is released by a done-callback, which always runs.
+
+Work that cannot be taken is refused before a task exists and before the body is
+read, from the newest snapshot. Health, Info and reflection are never refused.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, cast
+
+import structlog
+from grpclib.exceptions import GRPCError
+from grpclib.metadata import decode_timeout
+from grpclib.protocol import Stream
+from h2.exceptions import StreamClosedError
+
+from pipeline.face import LoadSnapshot, Phase, StatusBoard
+from pipeline.grpc.call import Call, Route, Streaming, Unary, Unimplemented
+from pipeline.grpc.connection import EdgeHandler, end_stream
+from pipeline.grpc.trailers import Headers, error_trailers, status_trailers
+from pipeline.statuses import GrpcStatus
+from stages.errors import (
+    DeadlineExceeded,
+    Internal,
+    InvalidInput,
+    NotServing,
+    Overloaded,
+    PenstockError,
+)
+
+log = structlog.get_logger(__name__)
+
+CONTENT_TYPES: Final = frozenset({"application/grpc", "application/grpc+proto"})
+SHORTEST_RETRY_S: Final = 0.05  # where the server itself cannot tell when to come back
+
+
+class Switchboard:
+    """What all connections share: the routes, the limits and the calls in flight."""
+
+    def __init__(
+        self, routes: Iterable[Route], board: StatusBoard, *, max_calls: int, max_bytes: int
+    ) -> None:
+        self.routes: Mapping[str, Route] = {route.path: route for route in routes}
+        self.board = board
+        self.max_calls = max_calls
+        self.max_bytes = max_bytes
+        self.in_flight = 0  # guarded calls
+
+    def refusal(self) -> PenstockError | None:
+        """Why work cannot be taken now; None when it can."""
+        snapshot = self.board.snapshot
+        if not snapshot.accepting_requests:
+            return _not_accepting(snapshot)
+        if self.in_flight >= self.max_calls:
+            return Overloaded(
+                f"{self.max_calls} calls are in flight, which is the limit",
+                reason="streams",
+                retry_after_s=max(snapshot.retry_after_s, SHORTEST_RETRY_S),
+            )
+        return None
+
+
+class CallHandler(EdgeHandler):
+    """The calls of one connection."""
+
+    def __init__(self, switchboard: Switchboard) -> None:
+        self._switchboard = switchboard
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[Stream, tuple[Route, asyncio.Task[None]]] = {}
+
+    def accept(
+        self,
+        stream: Stream,
+        headers: list[tuple[str, str]],
+        release_stream: Callable[[], None],
+    ) -> None:
+        """Start a call, or end the stream at once."""
+        named = dict(headers)
+        route = self._switchboard.routes.get(named.get(":path", ""))
+        refusal = _misfit(named)
+        if refusal is None and route is None:
+            refusal = status_trailers(GrpcStatus.UNIMPLEMENTED, "there is no such method")
+        if refusal is not None or route is None:
+            end_stream(stream, refusal or [])
+            release_stream()
+            return
+        try:
+            timeout_s = self._timeout_s(named, route)
+            if route.guarded and (error := self._switchboard.refusal()) is not None:
+                raise error
+        except PenstockError as error:
+            end_stream(stream, error_trailers(error, route.face))
+            release_stream()
+            return
+        self._start(stream, route, named, timeout_s, release_stream)
+
+    def cancel(self, stream: Stream) -> None:
+        """The client reset ``stream``."""
+        if stream in self._running:
+            self._running[stream][1].cancel()
+
+    def close(self) -> None:
+        """The connection is gone, or is to go at once."""
+        for _, task in self._running.values():
+            task.cancel()
+
+    def close_streaming(self) -> None:
+        """End what would never end by itself: watches and reflection."""
+        for route, task in self._running.values():
+            if route.streaming and not route.guarded:
+                task.cancel()
+
+    def _timeout_s(self, headers: Mapping[str, str], route: Route) -> float | None:
+        text = headers.get("grpc-timeout")
+        if text is None:
+            return self._switchboard.board.limits.max_wait_s if route.guarded else None
+        try:
+            return decode_timeout(text)
+        except ValueError:
+            raise InvalidInput(
+                "grpc-timeout: not a number with one of the units H, M, S, m, u, n"
+            ) from None
+
+    def _start(
+        self,
+        stream: Stream,
+        route: Route,
+        headers: Mapping[str, str],
+        timeout_s: float | None,
+        release_stream: Callable[[], None],
+    ) -> None:
+        task = self._loop.create_task(self._serve(stream, route, headers, timeout_s))
+        self._running[stream] = route, task
+        self._switchboard.in_flight += route.guarded
+
+        def ended(_task: "asyncio.Task[None]") -> None:
+            del self._running[stream]
+            self._switchboard.in_flight -= route.guarded
+            release_stream()
+
+        task.add_done_callback(ended)
+
+    async def _serve(
+        self, stream: Stream, route: Route, headers: Mapping[str, str], timeout_s: float | None
+    ) -> None:
+        """One call from its first message to its end. Never raises an Exception."""
+        deadline = math.inf if timeout_s is None else self._loop.time() + timeout_s
+        timeout = asyncio.timeout_at(None if timeout_s is None else deadline)
+        call = Call(
+            stream,
+            route,
+            headers,
+            max_bytes=self._switchboard.max_bytes,
+            timeout=timeout,
+            deadline=deadline,
+            brought="grpc-timeout" in headers,
+        )
+        try:
+            async with timeout:
+                await _answer(call)
+        except asyncio.CancelledError:
+            # Nothing is sent when the client has gone: its stream is closed already.
+            call.end(_last_words(call, NotServing("the server is shutting down")))
+            raise
+        except StreamClosedError:
+            pass  # the client reset the stream while the answer was on its way
+        except TimeoutError as error:
+            call.end(_last_words(call, _expired() if timeout.expired() else error))
+        except Exception as error:
+            call.end(_last_words(call, error))
+
+
+async def _answer(call: Call) -> None:
+    """Run the method. Unary: read one message, send one answer."""
+    route = call.route
+    if route.streaming:
+        await cast("Streaming", route.answer)(call)
+        await call.finish()
+        return
+    request = await call.receive()
+    if request is None:
+        raise InvalidInput("the call has no message; exactly one is needed")
+    await call.reply(await cast("Unary", route.answer)(request, call))
+
+
+def _last_words(call: Call, error: Exception) -> Headers:
+    """The trailers for ``error``; one that nobody foresaw is logged and becomes INTERNAL."""
+    if isinstance(error, Unimplemented):
+        headers = status_trailers(GrpcStatus.UNIMPLEMENTED, str(error), opened=call.opened)
+        return [*headers, ("grpc-accept-encoding", "identity")]
+    if isinstance(error, GRPCError):  # how grpclib's own services speak
+        status = GrpcStatus(error.status.value)
+        return status_trailers(status, error.message or "", opened=call.opened)
+    if not isinstance(error, PenstockError):
+        log.error("grpc_call_failed", path=call.route.path, exc_info=error)
+        error = Internal("the server failed; its log has the details")
+    return error_trailers(error, call.route.face, opened=call.opened)
+
+
+def _expired() -> PenstockError:
+    return DeadlineExceeded("no answer before the call's deadline")
+
+
+def _misfit(headers: Mapping[str, str]) -> Headers | None:
+    """The answer to what is not a gRPC call at all, by HTTP status; None when it is one."""
+    if headers.get(":method") != "POST":
+        return [(":status", "405")]
+    if headers.get("content-type") not in CONTENT_TYPES:
+        message = "content-type must be application/grpc"
+        trailers = status_trailers(GrpcStatus.INVALID_ARGUMENT, message, opened=True)
+        return [(":status", "415"), *trailers]
+    return None
+
+
+def _not_accepting(snapshot: LoadSnapshot) -> PenstockError:
+    retry_after_s = max(snapshot.retry_after_s, SHORTEST_RETRY_S)
+    match snapshot.phase:
+        case Phase.LOADING:
+            return NotServing("the model is still loading", retry_after_s=retry_after_s)
+        case Phase.DRAINING:
+            return NotServing("the server is shutting down", retry_after_s=retry_after_s)
+        case Phase.FAILED:
+            return NotServing("the server has failed", retry_after_s=retry_after_s)
+        case Phase.SERVING:
+            return Overloaded(
+                f"overloaded: {snapshot.queued_tokens} tokens are queued",
+                reason="snapshot",
+                retry_after_s=retry_after_s,
+            )

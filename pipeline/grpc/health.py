@@ -1,0 +1,58 @@
+"""``grpc.health.v1.Health``, for the server ("") and for each service by name.
+
+SERVING only while the newest snapshot's phase is; a load that is refused for a
+moment does not take a server out of its balancer. Answers come from the snapshot
+and never wait behind work.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from pipeline.face import Phase, StatusBoard
+from pipeline.grpc.call import Call, Route
+
+SERVICE: Final = "grpc.health.v1.Health"
+WATCH_INTERVAL_S: Final = 0.1  # how late a watcher may hear of a change
+
+
+class Health:
+    """Whether ``services`` and the server as a whole take work."""
+
+    def __init__(self, board: StatusBoard, services: Iterable[str]) -> None:
+        self._board = board
+        self._services = frozenset(services) | {""}
+
+    def routes(self) -> Iterable[Route]:
+        """The methods offered."""
+        yield Route(f"/{SERVICE}/Check", self.check, HealthCheckRequest)
+        yield Route(f"/{SERVICE}/Watch", self.watch, HealthCheckRequest, streaming=True)
+
+    async def check(self, wire: HealthCheckRequest, _call: Call) -> HealthCheckResponse:
+        """The state now; NOT_FOUND for a service that is not served."""
+        if wire.service not in self._services:
+            raise GRPCError(Status.NOT_FOUND, "there is no such service")
+        return HealthCheckResponse(status=self._status(wire.service))
+
+    async def watch(self, call: Call) -> None:
+        """The state now and at every change, until the client or the server goes away."""
+        request = await call.receive()
+        service = request.service if request is not None else ""
+        told = None
+        while True:
+            status = self._status(service)
+            if status != told:
+                await call.send_message(HealthCheckResponse(status=status))
+                told = status
+            await asyncio.sleep(WATCH_INTERVAL_S)
+
+    def _status(self, service: str) -> HealthCheckResponse.ServingStatus.ValueType:
+        if service not in self._services:
+            return HealthCheckResponse.SERVICE_UNKNOWN
+        if self._board.snapshot.phase is Phase.SERVING:
+            return HealthCheckResponse.SERVING
+        return HealthCheckResponse.NOT_SERVING

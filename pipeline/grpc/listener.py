@@ -1,0 +1,97 @@
+"""The listening socket and its connections, and how they end.
+
+The two-phase drain: GOAWAY(2^31-1) tells clients to open no new streams, while all
+that are on their way are still served; 0.3 s later GOAWAY(last stream) names the
+last one that is; each connection closes when its calls are answered. grpclib's own
+``Server.close`` cancels calls in flight, with neither trailers nor GOAWAY.
+"""
+
+import asyncio
+from typing import Final
+
+from pipeline.grpc.connection import EdgeProtocol
+from pipeline.grpc.handler import CallHandler, Switchboard
+
+ANNOUNCE_S: Final = 0.3  # longer than a client's way here and back
+CLOSE_S: Final = 0.2  # for the last words to leave, when calls are cut off
+
+
+class Listener:
+    """Accepts connections for ``switchboard``. One loop, one use."""
+
+    def __init__(self, switchboard: Switchboard, *, max_streams: int) -> None:
+        self._switchboard = switchboard
+        self._max_streams = max_streams
+        self._connections: set[EdgeProtocol] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._server: asyncio.Server | None = None
+        self._announced = False
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; the port, which was made up when ``port`` is 0.
+
+        Raises:
+            OSError: the address cannot be had; the message names it.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(self._connection, host, port, backlog=1024)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OSError(error.errno, f"cannot listen on {host}:{port} (gRPC): {reason}") from None
+        bound: int = self._server.sockets[0].getsockname()[1]
+        return bound
+
+    def _connection(self) -> EdgeProtocol:
+        return EdgeProtocol(CallHandler(self._switchboard), self, self._max_streams)
+
+    def opened(self, connection: EdgeProtocol) -> None:
+        """``connection`` has begun."""
+        self._connections.add(connection)
+        self._empty.clear()
+
+    def closed(self, connection: EdgeProtocol) -> None:
+        """``connection`` has ended."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    async def announce_end(self) -> None:
+        """First phase: stop listening, announce the end, serve what still comes for 0.3 s.
+
+        Nothing happens the second time.
+        """
+        if self._announced:
+            return
+        self._announced = True
+        self._stop_listening()
+        for connection in self._connections:
+            connection.announce_end()
+        if self._connections:
+            await asyncio.sleep(ANNOUNCE_S)
+
+    async def finish(self) -> None:
+        """Second phase: returns when all calls are answered and all connections closed."""
+        self._stop_listening()
+        for connection in tuple(self._connections):
+            connection.finish()
+        await self._empty.wait()
+
+    async def abort(self) -> None:
+        """End all calls with UNAVAILABLE and close all connections, at once."""
+        self._stop_listening()
+        for connection in tuple(self._connections):
+            connection.cut()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._empty.wait()
+        except TimeoutError:
+            for connection in tuple(self._connections):
+                connection.abort()
+            await self._empty.wait()
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()  # its wait_closed can hang, and waits for nothing we need
+            self._server = None

@@ -1,0 +1,114 @@
+"""The gRPC edge as one Trio task.
+
+The asyncio loop has a thread of its own (:mod:`pipeline.grpc.loop_thread`);
+requests cross by the :class:`~pipeline.grpc.bridge.Bridge`.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import trio
+
+from pipeline.face import Desk, StatusBoard
+from pipeline.grpc import embedding_service, health, inference_service
+from pipeline.grpc.bridge import Bridge
+from pipeline.grpc.call import Route
+from pipeline.grpc.embedding_service import EmbeddingService
+from pipeline.grpc.handler import Switchboard
+from pipeline.grpc.health import Health
+from pipeline.grpc.inference_service import InferenceService
+from pipeline.grpc.listener import Listener
+from pipeline.grpc.loop_thread import LoopThread
+from pipeline.grpc.reflection import reflection_routes
+
+SERVICES: Final = (embedding_service.SERVICE, inference_service.SERVICE)
+
+
+class GrpcServer:
+    """Serves ``desk`` on ``host:port``. One run.
+
+    ``max_concurrent_requests`` bounds the calls in flight over all connections, and
+    the streams of one connection; what is above is refused at once. The limits of a
+    request come from ``board.limits``. ``version`` is told by Info.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        board: StatusBoard,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 50051,
+        max_concurrent_requests: int = 1024,
+        reflection: bool = False,
+        version: str = "",
+    ) -> None:
+        self._desk = desk
+        self._board = board
+        self._host = host
+        self._port = port
+        self._max_calls = max_concurrent_requests
+        self._reflection = reflection
+        self._version = version
+        self._listener: Listener | None = None
+        self._thread: LoopThread[int] | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; started with the bound port (``port`` 0: a free one).
+
+        Cancelled, calls in flight end with UNAVAILABLE, and the thread ends.
+
+        Raises:
+            OSError: the address cannot be had.
+            Exception: whatever ended the loop.
+        """
+        token = trio.lowlevel.current_trio_token()
+
+        async def serve(started: Callable[[int], None]) -> None:
+            self._listener = self._make_listener(token)
+            try:
+                started(await self._listener.start(self._host, self._port))
+                await asyncio.Event().wait()  # until cancelled
+            finally:
+                await self._listener.abort()
+
+        self._thread = LoopThread(serve)
+        await self._thread.run(task_status)
+
+    async def announce_end(self) -> None:
+        """The drain's first phase: stop listening, GOAWAY, and serve on for 0.3 s.
+
+        Call it before work is refused: then no call that was on its way is lost.
+        """
+        if self._thread is not None and self._listener is not None:
+            await self._thread.call(self._listener.announce_end)
+
+    async def drain(self) -> None:
+        """Announce the end (where that is to be done), then let the calls in flight finish.
+
+        Returns when every call is answered and every connection closed; ``run`` still
+        waits to be cancelled. Cancelled, the drain goes on by itself.
+        """
+        if self._thread is not None and self._listener is not None:
+            await self._thread.call(self._listener.announce_end)
+            await self._thread.call(self._listener.finish)
+
+    def _make_listener(self, token: trio.lowlevel.TrioToken) -> Listener:
+        bridge = Bridge(self._desk, token, capacity=self._max_calls)
+        switchboard = Switchboard(
+            self._routes(bridge),
+            self._board,
+            max_calls=self._max_calls,
+            max_bytes=self._board.limits.max_request_bytes,
+        )
+        return Listener(switchboard, max_streams=self._max_calls)
+
+    def _routes(self, bridge: Bridge) -> Iterable[Route]:
+        yield from EmbeddingService(
+            bridge, self._board, version=self._version, max_calls=self._max_calls
+        ).routes()
+        yield from InferenceService(bridge, self._board).routes()
+        yield from Health(self._board, SERVICES).routes()
+        if self._reflection:
+            yield from reflection_routes([*SERVICES, health.SERVICE])

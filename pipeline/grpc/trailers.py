@@ -1,0 +1,64 @@
+"""How an error ends a call: the header block with status, message and details.
+
+The details are google.rpc messages: BadRequest names the field and the item at
+fault, RetryInfo says when to try again, and so does the trailer
+``grpc-retry-pushback-ms``, which retrying clients obey. grpclib's metadata refuses
+names that begin with ``grpc-``, so the block is built here and sent as it is.
+"""
+
+import math
+from base64 import b64encode
+from typing import Final, TypeAlias
+
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
+    BadRequest,
+    RetryInfo,
+)
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from grpclib.metadata import encode_grpc_message
+
+from pipeline.statuses import Face, GrpcStatus, grpc_status, retry_after_s
+from stages.errors import InvalidInput, PenstockError
+
+Headers: TypeAlias = list[tuple[str, str]]
+
+OPENING: Final = ((":status", "200"), ("content-type", "application/grpc+proto"))
+SHORTEST_PUSHBACK_MS: Final = 1  # 0 would mean: at once
+
+
+def status_trailers(status: GrpcStatus, message: str, *, opened: bool = False) -> Headers:
+    """The last header block of a call; ``opened`` when the first one has been sent."""
+    headers = [] if opened else list(OPENING)
+    headers.append(("grpc-status", str(status.value)))
+    if message:
+        headers.append(("grpc-message", encode_grpc_message(message)))
+    return headers
+
+
+def error_trailers(error: PenstockError, face: Face, *, opened: bool = False) -> Headers:
+    """The last header block of a call that ends with ``error``."""
+    status = grpc_status(error, face)
+    headers = status_trailers(status, error.message, opened=opened)
+    details = Status(code=status.value, message=error.message)
+    if isinstance(error, InvalidInput):
+        violation = BadRequest.FieldViolation(field=_place(error), description=error.message)
+        details.details.add().Pack(BadRequest(field_violations=[violation]))
+    after_s = retry_after_s(error)
+    if after_s is not None:
+        pushback_ms = max(SHORTEST_PUSHBACK_MS, math.ceil(after_s * 1000))
+        headers.append(("grpc-retry-pushback-ms", str(pushback_ms)))
+        delay = Duration()
+        delay.FromMilliseconds(pushback_ms)
+        details.details.add().Pack(RetryInfo(retry_delay=delay))
+    if details.details:
+        packed = b64encode(details.SerializeToString()).rstrip(b"=").decode()
+        headers.append(("grpc-status-details-bin", packed))
+    return headers
+
+
+def _place(error: InvalidInput) -> str:
+    """The field, with the item where one is at fault: ``texts[3]``, ``item 3``."""
+    if error.item is None:
+        return error.field
+    return f"{error.field}[{error.item}]" if error.field else f"item {error.item}"
