@@ -19,11 +19,12 @@ from pipeline.cloudwatch import ship_metrics
 from pipeline.front_desk import FrontDesk
 from pipeline.grpc.server import GrpcServer
 from pipeline.http.server import HttpServer
-from pipeline.loading import LoadedModel, load_model
+from pipeline.loaded_model import LoadedModel
+from pipeline.loading import load_model
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 from pipeline.topology import Pipeline
-from pipeline.tracing import Tracer
+from pipeline.tracing import Tracer, write_trace
 from stages.errors import NotServing
 from stages.ticket import OpenTickets
 
@@ -59,7 +60,7 @@ class Server:
 
     @tracer.default
     def _tracer(self) -> Tracer | None:
-        return Tracer(self.settings.trace_file) if self.settings.trace_file else None
+        return Tracer(trio.current_time()) if self.settings.trace_file else None
 
     @grpc.default
     def _grpc(self) -> GrpcServer:
@@ -95,7 +96,7 @@ class Server:
             edges.start_soon(self.desk.run)
             if self.tracer is not None:
                 self.tickets.on_end(self.tracer.ended)
-                await edges.start(self.tracer.run)
+                await edges.start(write_trace, self.tracer, self.settings.trace_file)
             addresses = await self._open_edges(edges)
             try:
                 await self._serve(stop, partial(ready, addresses))
