@@ -1,0 +1,45 @@
+"""What the health routes say, as pure functions of the server's state."""
+
+import math
+from typing import Final, TypeAlias
+
+from pipeline.face import LoadSnapshot, Phase
+
+CAN_SERVE: Final = frozenset({"healthy", "degraded", "overloaded"})
+
+Json: TypeAlias = dict[str, str | bool | int | float | None]
+
+
+def health_body(load: LoadSnapshot) -> Json:
+    """The fields of ``GET /health``. Numbers that are not finite become null."""
+    return {
+        "status": load.status,
+        "accepting_requests": load.accepting_requests,
+        "queued_tokens": load.queued_tokens,
+        "service_rate_tokens_per_sec": _rounded(load.service_rate_tokens_per_s),
+        "estimated_drain_time_ms": _rounded(load.estimated_drain_s, 1e3),
+        "p95_server_side_latency_ms": _rounded(load.p95_latency_s, 1e3),
+        "gpu_queue_depth": load.gpu_queue_depth,
+        "embedding_dimension": load.embedding_dimension,
+        "uptime_seconds": int(load.uptime_s),
+    }
+
+
+def can_serve(load: LoadSnapshot) -> bool:
+    """Whether ``/health`` is 200: an overloaded server still answers what it took."""
+    return load.status in CAN_SERVE
+
+
+def is_alive(load: LoadSnapshot, hang_timeout_s: float) -> bool:
+    """Whether ``/livez`` is 200.
+
+    Not after a failure, nor when work is outstanding and no batch has finished
+    for ``hang_timeout_s``.
+    """
+    return load.phase is not Phase.FAILED and load.idle_for_s < hang_timeout_s
+
+
+def _rounded(value: float | None, factor: float = 1.0) -> float | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return round(value * factor, 3)

@@ -1,0 +1,80 @@
+"""The HTTP server: an own socket, handed to Hypercorn's Trio worker.
+
+The socket is opened here so that a port that is taken is an error with the address
+in it, and so that port 0 can be asked what it became.
+"""
+
+import logging
+import socket
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+
+from pipeline.face import StatusBoard
+from pipeline.http.app import make_app
+from pipeline.metrics import Metrics
+
+
+class HttpServer:
+    """Serves health and metrics on ``host``:``port``; port 0 takes any free one."""
+
+    def __init__(
+        self, board: StatusBoard, metrics: Metrics, host: str, port: int, hang_timeout_s: float
+    ) -> None:
+        self._app = make_app(board, metrics, hang_timeout_s)
+        self._host = host
+        self._port = port
+        self._closing = trio.Event()
+
+    def close(self) -> None:
+        """Take no more connections; :meth:`run` returns when answers in hand are sent."""
+        self._closing.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until :meth:`close`; started with the bound port once it listens.
+
+        Raises ``OSError`` that names the address when it cannot be listened on.
+        Cancelled, connections are closed at once.
+        """
+        bound = await _bind(self._host, self._port)
+        port: int = bound.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._serve, bound)
+            task_status.started(port)
+
+    async def _serve(
+        self, bound: socket.socket, *, task_status: trio.TaskStatus[list[str]]
+    ) -> None:
+        config = Config()
+        config.bind = [f"fd://{bound.detach()}"]
+        config.accesslog = None
+        config.errorlog = logging.getLogger("hypercorn.error")
+        config.errorlog.setLevel(logging.WARNING)
+        config.include_server_header = False
+        await serve(
+            self._app,  # type: ignore[arg-type]
+            config,
+            shutdown_trigger=self._closing.wait,
+            task_status=task_status,
+            mode="asgi",
+        )
+
+
+async def _bind(host: str, port: int) -> socket.socket:
+    """A bound TCP socket; ``OSError`` with the address when there cannot be one."""
+    bound = None
+    try:
+        found = await trio.socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, address = found[0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        if bound is not None:
+            bound.close()
+        message = f"HTTP cannot listen on {host}:{port}: {error.strerror}"
+        raise OSError(error.errno, message) from error
+    return bound

@@ -1,0 +1,223 @@
+"""What the server counts of its work, as Prometheus series.
+
+Counting is on the path of every request, reading is not: so counts are plain
+integers here, and become Prometheus's samples when somebody reads the registry
+(:meth:`Metrics.collect`). Every series is there, and zero, from the start.
+
+Measured with a request of one item that passes all six stages, on one core of a
+shared 2-core machine: 9.7 us a request in batches of one, 6.8 us in batches of 32;
+a scrape takes 1.2 ms (287 lines).
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
+
+import trio
+from attrs import frozen
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import Metric
+
+from pipeline.face import LoadSnapshot, Phase, StatusBoard
+from pipeline.histogram import Histogram
+from pipeline.metric_families import (
+    counter,
+    counters,
+    gauges,
+    histogram,
+    histograms,
+    load_families,
+)
+from pipeline.passages import Passages
+from pipeline.topology import STAGES
+from stages.answer import Answer, Outcome
+from stages.channels import Message
+from stages.errors import NotServing, Overloaded, PenstockError, TooLarge
+from stages.messages import BatchResult, Layout
+from stages.ticket import Ticket
+
+CODES: Final = (
+    "ok",
+    "invalid_argument",
+    "resource_exhausted",
+    "unavailable",
+    "deadline_exceeded",
+    "unauthenticated",
+    "unimplemented",
+    "internal",
+    "cancelled",
+)
+REASONS: Final = (
+    "drain_time",
+    "queued_tokens",
+    "latency",
+    "channel_full",
+    "streams",
+    "not_serving",
+    "too_large",
+)
+SECONDS: Final = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+SHARES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+ITEMS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+NOTHING_KNOWN: Final = LoadSnapshot(
+    phase=Phase.LOADING,
+    status="loading",
+    accepting_requests=False,
+    queued_tokens=0,
+    service_rate_tokens_per_s=0.0,
+    estimated_drain_s=0.0,
+    p95_latency_s=None,
+    gpu_queue_depth=0,
+    embedding_dimension=0,
+    uptime_s=0.0,
+    retry_after_s=0.0,
+    open_requests=0,
+    idle_for_s=0.0,
+)
+
+ChannelStatistics: TypeAlias = Callable[[], trio.MemoryChannelStatistics]
+
+
+@frozen(eq=False)
+class WatchedChannel:
+    """The channel into a stage; ``capacity`` is in messages."""
+
+    statistics: ChannelStatistics
+    capacity: int
+
+
+class Metrics:
+    """Counts what passes, and says it as Prometheus series named ``penstock_...``.
+
+    An observer of the links (:class:`pipeline.links.Observer`) and, with
+    :meth:`ended`, a listener of :class:`stages.ticket.OpenTickets`. All of it
+    belongs to Trio's thread; only :meth:`refused` may be called from any.
+    ``registry`` holds these series and the process's own (memory, CPU, files).
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = dict.fromkeys(CODES, 0)
+        self._refusals = dict.fromkeys(REASONS, 0)
+        self._requests_lock = threading.Lock()
+        self._durations = Histogram(SECONDS)
+        self._passages = Passages(STAGES)
+        self._stage_seconds = {stage: Histogram(SECONDS) for stage in STAGES}
+        self._restarts = dict.fromkeys(STAGES, 0)
+        self._batches = {layout.value: 0 for layout in Layout}
+        self._failed_batches = self._items = self._tokens = self._padding = 0
+        self._busy_s = 0.0
+        self._fill, self._batch_items = Histogram(SHARES), Histogram(ITEMS)
+        self._channels: dict[str, WatchedChannel] = {}
+        self._board: StatusBoard | None = None
+        ProcessCollector(registry=self.registry)
+        self.registry.register(self)
+
+    def received(self, stage: str, message: Message, now: float) -> None:
+        """See :class:`pipeline.links.Observer`."""
+        self._passages.received(stage, message, now)
+
+    def sent(self, stage: str, message: Message, now: float) -> None:
+        """See :class:`pipeline.links.Observer`."""
+        for _, _, since in self._passages.sent(stage, message):
+            self._stage_seconds[stage].observe(now - since)
+        if isinstance(message, BatchResult):
+            self._count_batch(message)
+
+    def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
+        """A ticket has ended: an :data:`stages.ticket.EndListener`."""
+        for stage, since in self._passages.ended(ticket):
+            if stage == STAGES[-1]:  # elsewhere it was cut short
+                self._stage_seconds[stage].observe(now - since)
+        self._durations.observe(now - ticket.opened_at)
+        self._count_outcome(outcome)
+
+    def refused(self, error: PenstockError) -> None:
+        """A request was refused before it had a ticket. Any thread."""
+        self._count_outcome(error)
+
+    def restarted(self, stage: str) -> None:
+        """A supervised part crashed and was started anew."""
+        self._restarts[stage] = self._restarts.get(stage, 0) + 1
+
+    def watch_channel(self, stage: str, statistics: ChannelStatistics, capacity: int) -> None:
+        """Read the channel into ``stage`` at each scrape; replaces an earlier one."""
+        self._channels[stage] = WatchedChannel(statistics, capacity)
+
+    def watch_board(self, board: StatusBoard) -> None:
+        """Read the server's state from ``board`` at each scrape."""
+        self._board = board
+
+    def collect(self) -> Iterator[Metric]:
+        """All series as they stand: a prometheus_client collector."""
+        yield from self._request_families()
+        yield from self._batch_families()
+        yield from self._stage_families()
+        yield from load_families(NOTHING_KNOWN if self._board is None else self._board.snapshot)
+
+    def _count_outcome(self, outcome: Outcome | None) -> None:
+        code, reason = code_of(outcome), reason_of(outcome)
+        with self._requests_lock:
+            self._requests[code] = self._requests.get(code, 0) + 1
+            if reason is not None:
+                self._refusals[reason] = self._refusals.get(reason, 0) + 1
+
+    def _count_batch(self, result: BatchResult) -> None:
+        batch = result.batch
+        self._batches[batch.layout.value] += 1
+        self._busy_s += result.finished_at - result.started_at
+        if result.error is not None:
+            self._failed_batches += 1
+            return
+        self._items += batch.items
+        self._tokens += batch.tokens
+        self._padding += batch.padding
+        self._fill.observe(batch.tokens / (batch.rows * batch.width))
+        self._batch_items.observe(batch.items)
+
+    def _request_families(self) -> Iterator[Metric]:
+        yield counters("requests", "Requests by outcome", "code", self._requests)
+        yield counters("refusals", "Requests refused, by reason", "reason", self._refusals)
+        text = "From a request's arrival to its end, whatever the outcome"
+        yield histogram("request_duration_seconds", text, self._durations)
+
+    def _batch_families(self) -> Iterator[Metric]:
+        yield counter("items", "Items run on the device", self._items)
+        yield counter("tokens", "True tokens run on the device", self._tokens)
+        yield counter("padding_tokens", "Tokens run on the device for nothing", self._padding)
+        yield counters("batches", "Batches run, by layout", "layout", self._batches)
+        yield counter("failed_batches", "Batches that the device failed", self._failed_batches)
+        yield counter("device_busy_seconds", "Time the device spent on batches", self._busy_s)
+        yield histogram("batch_fill_ratio", "True tokens by computed tokens", self._fill)
+        yield histogram("batch_items", "Items in a batch", self._batch_items)
+
+    def _stage_families(self) -> Iterator[Metric]:
+        text = "From a stage's taking a part of a request to its passing it on"
+        yield histograms("stage_seconds", text, "stage", self._stage_seconds)
+        yield counters("stage_restarts", "Restarts after a crash", "stage", self._restarts)
+        depths, capacities = dict.fromkeys(STAGES, 0), dict.fromkeys(STAGES, 0)
+        for stage, channel in self._channels.items():
+            depths[stage] = channel.statistics().current_buffer_used
+            capacities[stage] = channel.capacity
+        text = "the channel that leads into a stage"
+        yield gauges("channel_depth_messages", f"Messages in {text}", "stage", depths)
+        yield gauges("channel_capacity_messages", f"Room in {text}", "stage", capacities)
+
+
+def code_of(outcome: Outcome | None) -> str:
+    """The outcome as a label: "ok", an error's code in small letters, or "cancelled"."""
+    if outcome is None:
+        return "cancelled"
+    return "ok" if isinstance(outcome, Answer) else outcome.code.lower()
+
+
+def reason_of(outcome: Outcome | None) -> str | None:
+    """The word for a refusal; None when it is none."""
+    if isinstance(outcome, Overloaded):
+        return outcome.reason
+    if isinstance(outcome, NotServing):
+        return "not_serving"
+    return "too_large" if isinstance(outcome, TooLarge) else None
