@@ -6,6 +6,7 @@ requests cross by the :class:`~pipeline.grpc.bridge.Bridge`.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from importlib import metadata
 from typing import Final
 
 import trio
@@ -30,7 +31,8 @@ class GrpcServer:
 
     ``max_concurrent_requests`` bounds the calls in flight over all connections, and
     the streams of one connection; what is above is refused at once. The limits of a
-    request come from ``board.limits``. ``version`` is told by Info.
+    request come from ``board.limits``. ``version`` is what Info says; None: the
+    installed one's.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class GrpcServer:
         port: int = 50051,
         max_concurrent_requests: int = 1024,
         reflection: bool = False,
-        version: str = "",
+        version: str | None = None,
     ) -> None:
         self._desk = desk
         self._board = board
@@ -50,7 +52,7 @@ class GrpcServer:
         self._port = port
         self._max_calls = max_concurrent_requests
         self._reflection = reflection
-        self._version = version
+        self._version = metadata.version("penstock") if version is None else version
         self._listener: Listener | None = None
         self._thread: LoopThread[int] | None = None
 
