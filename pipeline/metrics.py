@@ -36,6 +36,7 @@ from stages.errors import NotServing, Overloaded, PenstockError, TooLarge
 from stages.messages import BatchResult, Layout
 from stages.ticket import Ticket
 
+CHANNELS: Final = (*STAGES, "room")  # by the stage they lead into, and the way back
 CODES: Final = (
     "ok",
     "invalid_argument",
@@ -198,7 +199,7 @@ class Metrics:
         text = "From a stage's taking a part of a request to its passing it on"
         yield histograms("stage_seconds", text, "stage", self._stage_seconds)
         yield counters("stage_restarts", "Restarts after a crash", "stage", self._restarts)
-        depths, capacities = dict.fromkeys(STAGES, 0), dict.fromkeys(STAGES, 0)
+        depths, capacities = dict.fromkeys(CHANNELS, 0), dict.fromkeys(CHANNELS, 0)
         for stage, channel in self._channels.items():
             depths[stage] = channel.statistics().current_buffer_used
             capacities[stage] = channel.capacity

@@ -8,7 +8,7 @@ from attrs import define, evolve
 from journeys import Journey
 
 from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits
-from pipeline.metrics import CODES, NOTHING_KNOWN, REASONS, STAGES, Metrics
+from pipeline.metrics import CHANNELS, CODES, NOTHING_KNOWN, REASONS, STAGES, Metrics
 from stages.batching import RoomCredit
 from stages.errors import (
     DeadlineExceeded,
@@ -59,6 +59,7 @@ def test_every_series_is_there_and_zero_at_the_start(metrics):
     for stage in STAGES:
         assert read(metrics, "stage_seconds_count", stage=stage) == 0
         assert read(metrics, "stage_restarts_total", stage=stage) == 0
+    for stage in CHANNELS:
         assert read(metrics, "channel_depth_messages", stage=stage) == 0
         assert read(metrics, "channel_capacity_messages", stage=stage) == 0
     for layout in ("packed", "bucketed"):
