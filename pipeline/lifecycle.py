@@ -6,7 +6,7 @@ what is new, let the edges finish what is running, drain the pipeline, stop the
 threads, close the edges.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -19,6 +19,7 @@ from pipeline.cloudwatch import ship_metrics
 from pipeline.front_desk import FrontDesk
 from pipeline.grpc.server import GrpcServer
 from pipeline.http.server import HttpServer
+from pipeline.links import Observer
 from pipeline.loaded_model import LoadedModel
 from pipeline.loading import load_model
 from pipeline.metrics import Metrics
@@ -47,6 +48,7 @@ class Server:
     """One server, from start to stop. Made and run in Trio's thread."""
 
     settings: Settings
+    faults: Sequence[Observer] = ()  # observers of the links that a soak test puts in
     desk: FrontDesk = field(init=False)
     tickets: OpenTickets = field(init=False, factory=OpenTickets)
     metrics: Metrics = field(init=False, factory=Metrics)
@@ -138,11 +140,11 @@ class Server:
             machines.cancel_scope.cancel()
 
     def _pipeline(self, loaded: LoadedModel) -> Pipeline:
-        observers = (self.metrics,) if self.tracer is None else (self.metrics, self.tracer)
+        told = (self.metrics,) if self.tracer is None else (self.metrics, self.tracer)
         pipeline = Pipeline(
             planning.pipeline_plan(self.settings, loaded),
             self.tickets,
-            observers=observers,
+            observers=(*told, *self.faults),
             on_restart=self.metrics.restarted,
         )
         for stage, channel in pipeline.channels.items():

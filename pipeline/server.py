@@ -8,25 +8,35 @@ number at the second one.
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import structlog
 import trio
 
 from pipeline.lifecycle import Addresses, Server
+from pipeline.links import Observer
+from pipeline.models.errors import ModelError as NoModel
 from pipeline.settings import Settings
+from pipeline.supervisor import StageFailed
+from stages.device.errors import ModelError
 
 WATCHDOG_S: Final = 5.0  # beyond the grace; a forward pass that hangs cannot be cancelled
-FORESEEN: Final = (OSError, ModelError, ModelSourceError, StageFailed)  # the message says it all
+FORESEEN: Final = (OSError, NoModel, ModelError, StageFailed)  # their messages say it all
 
 log = structlog.get_logger()
 
 
-def serve(settings: Settings, ready: Callable[[Addresses], None]) -> int:
-    """Serve until a signal; returns the exit code. ``ready`` is told the addresses."""
+def serve(
+    settings: Settings, ready: Callable[[Addresses], None], *, faults: Sequence[Observer] = ()
+) -> int:
+    """Serve until a signal; returns the exit code.
+
+    ``ready`` is told the addresses. ``faults`` are observers that crash stages, for
+    soak tests.
+    """
     try:
-        trio.run(_main, settings, ready)
+        trio.run(_main, settings, faults, ready)
     except Exception as error:
         causes = list(_causes(error))
     else:
@@ -37,11 +47,13 @@ def serve(settings: Settings, ready: Callable[[Addresses], None]) -> int:
     return 1
 
 
-async def _main(settings: Settings, ready: Callable[[Addresses], None]) -> None:
+async def _main(
+    settings: Settings, faults: Sequence[Observer], ready: Callable[[Addresses], None]
+) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_signals, stop, settings.shutdown_grace_s)
-        await Server(settings).run(stop, ready)
+        await Server(settings, faults).run(stop, ready)
         nursery.cancel_scope.cancel()
 
 

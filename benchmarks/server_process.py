@@ -1,0 +1,97 @@
+"""A server in a process of its own, for benchmarks.
+
+``python -m benchmarks.server_process [--crash-share X]`` serves with the settings
+of the environment and prints its addresses as one line of JSON when ready.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+ROOT = Path(__file__).parent.parent
+START_TIMEOUT_S = 120
+
+
+@frozen
+class RunningServer:
+    """A server that is ready. Addresses are ``host:port``."""
+
+    process: "subprocess.Popen[str]"
+    grpc: str
+    http: str
+
+    def rss_bytes(self) -> int:
+        """Resident memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        if match is None:
+            raise RuntimeError("the server has gone")
+        return int(match[1]) * 1024
+
+
+@contextmanager
+def running_server(
+    environment: Mapping[str, str], *, crash_share: float = 0.0
+) -> Iterator[RunningServer]:
+    """A server on free ports with ``environment`` on top of ours, stopped at the end."""
+    ports = {"GRPC_PORT": "0", "HTTP_HEALTH_PORT": "0", "METRICS_ENABLED": "false"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.server_process", "--crash-share", str(crash_share)],
+        cwd=ROOT,
+        env={**os.environ, "LOG_LEVEL": "error", **ports, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if crash_share else None,
+        text=True,
+    )
+    try:
+        if process.stdout is None:
+            raise RuntimeError("no pipe to the server")
+        addresses = json.loads(process.stdout.readline())
+        yield RunningServer(process, addresses["grpc"], addresses["http"])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(START_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def main() -> int:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--crash-share", type=float, default=0.0)
+    crash_share = parser.parse_args().crash_share
+
+    from pipeline.cli import prepare_environment  # noqa: PLC0415 - before torch is imported
+    from pipeline.logs import set_up_logs  # noqa: PLC0415
+    from pipeline.setting_sources import load_settings  # noqa: PLC0415
+
+    prepare_environment(os.environ, os.cpu_count() or 1)
+    settings, _ = load_settings({}, os.environ, None)
+    set_up_logs(settings.log_format, settings.log_level)
+
+    from pipeline.server import serve  # noqa: PLC0415
+    from simulations.faults import CrashingLinks  # noqa: PLC0415
+
+    faults = (CrashingLinks(crash_share, random.Random(0)),) if crash_share else ()  # noqa: S311
+
+    return serve(
+        settings,
+        lambda at: print(json.dumps({"grpc": at.grpc, "http": at.http}), flush=True),
+        faults=faults,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
