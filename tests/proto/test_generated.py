@@ -1,0 +1,58 @@
+import runpy
+from pathlib import Path
+
+import penstock.compat.gpu_inference_pb2
+import penstock.v1.embedding_pb2
+from google.protobuf import descriptor_pool
+
+PROTO = Path(__file__).parents[2] / "proto"
+
+
+def test_generated_modules_are_those_of_the_proto_files(tmp_path):
+    runpy.run_path(str(PROTO / "generate.py"))["generate"](tmp_path)
+    fresh = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*.py*")}
+    kept = {path: (PROTO / path).read_text() for path in fresh}
+    assert len(fresh) == 6
+    assert kept == fresh
+
+
+def numbers(message):
+    return {field.name: field.number for field in message.DESCRIPTOR.fields}
+
+
+def test_field_numbers_are_those_that_clients_rely_on():
+    v1, gi = penstock.v1.embedding_pb2, penstock.compat.gpu_inference_pb2
+    assert list(numbers(v1.EmbedRequest).items()) == [
+        ("request_id", 1),
+        ("texts", 2),
+        ("token_ids", 3),
+        ("lengths", 4),
+        ("normalize", 5),
+        ("dimensions", 6),
+        ("truncate", 7),
+        ("truncation_direction", 8),
+        ("prompt_name", 9),
+        ("encoding", 10),
+        ("priority", 11),
+    ]
+    assert list(numbers(gi.InferRequest)) == [
+        "request_id",
+        "input_ids",
+        "attention_mask",
+        "bucket_max_len",
+        "max_wait_ms",
+        "input_ids_bytes",
+        "attention_mask_bytes",
+        "num_items",
+        "seq_len",
+    ]
+    assert list(numbers(gi.InferRequest).values()) == list(range(1, 10))
+    assert list(numbers(gi.InferResponse).values()) == list(range(1, 9))
+    assert list(numbers(gi.HealthResponse).values()) == list(range(1, 9))
+    assert list(numbers(v1.EmbedResponse).values()) == list(range(1, 12))
+
+
+def test_services_keep_their_names_on_the_wire():
+    pool = descriptor_pool.Default()
+    for name in ("penstock.v1.EmbeddingService", "gpu_inference.InferenceService"):
+        assert pool.FindServiceByName(name).full_name == name
