@@ -12,7 +12,8 @@ known to be on its way does an idle device wait for it, ``min_delay_s`` at most.
 of rows is rounded up to a fixed size where captured graphs need it. PACKED: the
 bucket served first, then its neighbours by length, without padding. A batch is
 bounded in items, in tokens (padded ones, where there are any) and in predicted
-time on the device, which cannot be interrupted; one item always fits.
+time on the device, which cannot be interrupted; one item always fits, and so
+does the smallest fixed size in time.
 
 Within a bucket, items leave in the order in which they came.
 """
@@ -132,7 +133,9 @@ class BatchPlanner:
 
     def due_at(self, *, device_idle: bool) -> float | None:
         """When ``next_batch`` may have a batch without further work; None when empty."""
-        delay = self.limits.min_delay_s if device_idle else self.limits.stale_after_s
+        delay = self.limits.stale_after_s
+        if device_idle:
+            delay = min(delay, self.limits.min_delay_s)
         heads = [bucket.queue[0][1] for bucket in self._buckets.values() if bucket.queue]
         return min(heads) + delay if heads else None
 
@@ -162,8 +165,10 @@ class BatchPlanner:
         )
 
     def _token_budget(self, tokens_per_s: float) -> int:
-        by_time = int(tokens_per_s * self.limits.max_batch_s) if tokens_per_s else None
-        return min(self.limits.max_tokens, by_time or self.limits.max_tokens)
+        if not tokens_per_s:
+            return self.limits.max_tokens
+        by_time = max(1, int(tokens_per_s * self.limits.max_batch_s))
+        return min(self.limits.max_tokens, by_time)
 
     def _max_rows(self, width: int, budget: int) -> int:
         rows = max(1, min(self.limits.max_items, budget // width))
