@@ -1,0 +1,14 @@
+"""Settings for the whole suite: how hard Hypothesis looks, and that CI repeats itself."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "local",
+    deadline=None,  # the machine may be busy with something else
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True)
+settings.load_profile("ci" if "CI" in os.environ else "local")

@@ -1,0 +1,100 @@
+"""Stage 1: lets a request in, or answers it with an overload at once."""
+
+import numpy as np
+import pytest
+import trio
+from core_builders import drain, ids_request, load_of, submission_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.admission import byte_length, estimate_tokens, run_admission
+from stages.admission_policies import LatencyPolicy, ThroughputPolicy
+from stages.errors import DeadlineExceeded, Overloaded
+from stages.messages import EmbedRequest
+from stages.ticket import OpenTickets
+from stages.token_rules import TokenRules
+
+RULES = TokenRules(max_tokens=16, prefix=(1,), suffix=(2,), prompts={"query": "ask: "})
+
+
+async def admit(tickets, submissions, *policies, draw=0.5, load=None):
+    """Run admission over some submissions; what it lets through."""
+    door, arriving = trio.open_memory_channel(len(submissions))
+    admitted, out = trio.open_memory_channel(len(submissions))
+    for submission in submissions:
+        door.send_nowait(submission)
+    door.close()
+    await run_admission(
+        arriving,
+        admitted,
+        tickets=tickets,
+        load=load or load_of(tickets),
+        policies=policies,
+        rules=RULES,
+        draw=lambda: draw,
+    )
+    return drain(out)
+
+
+async def test_admits_in_order_and_reserves_the_estimate():
+    tickets = OpenTickets()
+    submissions = [
+        submission_of(tickets, EmbedRequest("a", texts=("abc", "x" * 99))),
+        submission_of(tickets, ids_request([7] * 5, [8] * 40)),
+    ]
+    assert await admit(tickets, submissions) == submissions
+    assert [s.ticket.reserved_tokens for s in submissions] == [5 + 16, 5 + 16]
+    assert tickets.reserved_tokens == 42
+
+
+async def test_refuses_what_does_not_fit_and_keeps_nothing_of_it():
+    tickets, heard = OpenTickets(), []
+    first = submission_of(tickets, ids_request([1] * 10))
+    second = submission_of(tickets, ids_request([1] * 11), reply=heard.append)
+    policy = ThroughputPolicy(max_drain_s=1e9, max_queued_tokens=20)
+    assert await admit(tickets, [first, second], policy) == [first]
+    (refused,) = heard
+    assert isinstance(refused, Overloaded)
+    assert refused.reason == "queued_tokens"
+    assert tickets.reserved_tokens == 10
+
+
+@pytest.mark.parametrize(("draw", "admitted"), [(0.1, 0), (0.9, 1)])
+async def test_sheds_by_the_draw(draw, admitted):
+    tickets = OpenTickets()
+    load = load_of(tickets)
+    load.latencies.add(5.0, trio.current_time())
+    submission = submission_of(tickets, ids_request([1]))
+    policy = LatencyPolicy(soft_p95_s=1.0, hard_p95_s=9.0, shed_share=0.5, window_s=1.0)
+    assert len(await admit(tickets, [submission], policy, draw=draw, load=load)) == admitted
+
+
+async def test_drops_who_has_gone_or_come_too_late():
+    tickets, heard = OpenTickets(), []
+    gone = submission_of(tickets, ids_request([1]), reply=heard.append)
+    tickets.abandon(gone.ticket, trio.current_time())
+    late = submission_of(tickets, ids_request([1]), timeout_s=0.0, reply=heard.append)
+    assert await admit(tickets, [gone, late]) == []
+    (outcome,) = heard
+    assert isinstance(outcome, DeadlineExceeded)
+
+
+@given(
+    texts=st.lists(st.text(), max_size=5),
+    prompt_name=st.sampled_from(["", "query"]),
+)
+def test_the_estimate_is_bytes_and_special_tokens_up_to_the_models_maximum(texts, prompt_name):
+    request = EmbedRequest("r", texts=tuple(texts), prompt_name=prompt_name)
+    prompt = 5 if prompt_name else 0
+    expected = sum(min(16, len(text.encode()) + prompt + 2) for text in texts)
+    assert estimate_tokens(request, RULES) == expected
+
+
+def test_the_estimate_of_ids_is_their_number_after_truncation():
+    assert estimate_tokens(ids_request([1] * 3, [1] * 17, [1] * 16), RULES) == 3 + 16 + 16
+    assert isinstance(estimate_tokens(ids_request(np.ones(3)), RULES), int)
+
+
+@given(st.text())
+def test_byte_length_is_that_of_utf8(text):
+    assert byte_length(text) == len(text.encode())
