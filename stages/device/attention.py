@@ -133,20 +133,24 @@ def _by_groups(
     for group in groups:
         span = slice(group.start, group.start + group.count * group.length)
         shape = (group.count, group.length)
-        texts = [tensor[span].unflatten(0, shape).transpose(1, 2) for tensor in (q, k, v)]
-        narrow = window is not None and window < group.length
-        result = scaled_dot_product_attention(
-            *texts,
-            attn_mask=_band(group.length, window, causal, q.device) if narrow else None,
-            is_causal=causal and not narrow,
-            scale=scaling,
+        queries, keys, values = (
+            tensor[span].view(*shape, *tensor.shape[1:]).transpose(1, 2) for tensor in (q, k, v)
         )
-        mixed[span].unflatten(0, shape).copy_(result.transpose(1, 2))
+        band = _band(group.length, window, q.device, causal=causal)
+        result = scaled_dot_product_attention(
+            queries, keys, values, band, is_causal=causal and band is None, scale=scaling
+        )
+        mixed[span].view(*shape, *mixed.shape[1:]).copy_(result.transpose(1, 2))
     return mixed
 
 
-def _band(length: int, window: int | None, causal: bool, device: torch.device) -> Tensor:
-    """Which keys each query sees through a sliding window: bool [length, length]."""
+def _band(length: int, window: int | None, device: torch.device, *, causal: bool) -> Tensor | None:
+    """Which keys each query sees through a sliding window: bool [length, length].
+
+    None when the window reaches over the whole text.
+    """
+    if window is None or window >= length:
+        return None
     at = torch.arange(length, device=device)
     distance = at[:, None] - at[None, :]
     near = distance.abs() < window
@@ -169,7 +173,7 @@ def _by_offsets(
     reach = -1 if window is None else window - 1
     sides = (reach, 0 if causal else reach)
     if packing.kernel is Kernel.FLASH:
-        from flash_attn import flash_attn_varlen_func  # type: ignore[import-not-found]  # noqa: PLC0415, I001
+        from flash_attn import flash_attn_varlen_func  # type: ignore[import-not-found]  # noqa: PLC0415
 
         flash: Tensor = flash_attn_varlen_func(
             q, k, v, packing.offsets, packing.offsets, packing.longest, packing.longest,

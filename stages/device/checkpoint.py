@@ -14,6 +14,7 @@ Weights in safetensors of the dtype asked for are mapped into memory, not copied
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from logging import ERROR
 from pathlib import Path
 from typing import Any, Final
 
@@ -132,10 +133,13 @@ def load_encoder(
             f"{names}{', ...' if len(report.missing) > SHOWN else ''}"
         )
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None
+        model.register_module("pooler", None)
     if table_rows:
         _widen_table(model, table_rows)
-    return model.eval().requires_grad_(requires_grad=False).to(device)
+    model.train(mode=False)
+    model.requires_grad_(requires_grad=False)
+    placed: PreTrainedModel = model.to(device)  # type: ignore[arg-type]
+    return placed
 
 
 def _load(folder: Path, options: Mapping[str, Any]) -> tuple[PreTrainedModel, Report]:
@@ -164,21 +168,19 @@ def _widen_table(model: PreTrainedModel, rows: int) -> None:
         return
     mean = table.weight.detach().float().mean(dim=0)
     with _quiet(), torch.no_grad():
-        model.resize_token_embeddings(rows, mean_resizing=False)
-        model.get_input_embeddings().weight[old:] = mean.to(table.weight.dtype)
+        wider = model.resize_token_embeddings(rows, mean_resizing=False)
+        wider.weight[old:] = mean
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence transformers' progress bars and load reports; what they say is checked here."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity(ERROR)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         logging.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
-
-
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ in, as int32 zeros, wherever the model knows them.
 
 import inspect
 from collections.abc import Mapping
+from logging import ERROR
 from typing import Any
 
 import torch
@@ -75,7 +76,7 @@ class Encoder:
         if self.model.config._attn_implementation == implementation:  # noqa: SLF001
             return
         level = logging.get_verbosity()
-        logging.set_verbosity_error()  # it warns for models without the hook; the check sees them
+        logging.set_verbosity(ERROR)  # it warns for models without the hook; the check sees them
         try:
             self.model.set_attn_implementation(implementation)
         finally:

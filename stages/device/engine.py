@@ -142,9 +142,7 @@ class Engine:
         broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         return DeviceOutput(vectors, tuple(broken.tolist()))
 
-    def _vectors(
-        self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int
-    ) -> Float32:
+    def _vectors(self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int) -> Float32:
         """Float32 [texts, dimension] in the order of ``chunks``; a fresh array."""
         if layout is Layout.PADDED:
             runs = self._padded.plan(chunks, rows, width)

@@ -22,7 +22,9 @@ class DenseLayer:
             ModelError: a weight is missing or has another shape than the config says.
         """
         weights = _read(folder / spec.path)
-        shapes = {"linear.weight": (spec.out_features, spec.in_features)}
+        shapes: dict[str, tuple[int, ...]] = {
+            "linear.weight": (spec.out_features, spec.in_features)
+        }
         if spec.bias:
             shapes["linear.bias"] = (spec.out_features,)
         if spec.residual and spec.in_features != spec.out_features:
@@ -57,7 +59,7 @@ def _read(folder: Path) -> dict[str, Tensor]:
             folder / "pytorch_model.bin", map_location="cpu", weights_only=True
         )
     except Exception as error:
-        raise ModelError(f"cannot read the weights of the Dense module {folder}: {error}") from error
+        raise ModelError(f"cannot read the weights of Dense in {folder}: {error}") from error
     return loaded
 
 

@@ -52,7 +52,7 @@ class PaddedPath:
         mask = torch.from_numpy(np.arange(run.width) < lengths[:, None]).to(self._encoder.device)
         rows = ids.view(shape.rows, shape.width)
         if self._compiled is not None and shape in self._warmed:
-            torch.compiler.cudagraph_mark_step_begin()
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             return self._compiled(rows, mask).flatten(0, 1)
         return self._encoder.padded(rows, mask).flatten(0, 1)
 
@@ -70,7 +70,7 @@ class PaddedPath:
             mask = torch.ones(size, dtype=torch.bool)
             mask[:, -1] = shape.width == 1  # not all ones: the model must not drop the mask
             for _ in range(WARM_CALLS):
-                torch.compiler.cudagraph_mark_step_begin()
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
                 compiled(ids.to(self._encoder.device), mask.to(self._encoder.device))
             self._warmed.add(shape)
         self._compiled = compiled

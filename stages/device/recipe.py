@@ -45,8 +45,10 @@ ACTIVATIONS: Final = {
 
 # Model types whose first position is pad_token_id + 1 (as their modeling files compute it).
 PAD_OFFSET_TYPES: Final = frozenset(
-    "camembert data2vec-text ibert lilt longformer luke markuplm mpnet roberta "
-    "roberta-prelayernorm xlm-roberta xlm-roberta-xl xmod".split()  # fmt: skip
+    {
+        *("camembert", "data2vec-text", "ibert", "lilt", "longformer", "luke", "markuplm"),
+        *("mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+    }
 )
 POSITION_KEYS: Final = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 FALLBACK_MAX_TOKENS: Final = 512  # for models with relative positions that declare no limit
@@ -148,7 +150,9 @@ def _declared(folder: Path, modules: Any) -> Recipe:
     for kind, _ in steps:
         if kind not in known:
             allowed = ", ".join(known)
-            raise ModelError(f"modules.json of {folder}: unknown module {kind!r} (known: {allowed})")
+            raise ModelError(
+                f"modules.json of {folder}: module {kind!r} is not known ({allowed} are)"
+            )
     if [kind for kind, _ in steps[:2]] != ["Transformer", "Pooling"]:
         found = ", ".join(kind for kind, _ in steps)
         raise ModelError(
@@ -207,7 +211,8 @@ def _head_module(folder: Path, kind: str, path: str) -> Dense | Normalize:
     if kind != "Dense":
         raise ModelError(f"modules.json of {folder}: a second {kind} is not known")
     config = _object(file)
-    inputs = {config.get(key) or "sentence_embedding" for key in ("module_input_name", "module_output_name")}
+    ends = config.get("module_input_name"), config.get("module_output_name")
+    inputs = {end or "sentence_embedding" for end in ends}
     dotted = str(config.get("activation_function") or "torch.nn.modules.linear.Identity")
     if "activation_function" not in config:
         dotted = "torch.nn.modules.activation.Tanh"  # sentence-transformers' default

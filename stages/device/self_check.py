@@ -42,9 +42,7 @@ def check_packed(encoder: Encoder, path: PackedPath, max_tokens: int) -> str:
         return f"the model cannot run packed: {type(error).__name__}: {lines[0]}"
     if packing.calls != encoder.layers:
         name = type(encoder.model).__name__
-        return (
-            f"{name} called packed attention {packing.calls} times in {encoder.layers} layers"
-        )
+        return f"{name} called packed attention {packing.calls} times in {encoder.layers} layers"
     distance = _distance(hidden, run, alone)
     if not distance <= TOLERANCE[encoder.model.dtype]:
         return f"packed texts differ from the texts alone by {distance:.1e}"
