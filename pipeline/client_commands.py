@@ -1,23 +1,21 @@
 """``penstock embed`` and ``penstock info``: a real client, over gRPC.
 
-Long work is sent in windows of a few requests; a .npy file appears under its name
-only when it is whole.
+A .npy file appears under its name only when it is whole.
 """
 
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.format import open_memmap
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pipeline.grpc import client
 
-WINDOW_TEXTS = 1024
 BAR_AFTER_S = 1.0  # shorter work needs no progress bar
 REDRAW_S = {True: 0.1, False: 5.0}  # on a terminal, and in a log
 
@@ -35,16 +33,32 @@ def embed(
         CommandError: the file cannot be read, the output not written, or the server
             refused.
     """
-    wanted = read_lines(file) if file else list(texts)
     if output is not None and output.suffix != ".npy":
         raise CommandError(f"--output {output}: must end in .npy")
-    rows = _in_windows(target, wanted, prompt_name)
+    wanted = read_lines(file) if file else list(texts)
+    bar = tqdm(
+        total=len(wanted),
+        desc="Embedding",
+        unit="text",
+        delay=BAR_AFTER_S,
+        mininterval=REDRAW_S[sys.stderr.isatty()],
+    )
+    try:
+        with bar:
+            job = partial(
+                client.embed_texts, target, prompt_name=prompt_name, on_progress=bar.update
+            )
+            if output is None:
+                vectors = job(wanted)
+            else:
+                dimension = client.embed_texts(target, wanted[:1], prompt_name=prompt_name).shape[1]
+                _write(output, (len(wanted), dimension), partial(job, wanted))
+    except client.ClientError as error:
+        raise CommandError(str(error)) from error
     if output is None:
-        for vectors in rows:
-            for vector in vectors:
-                print(json.dumps([float(f"{value:.8g}") for value in vector]))  # noqa: T201
-    else:
-        _write(rows, len(wanted), output)
+        for vector in vectors:
+            # the shortest digits that give the same float32 back
+            print(json.dumps([float(str(value)) for value in vector]))  # noqa: T201
 
 
 def info(target: str, *, as_json: bool) -> None:
@@ -81,42 +95,15 @@ def read_lines(file: str) -> list[str]:
     return texts
 
 
-def _in_windows(
-    target: str, texts: Sequence[str], prompt_name: str
-) -> Iterator[NDArray[np.float32]]:
-    bar = tqdm(
-        total=len(texts),
-        desc="Embedding",
-        unit="text",
-        delay=BAR_AFTER_S,
-        mininterval=REDRAW_S[sys.stderr.isatty()],
-        disable=len(texts) == 1,
-    )
-    with bar:
-        for start in range(0, len(texts), WINDOW_TEXTS):
-            window = texts[start : start + WINDOW_TEXTS]
-            try:
-                yield client.embed_texts(
-                    target, window, prompt_name=prompt_name, on_progress=bar.update
-                )
-            except client.ClientError as error:
-                raise CommandError(str(error)) from error
-
-
-def _write(rows: Iterator[NDArray[np.float32]], count: int, output: Path) -> None:
-    first = next(rows)
+def _write(output: Path, shape: tuple[int, int], fill: Callable[..., object]) -> None:
+    """A .npy file of ``shape``, filled by ``fill(out=...)``; nothing when that fails."""
     try:
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".penstock-") as folder:
-            partial = Path(folder) / "partial.npy"
-            shape = (count, first.shape[1])
-            table = open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
-            table[: len(first)] = first
-            done = len(first)
-            for vectors in rows:
-                table[done : done + len(vectors)] = vectors
-                done += len(vectors)
+            path = Path(folder) / "vectors.npy"
+            table = open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+            fill(out=table)
             table.flush()
             del table
-            partial.replace(output)
+            path.replace(output)
     except OSError as error:
         raise CommandError(f"--output {output}: {error.strerror or error}") from error

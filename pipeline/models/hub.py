@@ -6,6 +6,7 @@ and a manifest is written once all of them are there: only then may the snapshot
 used without asking the hub again (offline, or for a revision that is a commit).
 """
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -72,9 +73,12 @@ def _download(
 ) -> tuple[Path, Manifest]:
     import huggingface_hub  # noqa: PLC0415 (half a second that a local model need not pay)
 
+    endpoint = os.environ.get("HF_ENDPOINT") or None  # now, not when the library was imported
     where = f"the hub's {model_id} at {asked}"
     try:
-        info = huggingface_hub.HfApi().model_info(model_id, revision=asked, files_metadata=True)
+        info = huggingface_hub.HfApi(endpoint).model_info(
+            model_id, revision=asked, files_metadata=True
+        )
         listed = {file.rfilename: file.size or 0 for file in info.siblings or ()}
         names = choose_files(listed, trust_remote_code=trust_remote_code, where=where)
         commit = str(info.sha)
@@ -82,6 +86,7 @@ def _download(
             model_id,
             revision=commit,
             cache_dir=home,
+            endpoint=endpoint,
             allow_patterns=[_literal(name) for name in names],
             tqdm_class=tqdm if progress and sys.stderr.isatty() else _Silent,
         )

@@ -73,7 +73,7 @@ def open_s3(url: str) -> S3Store:
         raise ModelError(f"MODEL_PATH={url} names no bucket: it must be s3://bucket/prefix")
     prefix = prefix.strip("/")
     try:
-        client = boto3.client("s3")
+        client = boto3.Session().client("s3")
     except Exception as error:
         raise _explain(error, url) from error
     return S3Store(bucket, f"{prefix}/" if prefix else "", client)
