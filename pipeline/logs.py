@@ -82,7 +82,7 @@ def _flatten_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict
     if error is not None:
         leaves = list(_leaves(error))
         event["error"] = _short("; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in leaves))
-        event["at"] = _places(leaves[0])
+        event["at"] = _places(leaves[0]) or _places(error)
     return event
 
 
