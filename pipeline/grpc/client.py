@@ -169,9 +169,12 @@ async def _patiently(target: str, call: Callable[[], Awaitable[T]]) -> T:
             wait_s = max(pause_s, advised_s or 0.0)
             if loop.time() + wait_s > patient_until:
                 raise _refused(error) from None
+        except StreamTerminatedError as error:  # as when the server has been replaced
+            if loop.time() + (wait_s := pause_s) > patient_until:
+                raise _lost(target, error) from None
         except TimeoutError:
             raise ClientError(f"no answer from {target} within {CALL_TIMEOUT_S:g} s") from None
-        except (OSError, StreamTerminatedError) as error:
+        except OSError as error:
             raise _lost(target, error) from None
         await asyncio.sleep(wait_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

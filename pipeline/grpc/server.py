@@ -24,13 +24,16 @@ from pipeline.grpc.loop_thread import LoopThread
 from pipeline.grpc.reflection import reflection_routes
 
 SERVICES: Final = (embedding_service.SERVICE, inference_service.SERVICE)
+SPARE_STREAMS: Final = 64
 
 
 class GrpcServer:
     """Serves ``desk`` on ``host:port``. One run.
 
-    ``max_concurrent_requests`` bounds the calls in flight over all connections, and
-    the streams of one connection; what is above is refused at once. The limits of a
+    ``max_concurrent_requests`` bounds the calls in flight over all connections; what
+    is above is refused at once. ``max_streams`` bounds the streams of one connection;
+    None: 64 more than that, so that health, Info and the refusals themselves still get
+    through where one connection brings everything. The limits of a
     request come from ``board.limits``. ``version`` is what Info says; None: the
     installed one's.
     """
@@ -43,6 +46,7 @@ class GrpcServer:
         host: str = "127.0.0.1",
         port: int = 50051,
         max_concurrent_requests: int = 1024,
+        max_streams: int | None = None,
         reflection: bool = False,
         version: str | None = None,
     ) -> None:
@@ -51,6 +55,7 @@ class GrpcServer:
         self._host = host
         self._port = port
         self._max_calls = max_concurrent_requests
+        self._max_streams = max_streams or max_concurrent_requests + SPARE_STREAMS
         self._reflection = reflection
         self._version = metadata.version("penstock") if version is None else version
         self._listener: Listener | None = None
@@ -104,7 +109,7 @@ class GrpcServer:
             max_calls=self._max_calls,
             max_bytes=self._board.limits.max_request_bytes,
         )
-        return Listener(switchboard, max_streams=self._max_calls)
+        return Listener(switchboard, max_streams=self._max_streams)
 
     def _routes(self, bridge: Bridge) -> Iterable[Route]:
         yield from EmbeddingService(

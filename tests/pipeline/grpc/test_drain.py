@@ -1,0 +1,133 @@
+"""The two-phase end of a connection, and the ends of the edge as a Trio task."""
+
+import socket
+import threading
+
+import pytest
+import trio
+from edge_fakes import FakeBoard, FakeDesk, running_edge
+from grpclib.health.v1.health_pb2 import HealthCheckRequest
+from penstock.v1.embedding_pb2 import EmbedRequest
+from plain_server import plain_server
+from raw_client import framed, raw_client
+
+from pipeline.grpc.server import GrpcServer
+
+BODY = framed(EmbedRequest(texts=["a"]))
+WATCH = "/grpc.health.v1.Health/Watch"
+OK, UNAVAILABLE = 0, 14
+
+
+def draining(edge):
+    thread = threading.Thread(target=edge.in_trio, args=(edge.server.drain,))
+    thread.start()
+    return thread
+
+
+def until(client, condition):
+    while not condition() and client.read():
+        pass
+    assert condition()
+
+
+def test_a_drain_serves_what_is_on_its_way_and_lets_all_finish():
+    desk = FakeDesk(hold=True)
+    with running_edge(desk) as edge, raw_client(edge.port) as client:
+        first = client.open(body=BODY)
+        client.flush()
+        desk.wait_for(lambda desk: len(desk.held) == 1)
+        drain = draining(edge)
+        until(client, lambda: client.goaways == [2**31 - 1])
+        late = client.open(body=BODY)  # sent before the client had heard
+        client.flush()
+        desk.wait_for(lambda desk: len(desk.held) == 2)
+        until(client, lambda: client.goaways == [2**31 - 1, late])
+        assert drain.is_alive()
+        edge.in_trio(desk.let_go)
+        assert (client.result(first), client.result(late)) == (OK, OK)
+        drain.join(10)
+        assert not drain.is_alive()
+        assert not client.read()
+
+
+def test_plain_grpclib_cancels_what_is_in_flight():
+    with plain_server() as plain, raw_client(plain.port) as client:
+        plain.in_loop(plain.service.release.clear)
+        stream = client.open(body=BODY)
+        client.flush()
+        assert plain.service.started.acquire(timeout=10)
+        plain.in_loop(plain.server.close)
+        plain.in_loop(plain.service.release.set)
+        client.barrier()
+        assert stream not in client.responses  # and nothing more will come
+        assert client.goaways == []
+
+
+def test_a_drain_stops_listening_and_ends_idle_connections_and_watches():
+    with running_edge() as edge, raw_client(edge.port) as idle, raw_client(edge.port) as watcher:
+        watch = watcher.open(WATCH, framed(HealthCheckRequest()))
+        until(watcher, lambda: watch in watcher.data)
+        assert idle.result(idle.open(body=BODY)) == OK
+        edge.in_trio(edge.server.drain)
+        assert not idle.read() or not idle.read() or not idle.read()
+        assert watcher.result(watch) == UNAVAILABLE
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", edge.port), timeout=5)
+
+
+def test_announcing_first_and_draining_later_announces_once():
+    with running_edge() as edge, raw_client(edge.port) as client:
+        assert client.result(client.open(body=BODY)) == OK
+        edge.in_trio(edge.server.announce_end)
+        assert client.result(client.open(body=BODY)) == OK
+        edge.in_trio(edge.server.drain)
+        while client.read():
+            pass
+        assert client.goaways == [2**31 - 1, 3]
+
+
+def test_cancelled_the_edge_ends_calls_with_unavailable():
+    desk = FakeDesk(hold=True)
+    with running_edge(desk) as edge, raw_client(edge.port) as client:
+        stream = client.open(body=BODY)
+        client.flush()
+        desk.wait_for(lambda desk: desk.held)
+        edge.stop()
+        assert client.result(stream) == UNAVAILABLE
+        while client.read():
+            pass
+
+
+async def test_a_port_that_is_taken_is_said_with_its_address():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = GrpcServer(FakeDesk(), FakeBoard(), port=port)
+        problem = pytest.RaisesExc(OSError, match=rf"127\.0\.0\.1:{port} \(gRPC\): .*in use")
+        with pytest.RaisesGroup(problem):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(server.run)
+
+
+async def test_a_crash_of_the_loop_is_raised_by_run():
+    server = GrpcServer(FakeDesk(), FakeBoard(), port=0)
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="loop stopped")):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            loop = server._thread._loop
+            loop.call_soon_threadsafe(loop.stop)
+
+
+async def test_cancelled_before_it_has_begun_the_thread_still_ends():
+    server = GrpcServer(FakeDesk(), FakeBoard(), port=0)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await server.run()
+
+
+async def test_a_drain_before_the_start_and_after_the_end_returns():
+    server = GrpcServer(FakeDesk(), FakeBoard(), port=0)
+    await server.drain()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        nursery.cancel_scope.cancel()
+    await server.drain()

@@ -1,0 +1,339 @@
+import numpy as np
+import pytest
+from attrs import evolve
+from edge_fakes import (
+    DIMENSION,
+    LIMITS,
+    MODEL,
+    SNAPSHOT,
+    FakeBoard,
+    FakeDesk,
+    answer_to,
+    vectors_of,
+)
+from edge_fakes import running_edge as running
+from grpc import StatusCode, insecure_channel
+from penstock.v1 import embedding_pb2 as pb
+from rpc import EMBED, INFO, fields_at_fault, method, refused, trailer
+
+from pipeline.face import Phase
+from stages.answer import ItemError
+from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded, TooLarge
+from stages.messages import Side
+
+
+def i32(*values):
+    return np.asarray(values, "<i4").tobytes()
+
+
+@pytest.fixture(scope="module")
+def edge():
+    with running() as edge:
+        yield edge
+
+
+@pytest.fixture(scope="module")
+def channel(edge):
+    with insecure_channel(edge.target) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def embed(channel):
+    return method(channel, EMBED, pb.EmbedResponse)
+
+
+def test_texts_become_vectors(edge, embed):
+    response = embed(pb.EmbedRequest(request_id="mine", texts=["a", "bbb"]))
+    request, timeout_s = edge.desk.submitted[-1]
+    assert request.texts == ("a", "bbb")
+    assert request.request_id == response.request_id == "mine"
+    assert 0 < timeout_s <= LIMITS.max_wait_s
+    vectors = np.frombuffer(response.embeddings, "<f4").reshape(2, DIMENSION)
+    expected = vectors_of(request)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors, expected, atol=2e-7)
+    assert (response.count, response.dimension) == (2, DIMENSION)
+    assert response.token_counts == i32(3, 3)
+    assert response.fingerprint == MODEL.fingerprint
+    timings = response.timings
+    assert [timings.admission, timings.tokenize, timings.queue] == pytest.approx([1, 2, 3])
+    assert [timings.device, timings.total] == pytest.approx([4, 10])
+
+
+def test_a_request_without_an_id_is_given_one(embed):
+    assert len(embed(pb.EmbedRequest(texts=["a"])).request_id) == 32
+
+
+def test_ids_arrive_ragged(edge, embed):
+    embed(pb.EmbedRequest(token_ids=i32(5, 6, 7), lengths=i32(1, 2)))
+    ids = edge.desk.submitted[-1][0].ids
+    assert [ids.item(i).tolist() for i in range(2)] == [[5], [6, 7]]
+
+
+def test_options_arrive(edge, embed):
+    embed(pb.EmbedRequest(texts=["a"]))
+    request, _ = edge.desk.submitted[-1]
+    assert (request.truncate, request.side, request.prompt_name) == (True, Side.RIGHT, "")
+    wanted = pb.EmbedRequest(
+        texts=["a"], truncate=False, truncation_direction="LEFT", prompt_name="query"
+    )
+    embed(wanted)
+    request, _ = edge.desk.submitted[-1]
+    assert (request.truncate, request.side, request.prompt_name) == (False, Side.LEFT, "query")
+
+
+def test_the_answer_comes_in_the_format_asked_for(embed):
+    raw = embed(pb.EmbedRequest(texts=["aa"], normalize=False, dimensions=3))
+    assert np.frombuffer(raw.embeddings, "<f4").tolist() == [3, 4, 5]
+    assert raw.dimension == 3
+    small = embed(pb.EmbedRequest(texts=["aa"], normalize=False, encoding="INT8"))
+    values = np.frombuffer(small.embeddings, "i1") * np.frombuffer(small.scales, "<f4")
+    np.testing.assert_allclose(values, np.arange(3, 11), atol=0.05)
+    assert small.encoding == pb.INT8
+    half = embed(pb.EmbedRequest(texts=["aa"], normalize=False, encoding=pb.FLOAT16))
+    assert np.frombuffer(half.embeddings, "<f2").tolist() == list(range(3, 11))
+    assert embed(pb.EmbedRequest(texts=["aa"], encoding="BINARY")).embeddings == b"\xff"
+
+
+def test_what_fails_in_the_device_is_told_by_item():
+    def answer(request):
+        error = ItemError(1, "INTERNAL", "item 1: the output is not finite")
+        return answer_to(request, errors=(error,), truncated=(0,))
+
+    with running(FakeDesk(answer=answer)) as edge, insecure_channel(edge.target) as channel:
+        response = method(channel, EMBED, pb.EmbedResponse)(pb.EmbedRequest(texts=["a", "b"]))
+    assert list(response.truncated) == [0]
+    assert response.errors[0] == pb.ItemError(
+        index=1, code="INTERNAL", message="item 1: the output is not finite"
+    )
+
+
+MANY = ["a"] * (LIMITS.max_items + 1)
+BAD = {
+    "no items": (pb.EmbedRequest(), "no items", "texts"),
+    "both": (
+        pb.EmbedRequest(texts=["a"], token_ids=i32(1), lengths=i32(1)),
+        "both texts and token_ids",
+        "texts",
+    ),
+    "ids without lengths": (pb.EmbedRequest(token_ids=i32(1)), "lengths: no items", "lengths"),
+    "lengths without ids": (pb.EmbedRequest(lengths=i32(1)), "add up to 1", "lengths"),
+    "odd bytes": (
+        pb.EmbedRequest(token_ids=b"12345", lengths=i32(1)),
+        "token_ids: 5 bytes",
+        "token_ids",
+    ),
+    "odd lengths": (
+        pb.EmbedRequest(token_ids=i32(1), lengths=b"12345"),
+        "lengths: 5 bytes",
+        "lengths",
+    ),
+    "lengths that do not add up": (
+        pb.EmbedRequest(token_ids=i32(1, 2), lengths=i32(1)),
+        "add up to 1 ids",
+        "lengths",
+    ),
+    "zero length": (
+        pb.EmbedRequest(token_ids=i32(1), lengths=i32(1, 0)),
+        "item 1 has length 0",
+        "lengths[1]",
+    ),
+    "negative length": (
+        pb.EmbedRequest(token_ids=i32(1), lengths=i32(-1, 2)),
+        "item 0 has length -1",
+        "lengths[0]",
+    ),
+    "unknown id": (
+        pb.EmbedRequest(token_ids=i32(1, 1000), lengths=i32(1, 1)),
+        "item 1 has an id outside the vocabulary 0 ... 999",
+        "token_ids[1]",
+    ),
+    "negative id": (
+        pb.EmbedRequest(token_ids=i32(-1), lengths=i32(1)),
+        "item 0 has an id outside",
+        "token_ids[0]",
+    ),
+    "encoding": (
+        pb.EmbedRequest(texts=["a"], encoding=9),
+        "encoding: 9 is not one of FLOAT32",
+        "encoding",
+    ),
+    "priority": (
+        pb.EmbedRequest(texts=["a"], priority=-1),
+        "priority: -1 is not one of",
+        "priority",
+    ),
+    "truncation direction": (
+        pb.EmbedRequest(texts=["a"], truncation_direction=2),
+        "truncation_direction: 2 is not one of RIGHT (0), LEFT (1)",
+        "truncation_direction",
+    ),
+    "prompt": (
+        pb.EmbedRequest(texts=["a"], prompt_name="secret"),
+        "no such prompt; this model has: passage, query",
+        "prompt_name",
+    ),
+    "no dimensions": (
+        pb.EmbedRequest(texts=["a"], dimensions=0),
+        "0 is not in 1 ... 8",
+        "dimensions",
+    ),
+    "too many dimensions": (
+        pb.EmbedRequest(texts=["a"], dimensions=9),
+        "9 is not in 1 ... 8",
+        "dimensions",
+    ),
+}
+TOO_LARGE = {
+    "items": (pb.EmbedRequest(texts=MANY), "65 items; at most 64"),
+    "ids": (pb.EmbedRequest(token_ids=i32(*[1] * 65), lengths=i32(*[1] * 65)), "65 items"),
+    "a text": (pb.EmbedRequest(texts=["a", "b" * 4097]), "item 1 has 4097 bytes; at most 4096"),
+    "an item's ids": (
+        pb.EmbedRequest(token_ids=i32(*[1] * 1025), lengths=i32(1025)),
+        "item 0 has 4100 bytes",
+    ),
+    "bytes": (pb.EmbedRequest(request_id="r" * (1 << 20)), "at most 1048576 are allowed"),
+}
+
+
+@pytest.fixture
+def neighbour():
+    """A call in flight on the same connection, which must not be harmed."""
+    with running(FakeDesk(hold=True)) as edge, insecure_channel(edge.target) as channel:
+        embed = method(channel, EMBED, pb.EmbedResponse)
+        future = embed.future(pb.EmbedRequest(texts=["neighbour"]))
+        edge.desk.wait_for(lambda desk: desk.held)
+        yield embed
+        assert len(edge.desk.submitted) == 1  # nothing bad was handed in
+        edge.in_trio(edge.desk.let_go)
+        assert future.result(timeout=10).count == 1
+
+
+def test_every_bad_input_is_refused_with_its_place(neighbour):
+    for name, (request, message, place) in BAD.items():
+        error = refused(neighbour, request)
+        assert error.code() is StatusCode.INVALID_ARGUMENT, name
+        assert message in error.details(), name
+        assert fields_at_fault(error) == [place], name
+        assert "secret" not in error.details(), name
+
+
+def test_every_excess_is_told_from_a_fault(neighbour):
+    for name, (request, message) in TOO_LARGE.items():
+        error = refused(neighbour, request)
+        assert error.code() is StatusCode.RESOURCE_EXHAUSTED, name
+        assert message in error.details(), name
+        assert trailer(error, "grpc-retry-pushback-ms") is None, name
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "pushback"),
+    [
+        (Overloaded("full", reason="latency", retry_after_s=0.25), StatusCode.UNAVAILABLE, "250"),
+        (NotServing("restarted", retry_after_s=2), StatusCode.UNAVAILABLE, "2000"),
+        (DeadlineExceeded("late"), StatusCode.DEADLINE_EXCEEDED, None),
+        (TooLarge("large"), StatusCode.RESOURCE_EXHAUSTED, None),
+        (Internal("broken"), StatusCode.INTERNAL, None),
+    ],
+)
+def test_each_outcome_has_its_status(error, code, pushback):
+    desk = FakeDesk(answer=lambda _: error)
+    with running(desk) as edge, insecure_channel(edge.target) as channel:
+        call = method(channel, EMBED, pb.EmbedResponse)
+        got = refused(call, pb.EmbedRequest(texts=["a"]))
+    assert (got.code(), got.details()) == (code, error.message)
+    assert trailer(got, "grpc-retry-pushback-ms") == pushback
+
+
+def test_a_deadline_crosses_and_its_end_abandons():
+    with running(FakeDesk(hold=True)) as edge, insecure_channel(edge.target) as channel:
+        call = method(channel, EMBED, pb.EmbedResponse)
+        got = refused(call, pb.EmbedRequest(texts=["a"]), timeout=0.3)
+        assert got.code() is StatusCode.DEADLINE_EXCEEDED
+        edge.desk.wait_for(lambda desk: desk.abandoned)
+        ((_, timeout_s),) = edge.desk.submitted
+        assert 0 < timeout_s <= 0.4
+        assert [ticket.id for ticket in edge.desk.abandoned] == [1]
+
+
+def test_a_call_without_a_deadline_gets_the_servers():
+    board = FakeBoard(limits=evolve(LIMITS, max_wait_s=0.05))
+    with running(FakeDesk(hold=True), board) as edge, insecure_channel(edge.target) as channel:
+        got = refused(method(channel, EMBED, pb.EmbedResponse), pb.EmbedRequest(texts=["a"]))
+        assert got.code() is StatusCode.DEADLINE_EXCEEDED
+        edge.desk.wait_for(lambda desk: desk.abandoned)
+
+
+def test_who_hangs_up_is_abandoned():
+    with running(FakeDesk(hold=True)) as edge, insecure_channel(edge.target) as channel:
+        future = method(channel, EMBED, pb.EmbedResponse).future(pb.EmbedRequest(texts=["a"]))
+        edge.desk.wait_for(lambda desk: desk.held)
+        future.cancel()
+        edge.desk.wait_for(lambda desk: desk.abandoned)
+
+
+def test_the_calls_in_flight_are_bounded_over_all_connections():
+    desk = FakeDesk(hold=True)
+    with (
+        running(desk, max_concurrent_requests=2) as edge,
+        insecure_channel(edge.target, [("grpc.use_local_subchannel_pool", 1)]) as one,
+        insecure_channel(edge.target, [("grpc.use_local_subchannel_pool", 1)]) as other,
+    ):
+        first = method(one, EMBED, pb.EmbedResponse)
+        second = method(other, EMBED, pb.EmbedResponse)
+        request = pb.EmbedRequest(texts=["a"])
+        futures = [first.future(request), second.future(request)]
+        desk.wait_for(lambda desk: len(desk.held) == 2)
+        got = refused(second, request)
+        assert got.code() is StatusCode.UNAVAILABLE
+        assert "2 calls are in flight" in got.details()
+        assert int(trailer(got, "grpc-retry-pushback-ms")) > 0
+        assert method(one, INFO, pb.InfoResponse)(pb.InfoRequest()).model_id == "fake"
+        edge.in_trio(desk.let_go)
+        assert [future.result(timeout=10).count for future in futures] == [1, 1]
+        desk.hold = False
+        assert second(request).count == 1
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        (Phase.LOADING, "loading"),
+        (Phase.DRAINING, "shutting down"),
+        (Phase.FAILED, "failed"),
+        (Phase.SERVING, "overloaded"),
+    ],
+)
+def test_work_is_refused_early_with_the_reason(phase, message):
+    snapshot = evolve(SNAPSHOT, phase=phase, accepting_requests=False, retry_after_s=0.5)
+    with (
+        running(board=FakeBoard(snapshot=snapshot)) as edge,
+        insecure_channel(edge.target) as channel,
+    ):
+        got = refused(method(channel, EMBED, pb.EmbedResponse), pb.EmbedRequest(texts=["a"]))
+        assert got.code() is StatusCode.UNAVAILABLE
+        assert message in got.details()
+        assert trailer(got, "grpc-retry-pushback-ms") == "500"
+        assert edge.desk.submitted == []
+
+
+def test_info_says_what_is_loaded(channel):
+    answer = method(channel, INFO, pb.InfoResponse)(pb.InfoRequest())
+    assert (answer.model_id, answer.dimension, answer.max_tokens) == ("fake", 8, 512)
+    assert list(answer.prompt_names) == ["passage", "query"]
+    assert answer.limits == pb.Limits(
+        max_items=64,
+        max_request_bytes=1 << 20,
+        max_item_bytes=4096,
+        max_wait_ms=30_000,
+        max_concurrent_requests=1024,
+    )
+    assert answer.version
+
+
+def test_info_while_loading_is_unavailable():
+    with running(board=FakeBoard(model=None)) as edge, insecure_channel(edge.target) as channel:
+        got = refused(method(channel, INFO, pb.InfoResponse), pb.InfoRequest())
+        assert got.code() is StatusCode.UNAVAILABLE
+        assert int(trailer(got, "grpc-retry-pushback-ms")) >= 1000

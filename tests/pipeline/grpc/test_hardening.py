@@ -1,0 +1,262 @@
+"""Each mend beside grpclib as it comes: the same client, two servers."""
+
+import gc
+import logging
+import threading
+
+import numpy as np
+import pytest
+from attrs import evolve
+from edge_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeDesk, answer_to, running_edge
+from grpclib.metadata import encode_metadata
+from grpclib.protocol import H2Protocol
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
+from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse
+from plain_server import plain_server
+from raw_client import framed, raw_client
+
+BODY = framed(EmbedRequest(request_id="r", texts=["a"]))
+OK, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 0, 3, 8, 12, 13
+UNKNOWN = 2
+
+
+@pytest.fixture(autouse=True)
+def _quiet_grpclib(caplog):
+    caplog.set_level(logging.CRITICAL, "grpclib")
+
+
+def cancel_at_once(client, calls):
+    """HEADERS, half a message and RST_STREAM in one read, again and again."""
+    for _ in range(calls):
+        stream = client.open(body=b"\0\0\0\0\x10" + b"x" * 1000, end=False)
+        client.h2.reset_stream(stream, ErrorCodes.CANCEL)
+        client.flush()
+    return client.result(client.open(body=BODY))
+
+
+def test_calls_reset_in_the_same_read_leak_no_stream_and_no_window():
+    with running_edge() as edge, raw_client(edge.port) as client:
+        assert cancel_at_once(client, 2000) == OK
+        client.barrier()
+        (connection,) = edge.server._listener._connections
+        assert len(connection.processor.streams) == 0
+        assert connection.processor.handler._running == {}
+        spent = (4 << 20) - connection.h2.inbound_flow_control_window
+        assert spent < 2 << 20  # h2 gives the window back in steps of up to half of it
+        assert connection.processor.handler._switchboard.in_flight == 0
+
+
+def test_plain_grpclib_leaks_them():
+    with plain_server() as plain, raw_client(plain.port) as client:
+        cancel_at_once(client, 200)
+        (handler,) = plain.server._handlers
+        (protocol,) = _protocols(handler)
+        assert len(protocol.processor.streams) > 0
+
+
+def _protocols(handler):
+    return [thing for thing in gc.get_objects() if isinstance(thing, H2Protocol)][-1:]
+
+
+def many_streams(client, calls):
+    streams = [client.open(body=BODY) for _ in range(calls)]
+    client.flush()
+    return streams
+
+
+def test_the_stream_limit_is_a_setting_and_only_the_surplus_is_refused():
+    desk = FakeDesk(hold=True)
+    with (
+        running_edge(desk, max_streams=150) as edge,
+        raw_client(edge.port) as client,
+    ):
+        while SettingCodes.MAX_CONCURRENT_STREAMS not in client.settings:
+            client.read()
+        assert client.settings[SettingCodes.MAX_CONCURRENT_STREAMS] == 150
+        client.h2.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 1000
+        client.h2.remote_settings.acknowledge()
+        streams = many_streams(client, 152)
+        for surplus in streams[150:]:
+            assert client.result(surplus) is None
+            assert client.reset[surplus] == ErrorCodes.REFUSED_STREAM
+        desk.wait_for(lambda desk: len(desk.held) == 150)
+        edge.in_trio(desk.let_go)
+        assert {client.result(stream) for stream in streams[:150]} == {OK}
+        desk.hold = False
+        assert client.result(client.open(body=BODY)) == OK
+
+
+def test_plain_grpclib_ends_the_connection_at_stream_101():
+    with plain_server() as plain, raw_client(plain.port) as client:
+        plain.in_loop(plain.service.release.clear)
+        while SettingCodes.MAX_CONCURRENT_STREAMS not in client.settings:
+            client.read()
+        client.h2.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 1000
+        client.h2.remote_settings.acknowledge()
+        streams = many_streams(client, 101)
+        assert client.result(streams[0]) is None
+        assert client.closed
+
+
+HUGE = b"\0\xff\xff\xff\xff" + b"x" * 1000
+
+
+def test_a_message_that_announces_too_much_is_refused_by_its_prefix():
+    with running_edge() as edge, raw_client(edge.port) as client:
+        stream = client.open(body=HUGE, end=False)
+        assert client.result(stream) == RESOURCE_EXHAUSTED
+        text = client.header(stream, "grpc-message")
+        assert (
+            text
+            == f"the message has 4294967295 bytes; at most {LIMITS.max_request_bytes} are allowed"
+        )
+        assert client.result(client.open(body=BODY)) == OK
+
+
+def test_plain_grpclib_buffers_it_for_ever():
+    with plain_server() as plain, raw_client(plain.port) as client:
+        client.open(body=HUGE, end=False)
+        client.flush()
+        second = client.open(body=BODY)
+        assert client.result(second) == OK  # and still no answer to the first
+        assert 1 not in client.ended
+
+
+@pytest.mark.parametrize(
+    ("body", "mended", "plain"),
+    [
+        (framed(EmbedRequest(), compressed=True), UNIMPLEMENTED, UNKNOWN),
+        (b"\0\0\0\0\x02\xff\xff", INVALID_ARGUMENT, UNKNOWN),
+        (b"\0\0\0\0\x20cut", INVALID_ARGUMENT, UNKNOWN),
+        (b"\0\0", INVALID_ARGUMENT, UNKNOWN),
+        (b"", INVALID_ARGUMENT, UNKNOWN),
+    ],
+    ids=["compressed", "broken protobuf", "cut message", "cut prefix", "no message"],
+)
+def test_a_message_that_cannot_be_read_has_its_status(body, mended, plain):
+    with running_edge() as edge, raw_client(edge.port) as client:
+        stream = client.open(body=body, extra={"grpc-encoding": "gzip"}.items())
+        assert client.result(stream) == mended
+        if mended == UNIMPLEMENTED:
+            assert client.header(stream, "grpc-accept-encoding") == "identity"
+        assert client.result(client.open(body=BODY)) == OK
+    with plain_server() as server, raw_client(server.port) as client:
+        assert client.result(client.open(body=body)) == plain
+
+
+def test_an_unforeseen_exception_is_internal_and_says_nothing_of_itself():
+    def explode(request):
+        raise ZeroDivisionError("secret")
+
+    with running_edge(FakeDesk(answer=explode)) as edge, raw_client(edge.port) as client:
+        stream = client.open(body=BODY)
+        assert client.result(stream) == INTERNAL
+        assert "secret" not in client.header(stream, "grpc-message")
+    with running_edge() as edge, raw_client(edge.port) as client:
+        edge.board.model = 7  # breaks the handler itself
+        stream = client.open(body=BODY)
+        assert client.result(stream) == INTERNAL
+        edge.board.model = None
+        assert client.result(client.open(body=BODY)) == 14
+
+
+def test_an_empty_data_frame_within_a_message_is_no_end():
+    with running_edge() as edge, raw_client(edge.port) as client:
+        stream = client.open(body=BODY[:4], end=False)
+        client.h2.send_data(stream, b"")
+        client.h2.send_data(stream, BODY[4:], end_stream=True)
+        assert client.result(stream) == OK
+
+
+def test_an_unknown_frame_is_ignored():
+    with running_edge() as edge, raw_client(edge.port) as client:
+        client.frame(0xFA, b"hello")
+        assert client.result(client.open(body=BODY)) == OK
+
+
+@pytest.mark.parametrize(
+    ("extra", "drop", "status", "http"),
+    [
+        ({"x-name": "\N{SNOWMAN}"}, (), OK, "200"),
+        ({"x-thing-bin": "***"}, (), OK, "200"),
+        ({}, (":method",), None, "405"),
+        ({"content-type": "text/plain"}, (), INVALID_ARGUMENT, "415"),
+        ({"grpc-timeout": "soon"}, (), INVALID_ARGUMENT, "200"),
+        ({":path": "/nothing/Here"}, (), UNIMPLEMENTED, "200"),
+    ],
+    ids=["not ascii", "bad -bin", "no method", "content type", "timeout", "path"],
+)
+def test_strange_headers_are_answered(extra, drop, status, http):
+    with running_edge() as edge, raw_client(edge.port) as client:
+        stream = client.open(body=BODY, extra=extra.items(), drop=drop)
+        assert client.result(stream) == status
+        assert client.header(stream, ":status") == http
+        assert client.result(client.open(body=BODY)) == OK
+
+
+def test_a_client_that_never_ends_its_stream_gets_its_answer_and_the_stream_is_closed():
+    with running_edge() as edge, raw_client(edge.port) as client:
+        stream = client.open(body=BODY, end=False)
+        assert client.result(stream) == OK
+        while stream not in client.reset:
+            client.read()
+        assert client.reset[stream] == ErrorCodes.NO_ERROR
+
+
+def test_a_clients_goaway_lets_its_calls_finish():
+    desk = FakeDesk(hold=True)
+    with running_edge(desk) as edge, raw_client(edge.port) as client:
+        stream = client.open(body=BODY)
+        client.flush()
+        desk.wait_for(lambda desk: desk.held)
+        client.frame(7, b"\0\0\0\0\0\0\0\0")
+        edge.in_trio(desk.let_go)
+        assert client.result(stream) == OK
+        assert not desk.abandoned
+        while client.read():
+            pass
+
+
+def test_an_answer_larger_than_the_window_arrives_whole():
+    texts = ["a"] * 64
+    with running_edge(FakeDesk(answer=wide_answer)) as edge, raw_client(edge.port) as client:
+        stream = client.open(body=framed(EmbedRequest(texts=texts)))
+        assert client.result(stream) == OK
+        response = EmbedResponse.FromString(client.data[stream][5:])
+        assert len(response.embeddings) == 64 * 4096 * 4
+
+
+def wide_answer(request):
+    return answer_to(request, vectors=np.ones((request.items, 4096), np.float32))
+
+
+def test_a_client_that_does_not_read_costs_its_deadline_and_no_more():
+    with running_edge(FakeDesk(answer=wide_answer)) as edge, raw_client(edge.port) as client:
+        body = framed(EmbedRequest(texts=["a"] * 64))
+        client.open(body=body, extra={"grpc-timeout": "200m"}.items())
+        client.flush()
+        edge.desk.wait_for(lambda desk: desk.submitted)
+        switchboard = _switchboard(edge)
+        done = threading.Event()
+        while switchboard.in_flight and not done.wait(0.01):
+            pass
+
+
+def _switchboard(edge):
+    (connection,) = edge.server._listener._connections
+    return connection.handler._switchboard
+
+
+def test_work_is_refused_before_its_body_is_read_and_with_a_pushback():
+    board = FakeBoard(snapshot=evolve(SNAPSHOT, accepting_requests=False, retry_after_s=1.5))
+    with running_edge(board=board) as edge, raw_client(edge.port) as client:
+        stream = client.open(body=BODY[:6], end=False)
+        assert client.result(stream) == 14
+        assert client.header(stream, "grpc-retry-pushback-ms") == "1500"
+        assert edge.desk.submitted == []
+
+
+def test_plain_grpclib_cannot_send_a_pushback():
+    with pytest.raises(ValueError, match="Invalid metadata key"):
+        encode_metadata({"grpc-retry-pushback-ms": "1500"})
