@@ -138,11 +138,12 @@ class _Texts:
     tokens: int = 0
     _next: int = 0
     _order: Int32 = field(init=False)
-    _sizes: Int32 = field(init=False)  # bytes, in the order of _order
+    _sizes: Int32 = field(init=False)  # bytes with the prompt, in the order of _order
 
     def __attrs_post_init__(self) -> None:
         texts = self.submission.request.texts or ()
-        sizes = np.fromiter(map(byte_length, texts), np.int32, len(texts))
+        prompt = self.rules.prompt(self.submission.request.prompt_name)
+        sizes = np.fromiter(map(byte_length, texts), np.int32, len(texts)) + byte_length(prompt)
         self._order = np.argsort(sizes, kind="stable").astype(np.int32)
         self._sizes = sizes[self._order]
         self.submission.ticket.token_counts = np.zeros(len(texts), np.int32)
