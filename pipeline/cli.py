@@ -13,8 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from pipeline.logs import set_up_logs
-from pipeline.ready import reachable, ready_line
+from pipeline.ready import is_loopback, reachable, ready_line
 from pipeline.setting_kinds import Flag
 from pipeline.setting_report import as_json, as_table, as_toml
 from pipeline.setting_sources import load_settings
@@ -48,6 +50,7 @@ def _run(options: argparse.Namespace) -> int:
         from pipeline.server import serve  # noqa: PLC0415 (heavy, and needs the above)
 
         set_up_logs(settings.log_format, settings.log_level)
+        _warn_of_open_hosts(settings)
         return serve(settings, _announce)
     if options.command == "config":
         settings, sources = _settings(options)
@@ -83,6 +86,14 @@ def prepare_environment(environ: MutableMapping[str, str], cores: int) -> None:
     environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environ.setdefault("TOKENIZERS_PARALLELISM", "true" if cores > 4 else "false")
     environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def _warn_of_open_hosts(settings: Settings) -> None:
+    hosts = {settings.grpc_host, settings.http_host}
+    open_hosts = sorted(host for host in hosts if not is_loopback(host))
+    if open_hosts:
+        log = structlog.get_logger(__name__)
+        log.warning("whoever reaches this host may use the server", hosts=",".join(open_hosts))
 
 
 def _announce(addresses: "Addresses") -> None:

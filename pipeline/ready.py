@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 
 
@@ -24,6 +25,16 @@ def own_command() -> str:
     if on_path is not None and Path(on_path).samefile(script):
         return "penstock"
     return shlex.quote(str(script))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False  # a name: it may lead anywhere
 
 
 def reachable(address: str) -> str:

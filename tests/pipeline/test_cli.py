@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline import cli
-from pipeline.ready import own_command, reachable, ready_line
+from pipeline.ready import is_loopback, own_command, reachable, ready_line
 from pipeline.setting_sources import load_settings
 from pipeline.settings import Settings, rows
 
@@ -31,7 +31,7 @@ def penstock(*arguments, **environment):
 @pytest.fixture(scope="module")
 def server():
     """Addresses of a server with a null device, and its ready line."""
-    flags = "--device=null --null-dimension=12 --grpc-port=0 --http-health-port=0".split()
+    flags = ["--device=null", "--null-dimension=12", "--grpc-port=0", "--http-health-port=0"]
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline", "serve", "--metrics-enabled=false", *flags],
         stdout=subprocess.PIPE,
@@ -201,3 +201,23 @@ def test_an_address_that_cannot_be_dialled_is_replaced(bound, dialled):
 
 def test_version_is_the_distributions():
     assert re.fullmatch(r"penstock \d+\.\d+\.\d+\n", penstock("--version").stdout)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("db", False)],
+)
+def test_a_loopback_host_is_known(host, expected):
+    assert is_loopback(host) is expected
+
+
+def test_a_host_that_others_reach_gets_one_warning(tmp_path):
+    # a model that is not there: the server starts, warns, and stops by itself
+    nowhere = str(tmp_path / "none")
+    ports = {"GRPC_PORT": "0", "HTTP_HEALTH_PORT": "0", "METRICS_ENABLED": "false"}
+    done = penstock("serve", MODEL_PATH=nowhere, HTTP_HOST="0.0.0.0", **ports)
+    assert done.returncode == 1
+    assert done.stderr.count("whoever reaches this host") == 1
+    assert f"MODEL_PATH={nowhere} does not exist" in done.stderr
+    quiet = penstock("serve", MODEL_PATH=nowhere, **ports)
+    assert "whoever reaches" not in quiet.stderr
