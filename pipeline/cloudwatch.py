@@ -59,7 +59,7 @@ async def ship_metrics(
     try:
         put: Put = await in_thread(_connect, namespace, region)
     except Exception as error:
-        log.warning("metrics are not shipped to CloudWatch", why=str(error))
+        log.info("metrics are not shipped to CloudWatch", why=str(error))
         return
     log.info("metrics are shipped to CloudWatch", namespace=namespace, interval_s=interval_s)
     shipped: dict[Key, float] = {}
