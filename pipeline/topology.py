@@ -12,6 +12,7 @@ bound the channels behind it fill up to the door, which refuses.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -159,6 +160,7 @@ class Pipeline:
                     )
         finally:
             self.close()
+            self._room.close()
             for ticket in self.tickets:
                 error = NotServing("the server stopped before the answer was ready")
                 self.tickets.fail(ticket, error, trio.current_time())
@@ -166,7 +168,6 @@ class Pipeline:
     def close(self) -> None:
         """Take no more requests; :meth:`run` returns when all are answered."""
         self._door.close()
-        self._room.close()
 
     def submit(self, request: EmbedRequest, *, timeout_s: float, reply: Reply) -> Ticket | None:
         """See :class:`pipeline.face.Desk`."""
@@ -209,8 +210,9 @@ class Pipeline:
         self._on_restart(stage)
 
     def _send_credits(self, number: int) -> None:
-        for _ in range(number):
-            self._room.channel.send_nowait(RoomCredit())
+        with suppress(trio.BrokenResourceError):  # batching has returned: nobody needs room
+            for _ in range(number):
+                self._room.channel.send_nowait(RoomCredit())
 
     async def _admission(
         self, submissions: Inlet[Submission], admitted: Outlet[Submission]
