@@ -1,0 +1,151 @@
+"""Architectures: each text's vector is what plain transformers gives it alone."""
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers.sentence_transformer.modules import Pooling
+from tiny_models import (
+    distance,
+    make_batch,
+    make_engine,
+    plain_tokens,
+    pooling,
+    random_texts,
+    write_checkpoint,
+)
+
+from stages.device.errors import ModelError
+from stages.messages import Layout
+
+LENGTHS = (1, 30, 7, 7, 2, 60, 30, 7, 41, 1)
+TOLERANCE = 2e-6
+
+
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        ("bert", "mean"),
+        ("albert", "mean"),
+        ("xlm-roberta", "cls"),
+        ("modernbert", "mean"),
+        ("qwen3", "lasttoken"),
+        ("mistral", "lasttoken"),
+    ],
+)
+def test_a_batch_equals_plain_transformers_one_text_at_a_time(tmp_path, kind, mode, layout):
+    folder = write_checkpoint(tmp_path, kind, [pooling(mode)])
+    texts = random_texts(LENGTHS)
+    engine = make_engine(folder)
+    assert (engine.layout, engine.layout_reason) == (Layout.PACKED, "")
+    output = engine.run(make_batch(texts, layout))
+    expected = pooled_by_sentence_transformers(folder, texts, mode)
+    assert output.broken == ()
+    assert output.vectors.dtype == np.float32
+    assert distance(output.vectors, expected) <= TOLERANCE
+
+
+def test_a_model_without_the_hook_runs_bucketed_and_says_why(tmp_path):
+    folder = write_checkpoint(tmp_path, "mpnet", [pooling("mean")])
+    texts = random_texts(LENGTHS)
+    engine = make_engine(folder)
+    assert engine.layout is Layout.PADDED
+    assert "MPNetModel called packed attention 0 times in 3 layers" in engine.layout_reason
+    output = engine.run(make_batch(texts, Layout.PADDED, width=64, rows=16))
+    expected = pooled_by_sentence_transformers(folder, texts, "mean")
+    assert output.vectors.shape == (len(texts), 32)
+    assert distance(output.vectors, expected) <= TOLERANCE
+    with pytest.raises(ValueError, match="packed batch"):
+        engine.run(make_batch(texts, Layout.PACKED))
+
+
+@pytest.mark.parametrize("kind", ["modernbert", "mistral"])
+def test_a_sliding_window_hides_what_is_beyond_it(tmp_path, kind):
+    """Changing a far token changes other vectors only as far as the windows reach."""
+    folder = write_checkpoint(tmp_path, kind, [pooling("lasttoken")])
+    (text,) = random_texts([100])
+    changed = text.copy()
+    changed[0] += 1 if text[0] < 90 else -1
+    engine = make_engine(folder)
+    vectors = engine.run(make_batch([text, changed], Layout.PACKED)).vectors
+    expected = pooled_by_sentence_transformers(folder, [text, changed], "lasttoken")
+    assert distance(vectors, expected) <= TOLERANCE
+    reached = bool(np.abs(vectors[0] - vectors[1]).max() > 1e-4)
+    assert reached == (kind == "modernbert")  # it has layers without a window; mistral has none
+
+
+def test_bucketed_on_request_runs_rows_of_the_bucket_with_dummies(tmp_path):
+    folder = write_checkpoint(tmp_path, "bert", [pooling("mean")])
+    engine = make_engine(folder, layout=Layout.PADDED)
+    texts = random_texts([3, 16, 9])
+    output = engine.run(make_batch(texts, Layout.PADDED, width=16, rows=8))
+    assert (engine.layout, engine.layout_reason) == (Layout.PADDED, "")
+    assert output.vectors.shape == (3, 32)
+    expected = pooled_by_sentence_transformers(folder, texts, "mean")
+    assert distance(output.vectors, expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_a_batch_above_one_piece_keeps_its_order(tmp_path, layout):
+    folder = write_checkpoint(tmp_path, "bert", [pooling("mean")])
+    texts = random_texts(np.random.default_rng(3).integers(1, 60, 100).tolist())
+    engine = make_engine(folder)
+    vectors = engine.run(make_batch(texts, layout, parts=7)).vectors
+    expected = pooled_by_sentence_transformers(folder, texts, "mean")
+    assert distance(vectors, expected) <= TOLERANCE
+
+
+def test_half_precision_packs_within_its_rounding(tmp_path):
+    folder = write_checkpoint(tmp_path, "bert", [pooling("mean")])
+    texts = random_texts(LENGTHS)
+    engine = make_engine(folder, dtype="bfloat16")
+    assert (engine.dtype, engine.layout) == ("bfloat16", Layout.PACKED)
+    vectors = engine.run(make_batch(texts, Layout.PACKED)).vectors
+    expected = pooled_by_sentence_transformers(folder, texts, "mean")
+    cosines = (vectors * expected).sum(1) / np.linalg.norm(vectors, axis=1)
+    assert (cosines / np.linalg.norm(expected, axis=1) > 0.999).all()
+
+
+def test_a_vector_that_is_not_finite_is_reported_and_its_neighbours_are_not(tmp_path):
+    folder = write_checkpoint(tmp_path, "bert", [pooling("mean")])
+    engine = make_engine(folder)
+    with torch.inference_mode():
+        engine._encoder.model.get_input_embeddings().weight[50] = torch.nan
+    texts = [np.array(ids, np.int32) for ids in ([5, 6], [7, 50, 8], [9, 10])]
+    for layout in Layout:
+        output = engine.run(make_batch(texts, layout, parts=2))
+        assert output.broken == (1,)
+        assert np.isfinite(output.vectors[[0, 2]]).all()
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"dtype": "float8"}, "DTYPE='float8' .allowed: auto, float32"),
+        ({"control_tokens": ("[a]",), "exclude_tokens": ("[b]",)}, r"\[b\]"),
+    ],
+)
+def test_what_cannot_be_is_refused_while_loading(tmp_path, choices, message):
+    folder = write_checkpoint(tmp_path, "bert", [pooling("mean")])
+    with pytest.raises(ValueError, match=message):
+        make_engine(folder, **choices)
+
+
+def test_a_model_that_padding_changes_is_refused(tmp_path, monkeypatch):
+    folder = write_checkpoint(tmp_path, "mpnet", [pooling("mean")])
+    forward = make_engine(folder)._encoder.padded
+    monkeypatch.setattr(
+        "stages.device.encoder.Encoder.padded", lambda self, ids, mask: forward(ids, None)
+    )
+    with pytest.raises(ModelError, match="other vectors in a batch than alone"):
+        make_engine(folder)
+
+
+def pooled_by_sentence_transformers(folder, texts, mode):
+    module = Pooling(32, mode)
+    rows = []
+    for tokens in plain_tokens(folder, texts):
+        mask = torch.ones(tokens.shape[:2], dtype=torch.int64)
+        features = {"token_embeddings": tokens, "attention_mask": mask}
+        rows.append(module(features)["sentence_embedding"])
+    return torch.cat(rows).numpy()

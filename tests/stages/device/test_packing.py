@@ -1,0 +1,91 @@
+"""The plan of a forward pass: every token once, in its place, within bounds."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.device.packing import Sample, copy_ids, packed_runs, padded_runs
+
+ITEMS = st.lists(
+    st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=12), min_size=1, max_size=12
+)
+BATCHES = st.lists(st.tuples(ITEMS, st.integers(0, 5)), min_size=1, max_size=4)
+
+
+def samples(batch):
+    return [
+        Sample.of([np.array(item, np.int32) for item in items], pool_from)
+        for items, pool_from in batch
+    ]
+
+
+@given(BATCHES, st.integers(1, 40))
+def test_packed_runs_hold_every_text_once_without_padding(batch, max_tokens):
+    texts = [item for items, _ in batch for item in items]
+    chunks = samples(batch)
+    runs = packed_runs(chunks, max_tokens)
+    out = np.full(sum(run.size for run in runs), -1, np.int32)
+    copy_ids(chunks, runs, out)
+    assert len(out) == sum(map(len, texts))
+    assert sorted(np.concatenate([run.rows for run in runs])) == list(range(len(texts)))
+    base = 0
+    for run in runs:
+        assert run.size <= max_tokens or len(run.rows) == 1
+        for row, start, length in zip(run.rows, run.starts, run.lengths, strict=True):
+            assert out[base + start : base + start + length].tolist() == texts[row]
+        base += run.size
+
+
+@given(BATCHES)
+def test_groups_are_neighbours_of_one_length_and_cover_the_run(batch):
+    (run,) = packed_runs(samples(batch), 1 << 30)
+    assert sum(group.count * group.length for group in run.groups) == run.size
+    lengths = [group.length for group in run.groups]
+    assert lengths == sorted(set(lengths))
+    starts = [group.start for group in run.groups]
+    sizes = [group.count * group.length for group in run.groups]
+    assert starts == [0, *np.cumsum(sizes)[:-1].tolist()]
+
+
+@given(BATCHES)
+def test_positions_start_anew_in_each_text(batch):
+    (run,) = packed_runs(samples(batch), 1 << 30)
+    expected = [5 + place for length in run.lengths for place in range(length)]
+    assert run.positions(5).tolist() == expected
+    assert run.offsets.tolist() == [0, *np.cumsum(run.lengths).tolist()]
+
+
+@given(BATCHES, st.integers(0, 3), st.integers(12, 16), st.integers(1, 100))
+def test_padded_runs_are_rows_of_one_width_with_dummies_last(batch, dummies, width, max_tokens):
+    texts = [item for items, _ in batch for item in items]
+    chunks = samples(batch)
+    runs = padded_runs(chunks, len(texts) + dummies, width, max_tokens)
+    out = np.full(sum(run.size for run in runs), -1, np.int32)
+    copy_ids(chunks, runs, out)
+    rows = out.reshape(-1, width)
+    assert [row[row >= 0].tolist() for row in rows[: len(texts)]] == texts
+    assert (rows[len(texts) :] == -1).all()
+    assert len(texts) <= len(rows) <= len(texts) + dummies
+    assert all(run.size <= max_tokens or run.size == width for run in runs)
+
+
+@given(BATCHES, st.booleans())
+def test_pooled_tokens_are_all_but_the_first_ones(batch, packed):
+    chunks = samples(batch)
+    count = sum(len(items) for items, _ in batch)
+    (run,) = packed_runs(chunks, 1 << 30) if packed else padded_runs(chunks, count, 12, 1 << 30)
+    indices, offsets = run.pooled()
+    skips = [pool_from for items, pool_from in batch for _ in items]
+    for index, row in enumerate(run.rows):
+        start, length = int(run.starts[index]), int(run.lengths[index])
+        found = indices[offsets[index] : offsets[index + 1]].tolist()
+        assert found == list(range(start + min(skips[row], length), start + length))
+
+
+def test_a_batch_that_does_not_fit_its_rows_is_refused():
+    chunk = Sample.of([np.zeros(5, np.int32)] * 3)
+    with pytest.raises(ValueError, match="3 texts of up to 5 tokens do not fit into 2 rows of 8"):
+        padded_runs([chunk], 2, 8, 100)
+    with pytest.raises(ValueError, match="do not fit into 3 rows of 4"):
+        padded_runs([chunk], 3, 4, 100)
