@@ -17,6 +17,8 @@ from pipeline.ready import is_loopback, own_command, reachable, ready_line
 from pipeline.setting_sources import load_settings
 from pipeline.settings import Settings, rows
 
+EVERY_HOST = "0.0.0.0"  # noqa: S104 (in a server that stops before it loads a model)
+
 
 def penstock(*arguments, **environment):
     """The finished command, in an environment without settings but those given."""
@@ -184,7 +186,7 @@ def test_the_command_line_imports_nothing_heavy():
 @pytest.mark.parametrize(
     ("bound", "dialled"),
     [
-        ("0.0.0.0:1", "127.0.0.1:1"),
+        (f"{EVERY_HOST}:1", "127.0.0.1:1"),
         ("[::]:1", "[::1]:1"),
         ("127.0.0.1:1", "127.0.0.1:1"),
         ("example.org:1", "example.org:1"),
@@ -192,7 +194,7 @@ def test_the_command_line_imports_nothing_heavy():
 )
 def test_an_address_that_cannot_be_dialled_is_replaced(bound, dialled):
     assert reachable(bound) == dialled
-    line = ready_line(bound, "0.0.0.0:2")
+    line = ready_line(bound, f"{EVERY_HOST}:2")
     assert f"gRPC {bound}" in line
     assert f'{own_command()} embed --target {dialled} "some text"' in line
     assert "http://127.0.0.1:2/health" in line
@@ -205,7 +207,7 @@ def test_version_is_the_distributions():
 
 @pytest.mark.parametrize(
     ("host", "expected"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("db", False)],
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), (EVERY_HOST, False), ("db", False)],
 )
 def test_a_loopback_host_is_known(host, expected):
     assert is_loopback(host) is expected
@@ -215,7 +217,7 @@ def test_a_host_that_others_reach_gets_one_warning(tmp_path):
     # a model that is not there: the server starts, warns, and stops by itself
     nowhere = str(tmp_path / "none")
     ports = {"GRPC_PORT": "0", "HTTP_HEALTH_PORT": "0", "METRICS_ENABLED": "false"}
-    done = penstock("serve", MODEL_PATH=nowhere, HTTP_HOST="0.0.0.0", **ports)
+    done = penstock("serve", MODEL_PATH=nowhere, HTTP_HOST=EVERY_HOST, **ports)
     assert done.returncode == 1
     assert done.stderr.count("whoever reaches this host") == 1
     assert f"MODEL_PATH={nowhere} does not exist" in done.stderr
