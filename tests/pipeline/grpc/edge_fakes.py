@@ -3,7 +3,7 @@
 import inspect
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
 
@@ -146,7 +146,9 @@ class RunningEdge:
         return crossing(function, *args, trio_token=self.token)
 
     def stop(self) -> None:
-        trio.from_thread.run_sync(self.scope.cancel, trio_token=self.token)
+        """Cancel the run, if it still goes on."""
+        with suppress(trio.RunFinishedError):
+            trio.from_thread.run_sync(self.scope.cancel, trio_token=self.token)
 
 
 @contextmanager

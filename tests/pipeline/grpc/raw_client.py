@@ -76,7 +76,10 @@ class RawClient:
         return stream
 
     def flush(self) -> None:
-        self.socket.sendall(self.h2.data_to_send())
+        try:
+            self.socket.sendall(self.h2.data_to_send())
+        except OSError:  # what the server had to say before is still to be read
+            self.closed = True
 
     def frame(self, kind: int, payload: bytes, stream: int = 0) -> None:
         """Send a frame that h2 would not."""
@@ -92,6 +95,7 @@ class RawClient:
             data = b""
         if not data:
             self.closed = True
+            self.socket.close()
             return False
         for event in self.h2.receive_data(data):
             self._note(event)

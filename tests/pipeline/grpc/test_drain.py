@@ -3,14 +3,16 @@
 import socket
 import threading
 
+import numpy as np
 import pytest
 import trio
-from edge_fakes import FakeBoard, FakeDesk, running_edge
+from edge_fakes import FakeBoard, FakeDesk, answer_to, running_edge
 from grpclib.health.v1.health_pb2 import HealthCheckRequest
 from penstock.v1.embedding_pb2 import EmbedRequest
 from plain_server import plain_server
 from raw_client import framed, raw_client
 
+from pipeline.grpc.loop_thread import LoopThread
 from pipeline.grpc.server import GrpcServer
 
 BODY = framed(EmbedRequest(texts=["a"]))
@@ -45,9 +47,10 @@ def test_a_drain_serves_what_is_on_its_way_and_lets_all_finish():
         assert drain.is_alive()
         edge.in_trio(desk.let_go)
         assert (client.result(first), client.result(late)) == (OK, OK)
+        while client.read():
+            pass
         drain.join(10)
         assert not drain.is_alive()
-        assert not client.read()
 
 
 def test_plain_grpclib_cancels_what_is_in_flight():
@@ -68,9 +71,13 @@ def test_a_drain_stops_listening_and_ends_idle_connections_and_watches():
         watch = watcher.open(WATCH, framed(HealthCheckRequest()))
         until(watcher, lambda: watch in watcher.data)
         assert idle.result(idle.open(body=BODY)) == OK
-        edge.in_trio(edge.server.drain)
-        assert not idle.read() or not idle.read() or not idle.read()
+        drain = draining(edge)
+        while idle.read():
+            pass
         assert watcher.result(watch) == UNAVAILABLE
+        while watcher.read():
+            pass
+        drain.join(10)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", edge.port), timeout=5)
 
@@ -80,10 +87,31 @@ def test_announcing_first_and_draining_later_announces_once():
         assert client.result(client.open(body=BODY)) == OK
         edge.in_trio(edge.server.announce_end)
         assert client.result(client.open(body=BODY)) == OK
-        edge.in_trio(edge.server.drain)
+        drain = draining(edge)
         while client.read():
             pass
+        drain.join(10)
         assert client.goaways == [2**31 - 1, 3]
+
+
+def test_the_last_answer_of_a_drain_arrives_whole_though_the_client_still_sends():
+    def wide(request):
+        return answer_to(request, vectors=np.ones((request.items, 1 << 14), np.float32))
+
+    desk = FakeDesk(answer=wide, hold=True)
+    with running_edge(desk) as edge, raw_client(edge.port) as client:
+        stream = client.open(body=framed(EmbedRequest(texts=["a"] * 64)))  # 4 MiB to come
+        client.flush()
+        desk.wait_for(lambda desk: desk.held)
+        drain = draining(edge)
+        until(client, lambda: len(client.goaways) == 2)
+        edge.in_trio(desk.let_go)
+        assert client.result(stream) == OK  # with a WINDOW_UPDATE for every piece
+        assert len(client.data[stream]) > 64 * 4 * (1 << 14)
+        while client.read():
+            pass
+        drain.join(10)
+        assert not drain.is_alive()
 
 
 def test_cancelled_the_edge_ends_calls_with_unavailable():
@@ -122,6 +150,15 @@ async def test_cancelled_before_it_has_begun_the_thread_still_ends():
     with trio.CancelScope() as scope:
         scope.cancel()
         await server.run()
+
+
+async def test_stopped_while_the_thread_is_starting_nothing_is_served():
+    async def main(started):
+        raise ZeroDivisionError
+
+    thread = LoopThread(main)
+    thread._stop()
+    await thread.run(trio.TASK_STATUS_IGNORED)
 
 
 async def test_a_drain_before_the_start_and_after_the_end_returns():

@@ -234,13 +234,15 @@ def wide_answer(request):
 def test_a_client_that_does_not_read_costs_its_deadline_and_no_more():
     with running_edge(FakeDesk(answer=wide_answer)) as edge, raw_client(edge.port) as client:
         body = framed(EmbedRequest(texts=["a"] * 64))
-        client.open(body=body, extra={"grpc-timeout": "200m"}.items())
+        stream = client.open(body=body, extra={"grpc-timeout": "200m"}.items())
         client.flush()
         edge.desk.wait_for(lambda desk: desk.submitted)
         switchboard = _switchboard(edge)
         done = threading.Event()
         while switchboard.in_flight and not done.wait(0.01):
             pass
+        assert client.result(stream) is None  # half an answer cannot end with a status
+        assert client.reset[stream] == ErrorCodes.CANCEL
 
 
 def _switchboard(edge):
