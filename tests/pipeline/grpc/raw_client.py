@@ -30,8 +30,11 @@ class PatientH2(h2.connection.H2Connection):
 class RawClient:
     """One connection. Frames are collected by :meth:`send` and leave with :meth:`flush`."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+    def __init__(self, port: int, *, receive_buffer: int = 1 << 20) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(10)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(("127.0.0.1", port))
         config = h2.config.H2Configuration(
             client_side=True, validate_outbound_headers=False, normalize_outbound_headers=False
         )
@@ -143,8 +146,8 @@ class RawClient:
 
 
 @contextmanager
-def raw_client(port: int) -> Iterator[RawClient]:
-    client = RawClient(port)
+def raw_client(port: int, **options: int) -> Iterator[RawClient]:
+    client = RawClient(port, **options)
     try:
         yield client
     finally:
