@@ -1,5 +1,8 @@
 """The whole pipeline in small: what it answers, and what a crash costs."""
 
+import random
+from functools import partial
+
 import pytest
 import trio
 from attrs import define
@@ -16,7 +19,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from pipeline.supervisor import StageFailed
 from pipeline.topology import STAGES, Pipeline
-from simulations.faults import InjectedCrash
+from simulations.determinism import run_deterministically
+from simulations.faults import CrashingLinks, InjectedCrash
+from simulations.modelled import DeviceCost, modelled_device
 from stages.admission_policies import ThroughputPolicy
 from stages.answer import Answer
 from stages.batching import RoomCredit
@@ -395,3 +400,65 @@ async def test_above_its_budget_a_stage_ends_the_pipeline_and_every_ticket(stage
     assert None not in kinds
     assert_nothing_is_left(running)
     assert await running.kinds(running.calls.ids(4)) == [NotServing]
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_after_any_crashes_all_room_is_at_home(seed):
+    run_deterministically(partial(room_after_crashes, seed), seed=seed)
+
+
+async def room_after_crashes(seed):
+    """Crash at random under load; then look whether exactly two batches find room at once."""
+    rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
+    faults = RandomCrashes(0.15, rng)
+    device = modelled_device(DeviceCost(), rng)
+    hand = HandRunner()
+    runner = Switch(device)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(device.run)
+        running = Running(
+            nursery, faults, device=runner, limits=limits_of(max_items=2), restarts=10**6
+        )
+        for _ in range(150):
+            running.calls.ids(*[rng.randint(1, 16) for _ in range(rng.randint(1, 4))])
+            await trio.sleep(rng.expovariate(200.0))
+        faults.share = 0.0
+        await trio.sleep(60.0)
+        assert len(running.restarts) > 20
+        assert all(len(heard) == 1 for heard in running.calls.outcomes.values())
+        runner.runner = hand
+        started_at = trio.current_time()
+        names = [running.calls.ids(4) for _ in range(6)]
+        await wait_all_tasks_blocked()
+        assert len(hand.jobs) == 2
+        while await running.kinds(*names) != [Answer] * 6:
+            for index, job in enumerate(hand.jobs):
+                if not job.done:
+                    hand.run_batch(index)
+        assert trio.current_time() == started_at
+        assert_nothing_is_left(running)
+        nursery.cancel_scope.cancel()
+
+
+@define(eq=False)
+class RandomCrashes:
+    """Crashes at a share of all messages, which a test may change."""
+
+    share: float
+    rng: random.Random
+
+    def received(self, stage, message, now):
+        CrashingLinks(self.share, self.rng).received(stage, message, now)
+
+    def sent(self, stage, message, now):
+        CrashingLinks(self.share, self.rng).sent(stage, message, now)
+
+
+@define(eq=False)
+class Switch:
+    """A runner that can be exchanged for another."""
+
+    runner: object
+
+    def submit(self, work):
+        return self.runner.submit(work)

@@ -1,0 +1,68 @@
+"""Modelled runners take the time that the real ones would, and keep their order."""
+
+import random
+
+import pytest
+import trio
+from core_builders import batch_of, chunk_of, open_ticket
+
+from simulations.modelled import DeviceCost, ModelledRunner, modelled_device, modelled_tokenizer
+from simulations.scenario import Scenario, cpu_limits
+from simulations.traffic import draw_calls
+from stages.messages import Layout
+from stages.ticket import OpenTickets
+
+
+async def test_jobs_run_one_after_another_in_their_order(nursery, autojump_clock):
+    runner = ModelledRunner(str, float)
+    nursery.start_soon(runner.run)
+    start = trio.current_time()
+    jobs = [runner.submit(seconds) for seconds in (3, 1, 2)]
+    done = [await job.wait() for job in jobs]
+    assert [job.value for job in done] == ["3", "1", "2"]
+    spans = [(job.started_at - start, job.finished_at - start) for job in done]
+    assert spans == [(0, 3), (3, 4), (4, 6)]
+
+
+async def test_an_error_goes_to_who_waits_and_the_next_job_runs(nursery, autojump_clock):
+    runner = ModelledRunner(lambda divisor: 1 / divisor, lambda _: 1.0)
+    nursery.start_soon(runner.run)
+    bad, good = runner.submit(0), runner.submit(2)
+    with pytest.raises(ZeroDivisionError):
+        await bad.wait()
+    assert (await good.wait()).value == 0.5
+
+
+async def test_the_device_takes_a_fixed_time_and_one_for_each_computed_token(
+    nursery, autojump_clock
+):
+    cost = DeviceCost(fixed_s=1.0, token_s=0.5, jitter=0.0)
+    device = modelled_device(cost, random.Random(0))  # noqa: S311
+    nursery.start_soon(device.run)
+    batch = batch_of(chunk_of(open_ticket(OpenTickets(), 2), [3, 5]))
+    done = await device.submit(batch).wait()
+    assert done.finished_at - done.started_at == pytest.approx(5.0)
+    assert done.value.vectors[:, 0].tolist() == [3.0, 5.0]
+
+
+async def test_the_tokenizer_takes_time_by_the_byte_and_gives_a_token_a_word(
+    nursery, autojump_clock
+):
+    tokenizer = modelled_tokenizer(byte_s=0.5)
+    nursery.start_soon(tokenizer.run)
+    done = await tokenizer.submit(["a bc", "d"]).wait()
+    assert [len(ids) for ids in done.value] == [2, 1]
+    assert done.finished_at - done.started_at == pytest.approx(2.5)
+
+
+def test_traffic_is_drawn_from_the_seed_and_within_the_scenario():
+    scenario = Scenario(
+        requests=200, max_items=3, hang_up_share=0.2, limits=cpu_limits(Layout.PADDED)
+    )
+    first, second = (list(draw_calls(scenario, random.Random(3))) for _ in range(2))  # noqa: S311
+    assert [call.at_s for call in first] == [call.at_s for call in second]
+    assert [call.at_s for call in first] == sorted(call.at_s for call in first)
+    assert {call.request.items for call in first} == {1, 2, 3}
+    assert 15 < sum(call.hangs_up for call in first) < 70
+    assert 30 < sum(call.request.ids is not None for call in first) < 90
+    assert all(1 <= len(ids) <= 512 for call in first for ids in call.expected)
