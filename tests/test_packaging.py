@@ -22,9 +22,13 @@ def exact(lines):
 
 
 def make(folder, *arguments):
-    return subprocess.run(
-        ["make", "-n", *arguments], cwd=folder, capture_output=True, text=True, check=True
-    ).stdout
+    """What make would run, also when these tests themselves were started by make."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "-n", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=True
+    )
+    return done.stdout
 
 
 @pytest.fixture
