@@ -53,9 +53,9 @@ class FrontDesk:
         return self._limits
 
     def open(self, pipeline: Pipeline, model: ModelInfo) -> None:
-        """The model has warmed up: serve."""
+        """The model has warmed up: serve, unless the server is shutting down by now."""
         self._pipeline, self._model = pipeline, model
-        self._enter(Phase.SERVING)
+        self._enter(Phase.SERVING if self._phase is Phase.LOADING else self._phase)
 
     def drain(self) -> None:
         """Refuse what is new; what is in the pipeline goes on."""
