@@ -1,0 +1,193 @@
+"""The server's one face to its edges."""
+
+import pytest
+import trio
+from attrs import exceptions
+from core_builders import Caller, HandRunner, ids_request, limits_of, open_ticket, plan_of
+from trio.testing import wait_all_tasks_blocked
+
+from pipeline.face import ModelInfo, Phase, RequestLimits
+from pipeline.front_desk import PUBLISH_EVERY_S, FrontDesk
+from pipeline.topology import Pipeline
+from stages.admission_policies import LatencyPolicy, ThroughputPolicy
+from stages.answer import Answer
+from stages.errors import NotServing
+from stages.ticket import OpenTickets
+
+LIMITS = RequestLimits(10, 1000, 100, 30.0)
+MODEL = ModelInfo(
+    "m", "0" * 16, 2, 16, 100, "mean", True, "float32", "cpu", "packed", "", prompts={}
+)
+THROUGHPUT = ThroughputPolicy(max_drain_s=1e9, max_queued_tokens=100)
+LATENCY = LatencyPolicy(soft_p95_s=1.0, hard_p95_s=2.0, shed_share=0.25, window_s=10.0)
+
+
+@pytest.fixture
+async def desk(mock_clock):
+    return FrontDesk(LIMITS)
+
+
+def submit(desk, request=None):
+    """Hand a request in; what it was told by then."""
+    heard = []
+    desk.submit(request or ids_request([1] * 4), timeout_s=1e6, reply=heard.append)
+    return heard
+
+
+def serve(desk, nursery, **plan):
+    """Open the desk over a running pipeline; the pipeline."""
+    pipeline = Pipeline(plan_of(**plan), OpenTickets())
+    nursery.start_soon(pipeline.run)
+    desk.open(pipeline, MODEL)
+    return pipeline
+
+
+def look(desk):
+    """The state as it would be published now."""
+    return desk._look()
+
+
+async def test_while_loading_it_refuses_and_says_so(desk, mock_clock):
+    (refused,) = submit(desk)
+    assert isinstance(refused, NotServing)
+    assert str(refused) == "the model is still loading"
+    assert refused.retry_after_s > 0
+    assert desk.snapshot.phase is Phase.LOADING
+    assert (desk.snapshot.status, desk.snapshot.accepting_requests) == ("loading", False)
+    assert desk.model is None
+    assert desk.limits is LIMITS
+
+
+async def test_open_it_serves(desk, nursery, mock_clock):
+    serve(desk, nursery)
+    assert (desk.snapshot.status, desk.snapshot.accepting_requests) == ("healthy", True)
+    assert desk.snapshot.embedding_dimension == 2
+    assert desk.model is MODEL
+    heard = submit(desk)
+    await wait_all_tasks_blocked()
+    (answer,) = heard
+    assert isinstance(answer, Answer)
+
+
+async def test_a_snapshot_cannot_be_changed(desk, mock_clock):
+    with pytest.raises(exceptions.FrozenInstanceError):
+        desk.snapshot.status = "healthy"
+
+
+@pytest.mark.parametrize(
+    ("leave", "status", "why"),
+    [
+        (FrontDesk.drain, "draining", "the server is shutting down"),
+        (FrontDesk.fail, "failed", "the server has failed"),
+    ],
+)
+async def test_leaving_it_refuses_what_is_new_and_answers_what_is_inside(
+    desk, nursery, mock_clock, leave, status, why
+):
+    device = HandRunner()
+    serve(desk, nursery, device=device)
+    inside = submit(desk)
+    await wait_all_tasks_blocked()
+    leave(desk)
+    assert (desk.snapshot.status, desk.snapshot.accepting_requests) == (status, False)
+    (refused,) = submit(desk)
+    assert str(refused) == why
+    device.run_batch()
+    await wait_all_tasks_blocked()
+    assert isinstance(inside[0], Answer)
+
+
+async def test_a_failed_server_stays_failed(desk, nursery, mock_clock):
+    serve(desk, nursery)
+    desk.fail()
+    desk.drain()
+    assert desk.snapshot.phase is Phase.FAILED
+    assert desk.snapshot.status == "failed"
+
+
+async def test_a_server_that_shuts_down_while_loading_never_serves(desk, nursery, mock_clock):
+    desk.drain()
+    assert desk.snapshot.status == "draining"
+    serve(desk, nursery)
+    assert desk.snapshot.status == "draining"
+    assert str(submit(desk)[0]) == "the server is shutting down"
+
+
+@pytest.mark.parametrize(
+    ("queued", "status", "accepting", "retry_after_s"),
+    [
+        (80, "healthy", True, 0.0),
+        (81, "degraded", True, 0.0),
+        (99, "degraded", True, 0.0),
+        (100, "overloaded", False, 0.1),
+        (130, "overloaded", False, 3.1),
+    ],
+)
+async def test_the_queue_makes_it_degraded_and_then_overloaded(
+    desk, nursery, mock_clock, queued, status, accepting, retry_after_s
+):
+    pipeline = serve(desk, nursery, policies=(THROUGHPUT,))
+    pipeline.load.rate.tokens_per_s = 10.0
+    pipeline.tickets.reserve(open_ticket(pipeline.tickets, 1), queued)
+    snapshot = look(desk)
+    assert (snapshot.status, snapshot.accepting_requests) == (status, accepting)
+    assert snapshot.retry_after_s == pytest.approx(retry_after_s)
+
+
+async def test_latency_makes_it_degraded_and_overloaded_and_time_heals(desk, nursery, mock_clock):
+    pipeline = serve(desk, nursery, policies=(LATENCY,))
+    now = trio.current_time()
+    pipeline.load.latencies.add(1.5, now)
+    degraded = look(desk)
+    assert (degraded.status, degraded.accepting_requests) == ("degraded", True)
+    assert degraded.p95_latency_s == 1.5
+    pipeline.load.latencies.add(2.5, now)
+    overloaded = look(desk)
+    assert (overloaded.status, overloaded.accepting_requests) == ("overloaded", False)
+    assert overloaded.retry_after_s == 10.0
+    mock_clock.jump(11.0)
+    assert look(desk).status == "healthy"
+
+
+async def test_figures_are_those_of_the_pipeline(desk, nursery, mock_clock):
+    device = HandRunner()
+    pipeline = serve(desk, nursery, device=device, limits=limits_of(max_items=1))
+    pipeline.load.rate.tokens_per_s = 4.0
+    calls = Caller(pipeline)
+    mock_clock.jump(50.0)
+    for _ in range(4):
+        calls.ids(4)
+    await wait_all_tasks_blocked()
+    mock_clock.jump(7.0)
+    snapshot = look(desk)
+    assert snapshot.open_requests == 4
+    assert snapshot.gpu_queue_depth == 2
+    assert snapshot.queued_tokens == 8
+    assert snapshot.service_rate_tokens_per_s == 4.0
+    assert snapshot.estimated_drain_s == 2.0
+    assert snapshot.uptime_s == pytest.approx(57.0)
+    assert snapshot.idle_for_s == pytest.approx(7.0)  # no progress: a hung device shows
+    for index in range(4):
+        device.run_batch(index)
+        await wait_all_tasks_blocked()
+    assert look(desk).idle_for_s == 0.0
+    mock_clock.jump(100.0)
+    assert look(desk).idle_for_s == 0.0
+
+
+async def test_it_publishes_its_state_again_and_again(desk, nursery, autojump_clock):
+    told = []
+    nursery.start_soon(desk.run, told.append)
+    await trio.sleep(10.5 * PUBLISH_EVERY_S)
+    assert len(told) == 11
+    assert desk.snapshot is told[-1]
+    assert [state.uptime_s for state in told] == sorted({state.uptime_s for state in told})
+
+
+async def test_abandoning_reaches_the_pipeline(desk, nursery, mock_clock):
+    heard = []
+    pipeline = serve(desk, nursery, device=HandRunner())
+    ticket = desk.submit(ids_request([1]), timeout_s=9.0, reply=heard.append)
+    desk.abandon(ticket)
+    assert len(pipeline.tickets) == 0
+    assert heard == []
