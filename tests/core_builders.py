@@ -1,12 +1,10 @@
 """Small pieces of the core that several tests build with."""
 
-from itertools import count
-
 import numpy as np
 import trio
 from attrs import define, field
 
-from pipeline.topology import Pipeline, PipelinePlan
+from pipeline.topology import PipelinePlan
 from stages.batch_planner import BatchLimits
 from stages.batching import RoomCredit
 from stages.load import LatencyWindow, LoadMeter, ServiceRate
@@ -183,33 +181,6 @@ def plan_of(**changes):
         "restarts_window_s": 60.0,
     }
     return PipelinePlan(**values | changes)
-
-
-@define(eq=False)
-class Caller:
-    """Sends requests into a pipeline and keeps what comes back, by request id."""
-
-    pipeline: Pipeline
-    outcomes: dict[str, list[object]] = field(factory=dict)
-    _numbers: count = field(factory=count)
-
-    def submit(self, request, timeout_s=1e6):
-        """Hand in a request; its ticket, or None."""
-        heard = self.outcomes.setdefault(request.request_id, [])
-        return self.pipeline.submit(request, timeout_s=timeout_s, reply=heard.append)
-
-    def ids(self, *lengths, **options):
-        """Hand in a request with ids of these lengths; its request id."""
-        name = f"r{next(self._numbers)}"
-        items = [[index + 1] * length for index, length in enumerate(lengths)]
-        self.submit(ids_request(*items, request_id=name, **options))
-        return name
-
-    async def answer(self, name):
-        """The one outcome of a request, once all is quiet."""
-        await trio.testing.wait_all_tasks_blocked()
-        (outcome,) = self.outcomes[name]
-        return outcome
 
 
 def result_of(batch, **changes):

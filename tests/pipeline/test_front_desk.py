@@ -3,7 +3,8 @@
 import pytest
 import trio
 from attrs import exceptions
-from core_builders import Caller, HandRunner, ids_request, limits_of, open_ticket, plan_of
+from core_builders import HandRunner, ids_request, limits_of, open_ticket, plan_of
+from running_pipeline import Caller
 from trio.testing import wait_all_tasks_blocked
 
 from pipeline.face import ModelInfo, Phase, RequestLimits

@@ -1,0 +1,232 @@
+"""Anything that can happen to a batch planner, in any order.
+
+A state machine compares the planner with a plain model: a list of the items that
+wait in each bucket.
+"""
+
+from attrs import define, evolve
+from core_builders import BUCKETS, bucket_of, chunk_of, limits_of, open_ticket
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from stages.batch_planner import BatchPlanner
+from stages.messages import Layout
+from stages.ticket import OpenTickets
+
+SIZES = ((), (2, 4), (2, 4, 8))
+LENGTHS = st.lists(st.integers(1, BUCKETS[-1]), min_size=1, max_size=12)
+RATES = st.sampled_from([0.0, 0.5, 6.0, 20.0, 35.0, 500.0])
+LIMITS = st.builds(
+    limits_of,
+    layout=st.sampled_from(Layout),
+    max_items=st.sampled_from([1, 2, 5, 8]),
+    max_tokens=st.sampled_from([10, 16, 40, 64]),
+    max_held_tokens=st.sampled_from([16, 50, 300]),
+    stale_after_s=st.sampled_from([0.0, 0.05, 1.0]),
+    min_delay_s=st.sampled_from([0.0, 0.1]),
+    batch_sizes=st.sampled_from(SIZES),
+)
+
+
+@define
+class Waiting:
+    """One item that waits, as the model knows it."""
+
+    label: int
+    length: int
+    ticket: object
+    arrived_at: float
+
+
+class AnyPlanner(RuleBasedStateMachine):
+    """Everything that can happen, in any order."""
+
+    def __init__(self):
+        super().__init__()
+        self.tickets = OpenTickets()
+        self.now = 0.0
+        self.labels = 0
+        self.batches = 0
+        self.queues = {bucket: [] for bucket in BUCKETS}
+        self.backlog = []
+
+    @initialize(limits=LIMITS)
+    def start(self, limits):
+        if limits.layout is Layout.PACKED:
+            limits = evolve(limits, batch_sizes=())
+        self.limits = limits
+        self.planner = BatchPlanner(limits, self.tickets.alive)
+
+    @rule(lengths=LENGTHS)
+    def a_request_comes(self, lengths):
+        ticket = open_ticket(self.tickets, len(lengths), now=self.now)
+        for bucket in BUCKETS:
+            part = [length for length in lengths if bucket_of(length) == bucket]
+            if part:
+                self.backlog.append(chunk_of(ticket, part, bucket=bucket, label=self.labels))
+                self.labels += len(part)
+        self.intake()
+
+    @precondition(lambda self: self.backlog)
+    @rule()
+    def intake(self):
+        while self.backlog:
+            chunk = self.backlog.pop(0)
+            rest = self.planner.add(chunk, self.now)
+            taken = len(chunk) - (0 if rest is None else len(rest))
+            for index in range(taken):
+                self.queues[chunk.bucket].append(
+                    Waiting(
+                        int(chunk.ids.item(index)[0]),
+                        int(chunk.ids.lengths[index]),
+                        chunk.ticket,
+                        self.now,
+                    )
+                )
+            if rest is not None:
+                room = self.limits.max_held_tokens - self.planner.held_tokens
+                assert rest.ids.lengths[0] > room, "an item that fits was turned away"
+                self.backlog.insert(0, rest)
+                return
+
+    @rule(seconds=st.sampled_from([0.0, 0.02, 0.1, 2.0]))
+    def time_passes(self, seconds):
+        self.now += seconds
+
+    @precondition(lambda self: len(self.tickets))
+    @rule(data=st.data())
+    def a_caller_goes_away(self, data):
+        self.tickets.abandon(data.draw(st.sampled_from(list(self.tickets))), self.now)
+
+    @rule(idle=st.booleans(), more=st.booleans(), rate=RATES)
+    def the_device_has_room(self, idle, more, rate):
+        expected = self.expected_first(idle, more, rate)
+        batch = self.planner.next_batch(
+            self.now, device_idle=idle, more_coming=more, tokens_per_s=rate
+        )
+        if batch is not None:
+            self.check(batch, rate)
+        if expected is not None:  # without dead items the model knows the choice
+            first = None if batch is None else batch.chunks[0].bucket
+            assert first in expected
+
+    @rule(idle=st.booleans(), rate=RATES)
+    def it_comes_due(self, idle, rate):
+        while (due_at := self.planner.due_at(device_idle=idle)) is not None:
+            self.now = max(self.now, due_at)
+            held = self.planner.held_items
+            batch = self.planner.next_batch(
+                self.now, device_idle=idle, more_coming=True, tokens_per_s=rate
+            )
+            if batch is not None:
+                self.check(batch, rate)
+                return
+            assert self.planner.held_items < held, "due, and yet nothing happens"
+        assert not any(self.alive(bucket) for bucket in BUCKETS)
+
+    @rule()
+    def all_is_taken(self):
+        """As in a drain: nothing that was taken in stays behind."""
+        while self.planner.held_items:
+            self.it_comes_due(idle=True, rate=0.0)
+        assert not any(self.alive(bucket) for bucket in BUCKETS)
+        for queue in self.queues.values():
+            queue.clear()
+
+    @invariant()
+    def within_its_bound(self):
+        alive = [item for bucket in BUCKETS for item in self.alive(bucket)]
+        waiting = [item for queue in self.queues.values() for item in queue]
+        assert self.planner.held_tokens <= self.limits.max_held_tokens
+        assert len(alive) <= self.planner.held_items <= len(waiting)
+        tokens = self.planner.held_tokens
+        assert sum(i.length for i in alive) <= tokens <= sum(i.length for i in waiting)
+
+    def alive(self, bucket):
+        return [item for item in self.queues[bucket] if item.ticket.waiting]
+
+    def budget(self, rate):
+        by_time = max(1, int(rate * self.limits.max_batch_s)) if rate else 10**9
+        return min(self.limits.max_tokens, by_time)
+
+    def expected_first(self, idle, more, rate):
+        """The buckets that may come first; {None} when it must wait; None if unknown."""
+        waiting = {bucket: queue for bucket, queue in self.queues.items() if queue}
+        if any(not item.ticket.waiting for queue in waiting.values() for item in queue):
+            return None
+        if not waiting:
+            return {None}
+        oldest_at = min(queue[0].arrived_at for queue in waiting.values())
+        if self.now >= oldest_at + self.limits.stale_after_s:
+            return {b for b, queue in waiting.items() if queue[0].arrived_at == oldest_at}
+        tokens = {b: sum(item.length for item in queue) for b, queue in waiting.items()}
+        full = {bucket for bucket in waiting if self.is_full(bucket, rate)}
+        if full:
+            most = max(tokens[bucket] for bucket in full)
+            return {bucket for bucket in full if tokens[bucket] == most}
+        if idle and (not more or self.now >= oldest_at + self.limits.min_delay_s):
+            return {b for b in waiting if tokens[b] == max(tokens.values())}
+        return {None}
+
+    def is_full(self, bucket, rate):
+        if self.limits.layout is Layout.PADDED:
+            return len(self.queues[bucket]) >= self.most_rows(bucket, rate)
+        items = [item for queue in self.queues.values() for item in queue]
+        held = sum(item.length for item in items)
+        return held >= self.budget(rate) or len(items) >= self.limits.max_items
+
+    def most_rows(self, bucket, rate):
+        rows = max(1, min(self.limits.max_items, self.budget(rate) // bucket))
+        return max((size for size in self.limits.batch_sizes if size <= rows), default=rows)
+
+    def check(self, batch, rate):
+        self.batches += 1
+        assert batch.number == self.batches
+        self.check_size(batch, rate)
+        self.check_urgency(batch)
+        for chunk in batch.chunks:
+            self.check_and_remove(chunk)
+
+    def check_size(self, batch, rate):
+        limits, budget = self.limits, self.budget(rate)
+        assert 1 <= batch.items <= limits.max_items
+        assert batch.layout is limits.layout
+        if limits.layout is Layout.PACKED:
+            assert (batch.rows, batch.width) == (1, batch.tokens)
+            assert batch.tokens <= budget or batch.items == 1
+            return
+        assert {chunk.bucket for chunk in batch.chunks} == {batch.width}
+        assert batch.items <= batch.rows
+        assert batch.rows * batch.width <= limits.max_tokens or batch.items == batch.rows == 1
+        assert batch.items * batch.width <= budget or batch.items == 1
+        sizes = limits.batch_sizes
+        if batch.rows in sizes:
+            assert batch.rows == min(size for size in sizes if size >= batch.items)
+            assert batch.rows * batch.width <= budget or batch.rows == sizes[0]
+        else:
+            assert batch.rows == batch.items, "a dummy row that no graph needs"
+            assert not sizes or sizes[0] * batch.width > limits.max_tokens
+
+    def check_urgency(self, batch):
+        """Whatever is stale, the oldest of all leaves first: so nothing starves."""
+        heads = [self.alive(bucket)[0] for bucket in BUCKETS if self.alive(bucket)]
+        dead = any(not i.ticket.waiting for queue in self.queues.values() for i in queue)
+        oldest_at = min(head.arrived_at for head in heads)
+        if self.now >= oldest_at + self.limits.stale_after_s and not dead:
+            oldest = {head.label for head in heads if head.arrived_at == oldest_at}
+            assert oldest & {int(chunk.ids.item(0)[0]) for chunk in batch.chunks}
+
+    def check_and_remove(self, chunk):
+        """A chunk is the head of its bucket's living items, in their order."""
+        assert chunk.ticket.waiting
+        labels = [int(chunk.ids.item(index)[0]) for index in range(len(chunk))]
+        expected = self.alive(chunk.bucket)[: len(chunk)]
+        assert labels == [item.label for item in expected]
+        assert chunk.ids.lengths.tolist() == [item.length for item in expected]
+        last = self.queues[chunk.bucket].index(expected[-1])
+        del self.queues[chunk.bucket][: last + 1]
+
+
+TestAnyPlanner = AnyPlanner.TestCase
+TestAnyPlanner.settings = settings(max_examples=150, stateful_step_count=30)
