@@ -54,5 +54,8 @@ def estimate_tokens(request: EmbedRequest, rules: TokenRules) -> int:
 
 
 def byte_length(text: str) -> int:
-    """Length of ``text`` in UTF-8, in bytes."""
-    return len(text) if text.isascii() else len(text.encode())
+    """Length of ``text`` in UTF-8, in bytes; also of one that UTF-8 has no form for.
+
+    Such a text is the tokenizer's to refuse: here it would take the stage down.
+    """
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))

@@ -98,3 +98,7 @@ def test_the_estimate_of_ids_is_their_number_after_truncation():
 @given(st.text())
 def test_byte_length_is_that_of_utf8(text):
     assert byte_length(text) == len(text.encode())
+
+
+def test_half_a_surrogate_pair_has_a_length_too():
+    assert byte_length("\ud800") == 3
