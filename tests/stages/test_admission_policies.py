@@ -82,9 +82,23 @@ def test_the_share_that_is_shed_is_the_share_of_draws():
     assert sum(LATENCY.refusal(load, 1, draw) is not None for draw in draws) == 250
 
 
+@pytest.mark.parametrize("policies", [(THROUGHPUT, LATENCY), (LATENCY, THROUGHPUT)])
+@pytest.mark.parametrize(
+    ("load", "reason"),
+    [
+        (LoadView(1, 1e6, 0.15), None),
+        (LoadView(1, 1e6, 0.25), "latency"),
+        (LoadView(999, 1e6, 0.05), "queued_tokens"),
+    ],
+)
+def test_both_must_agree_to_admit(policies, load, reason):
+    refused = refusal(policies, load, 5, draw=0.5)
+    assert (refused and refused.reason) == reason
+
+
 @given(
-    queued=st.integers(0, 5000),
-    rate=st.floats(0.0, 5000.0),
+    queued=st.integers(0, 1200),
+    rate=st.sampled_from([0.0, 100.0, 1e6]),
     p95_s=st.one_of(st.none(), st.floats(0.0, 0.4)),
     tokens=st.integers(1, 2000),
     draw=st.floats(0.0, 1.0, exclude_max=True),

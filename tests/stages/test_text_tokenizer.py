@@ -40,6 +40,11 @@ def oracle(folder):
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
+@pytest.fixture
+def other(folder):
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
 @given(texts=TEXTS)
 def test_ids_are_those_of_transformers(tokenizer, oracle, texts):
     expected = oracle(texts, truncation=False, padding=False, verbose=False)["input_ids"]
@@ -83,6 +88,13 @@ def test_control_tokens_are_added_as_specials_and_never_split(folder):
     assert {ctx, user, CLS, SEP} <= tokenizer.special_ids
     (ids,) = tokenizer.encode(["river[CTX] [USER]"])
     assert ids.tolist() == [CLS, 2314, ctx, user, SEP]
+
+
+def test_control_tokens_leave_the_models_own_special_tokens_special(other, tmp_path):
+    other.add_special_tokens({"extra_special_tokens": ["[OWN]"]})
+    other.save_pretrained(tmp_path)
+    tokenizer = TextTokenizer.load(tmp_path, control_tokens=["[CTX]"])
+    assert set(tokenizer.token_ids(["[OWN]", "[CTX]"])) <= tokenizer.special_ids
 
 
 def test_an_unknown_token_is_named(tokenizer):
