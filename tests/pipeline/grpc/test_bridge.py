@@ -45,8 +45,14 @@ def in_asyncio(test):
 
 async def asked(bridge, count):
     tasks = [asyncio.create_task(bridge.ask(REQUEST, soon())) for _ in range(count)]
-    await asyncio.sleep(0)
+    await turns()
     return tasks
+
+
+async def turns():
+    """Let the loop turn until the wake-up is out."""
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 @in_asyncio
@@ -86,6 +92,7 @@ async def test_who_goes_away_before_the_crossing_is_never_handed_in():
     (task,) = await asked(Bridge(desk, token, capacity=1), 1)
     task.cancel()
     await asyncio.wait([task])
+    await turns()
     token.run()
     assert desk.submitted == []
     assert desk.abandoned == []
@@ -100,6 +107,7 @@ async def test_who_goes_away_after_it_is_abandoned_once_even_when_the_crossing_i
     (other,) = await asked(bridge, 1)  # fills the crossing
     task.cancel()
     await asyncio.wait([task])
+    await turns()
     token.run()
     assert [ticket.id for ticket in desk.abandoned] == [1]
     desk.let_go()
