@@ -30,7 +30,7 @@ from stages.errors import Internal, NotServing, Overloaded, PenstockError
 from stages.messages import EmbedRequest
 from stages.ticket import Ticket
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 RETRY_AFTER_S = 0.05  # the crossing empties at every turn of Trio's loop
 
@@ -119,7 +119,7 @@ class Bridge:
             try:
                 self._hand_in(crossing)
             except Exception:
-                log.exception("desk_failed")
+                log.exception("the desk raised")
                 crossing.reply(Internal("the server failed; its log has the details"))
 
     def _hand_in(self, crossing: Crossing) -> None:

@@ -30,7 +30,7 @@ from h2.exceptions import StreamClosedError
 
 from pipeline.grpc.server_h2 import ALL_STREAMS, WINDOW_BYTES, ServerH2
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 LINGER_S: Final = 2.0  # clients close at once when they read the end; some never do
 
@@ -190,7 +190,7 @@ class EdgeProtocol(H2Protocol):
         try:
             events = self.connection.feed(data)
         except Exception as error:  # h2 has queued a GOAWAY when it is a ProtocolError
-            log.info("grpc_connection_broken", error=type(error).__name__)
+            log.info("gRPC connection broken", error=type(error).__name__)
             self.processor.close("Protocol error")
             return
         for event in events:

@@ -34,7 +34,7 @@ from stages.errors import (
     PenstockError,
 )
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 CONTENT_TYPES: Final = frozenset({"application/grpc", "application/grpc+proto"})
 SHORTEST_RETRY_S: Final = 0.05  # where the server itself cannot tell when to come back
@@ -198,7 +198,7 @@ def _last_words(call: Call, error: Exception) -> Headers:
         status = GrpcStatus(error.status.value)
         return status_trailers(status, error.message or "", opened=call.opened)
     if not isinstance(error, PenstockError):
-        log.error("grpc_call_failed", path=call.route.path, exc_info=error)
+        log.error("gRPC call failed", path=call.route.path, exc_info=error)
         error = Internal("the server failed; its log has the details")
     return error_trailers(error, call.route.face, opened=call.opened)
 
