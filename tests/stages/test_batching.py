@@ -223,7 +223,7 @@ async def test_batches_are_bounded_by_the_measured_speed(nursery):
 
 
 async def test_draining_sends_everything_without_waiting_and_returns(nursery, autojump_clock):
-    stage = Stage(credits_in_all=2, max_items=1)
+    stage = Stage(credits_in_all=2, max_items=4)
     keep_room(stage.room, 2)
     nursery.start_soon(stage.run)
     started_at = trio.current_time()
