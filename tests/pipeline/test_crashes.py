@@ -131,6 +131,20 @@ async def test_a_crash_while_draining_costs_no_more_than_at_any_time(
     assert_nothing_is_left(running)
 
 
+async def test_a_crash_after_batching_has_returned_needs_no_room(nursery, autojump_clock):
+    crash = CrashAt("execution", "sent", BatchResult, armed=1)
+    device = HandRunner()
+    running = Running(nursery, crash, device=device, limits=limits_of(max_items=1))
+    names = [running.calls.ids(4) for _ in range(2)]
+    running.pipeline.close()
+    await wait_all_tasks_blocked()
+    device.run_batch(0)
+    await running.returned.wait()
+    assert running.restarts == ["execution"]
+    assert await running.kinds(*names) == [Answer, NotServing]
+    assert_nothing_is_left(running)
+
+
 async def test_a_crash_in_batching_fails_the_planner_and_spares_the_device(nursery, autojump_clock):
     crash = CrashAt("batching", "received", Chunk)
     device = HandRunner()
