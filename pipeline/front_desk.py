@@ -14,7 +14,8 @@ import trio
 from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits
 from pipeline.topology import Pipeline
 from stages.admission_policies import refusal
-from stages.errors import NotServing
+from stages.errors import NotServing, Overloaded, PenstockError
+from stages.load import LoadView
 from stages.messages import EmbedRequest
 from stages.ticket import Reply, Ticket
 
@@ -29,9 +30,15 @@ WHY_NOT: Final = {
 class FrontDesk:
     """A :class:`pipeline.face.Desk` and :class:`pipeline.face.StatusBoard`."""
 
-    def __init__(self, limits: RequestLimits) -> None:
+    def __init__(
+        self,
+        limits: RequestLimits,
+        on_refused: Callable[[PenstockError], None] = lambda _: None,
+    ) -> None:
         self._limits = limits
+        self._on_refused = on_refused
         self._phase = Phase.LOADING
+        self._taking = False
         self._pipeline: Pipeline | None = None
         self._model: ModelInfo | None = None
         self._opened_at = trio.current_time()
@@ -55,7 +62,12 @@ class FrontDesk:
     def open(self, pipeline: Pipeline, model: ModelInfo) -> None:
         """The model has warmed up: serve, unless the server is shutting down by now."""
         self._pipeline, self._model = pipeline, model
-        self._enter(Phase.SERVING if self._phase is Phase.LOADING else self._phase)
+        if self._phase is Phase.LOADING:
+            self._enter(Phase.SERVING, taking=True)
+
+    def retire(self) -> None:
+        """Say that the end has come, and still take what is on its way."""
+        self._enter(Phase.DRAINING, taking=self._taking)
 
     def drain(self) -> None:
         """Refuse what is new; what is in the pipeline goes on."""
@@ -67,8 +79,10 @@ class FrontDesk:
 
     def submit(self, request: EmbedRequest, *, timeout_s: float, reply: Reply) -> Ticket | None:
         """See :class:`pipeline.face.Desk`."""
-        if self._phase is not Phase.SERVING or self._pipeline is None:
-            reply(NotServing(WHY_NOT[self._phase]))
+        if not self._taking or self._pipeline is None:
+            refused = NotServing(WHY_NOT[self._phase])
+            self._on_refused(refused)
+            reply(refused)
             return None
         return self._pipeline.submit(request, timeout_s=timeout_s, reply=reply)
 
@@ -84,7 +98,8 @@ class FrontDesk:
             tell(self._snapshot)
             await trio.sleep(PUBLISH_EVERY_S)
 
-    def _enter(self, phase: Phase) -> None:
+    def _enter(self, phase: Phase, *, taking: bool = False) -> None:
+        self._taking = taking
         if self._phase is not Phase.FAILED:
             self._phase = phase
         self._snapshot = self._look()
@@ -110,12 +125,12 @@ class FrontDesk:
             )
         load = pipeline.load
         view = load.view(now)
-        status, retry_after_s = _status(phase, pipeline, now)
+        refused = refusal(pipeline.plan.policies, view, tokens=1, draw=1.0)  # certain ones only
         stalled = load.batches_on_device > 0
         return LoadSnapshot(
             phase=phase,
-            status=status,
-            accepting_requests=status in {"healthy", "degraded"},
+            status=phase.value if phase is not Phase.SERVING else _status(refused, pipeline, view),
+            accepting_requests=self._taking and refused is None,
             queued_tokens=view.queued_tokens,
             service_rate_tokens_per_s=view.tokens_per_s,
             estimated_drain_s=view.drain_s,
@@ -123,19 +138,15 @@ class FrontDesk:
             gpu_queue_depth=load.batches_on_device + pipeline.depth("execution"),
             embedding_dimension=model.dimension,
             uptime_s=now - self._opened_at,
-            retry_after_s=retry_after_s,
+            retry_after_s=refused.retry_after_s if refused else 0.0,
             open_requests=len(pipeline.tickets),
             idle_for_s=now - load.last_progress_at if stalled else 0.0,
         )
 
 
-def _status(phase: Phase, pipeline: Pipeline, now: float) -> tuple[str, float]:
-    """What the server calls itself, and after how many seconds to try again."""
-    if phase is not Phase.SERVING:
-        return phase.value, 1.0
-    policies, view = pipeline.plan.policies, pipeline.load.view(now)
-    refused = refusal(policies, view, tokens=1, draw=1.0)  # 1.0: certain refusals only
+def _status(refused: Overloaded | None, pipeline: Pipeline, view: LoadView) -> str:
+    """What a serving server calls itself."""
     if refused is not None:
-        return "overloaded", refused.retry_after_s
-    near = any(policy.is_near(view) for policy in policies)
-    return ("degraded" if near else "healthy"), 0.0
+        return "overloaded"
+    near = any(policy.is_near(view) for policy in pipeline.plan.policies)
+    return "degraded" if near else "healthy"

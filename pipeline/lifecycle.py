@@ -49,16 +49,16 @@ class Server:
 
     settings: Settings
     faults: Sequence[Observer] = ()  # observers of the links that a soak test puts in
-    desk: FrontDesk = field(init=False)
     tickets: OpenTickets = field(init=False, factory=OpenTickets)
     metrics: Metrics = field(init=False, factory=Metrics)
+    desk: FrontDesk = field(init=False)
     tracer: Tracer | None = field(init=False)
     grpc: GrpcServer = field(init=False)
     http: HttpServer = field(init=False)
 
     @desk.default
     def _desk(self) -> FrontDesk:
-        return FrontDesk(planning.request_limits(self.settings))
+        return FrontDesk(planning.request_limits(self.settings), self.metrics.refused)
 
     @tracer.default
     def _tracer(self) -> Tracer | None:
@@ -73,6 +73,7 @@ class Server:
             port=self.settings.grpc_port,
             max_concurrent_requests=self.settings.max_concurrent_requests,
             reflection=self.settings.grpc_reflection,
+            on_refused=self.metrics.refused,
         )
 
     @http.default
@@ -134,7 +135,6 @@ class Server:
                     self.desk.open(pipeline, loaded.info)
                     ready()
                     await stop.wait()
-                    self.desk.drain()
                     await self._drain()
                     pipeline.close()
             machines.cancel_scope.cancel()
@@ -156,11 +156,15 @@ class Server:
         """Finish what is running; what does not finish in time is told so."""
         grace_s = self.settings.shutdown_grace_s
         log.info("draining", open_requests=len(self.tickets), grace_s=grace_s)
+        self.desk.retire()
         with trio.move_on_after(grace_s):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up_after, max(0.0, grace_s - LAST_WORDS_S))
+                await self.grpc.announce_end()  # calls on their way are still served
+                self.desk.drain()
                 await self.grpc.drain()
                 nursery.cancel_scope.cancel()
+        self.desk.drain()
 
     async def _give_up_after(self, seconds: float) -> None:
         await trio.sleep(seconds)

@@ -14,11 +14,12 @@ import trio
 from pipeline import planning
 from pipeline.face import ModelInfo
 from pipeline.loaded_model import LoadedModel
+from pipeline.logs import route_library_logs
 from pipeline.models.resolve import ResolvedModel, resolve_model
 from pipeline.settings import Settings
 from stages.device.fingerprint import fingerprint
 from stages.device.recipe import Recipe
-from stages.device.spec import Device, make_device
+from stages.device.spec import Device, EngineSpec, import_device, make_device
 from stages.messages import Batch, DeviceOutput, Int32
 from stages.text_tokenizer import TextTokenizer
 from stages.worker import WorkerThread
@@ -49,10 +50,13 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
     if not recipe.declared:
         log.warning("the model declares no recipe", pooling=recipe.pooling_name, normalize=True)
     spec = planning.engine_spec(settings, resolved.folder, recipe)
-    device, device_runner = await _start(nursery, "device", partial(make_device, spec), _run)
+    # The tokenizing thread imports for both. What imports leave in a thread's heap would
+    # lie between the device's tensors, and keep 100 MB of freed memory from being reused.
     text_tokenizer, tokenizer_runner = await _start(
-        nursery, "tokenizer", partial(_tokenizer, settings, resolved, recipe), _encode
+        nursery, "tokenizer", partial(_tokenizer, settings, resolved, recipe, spec), _encode
     )
+    device, device_runner = await _start(nursery, "device", partial(make_device, spec), _run)
+    route_library_logs()  # transformers has installed a handler of its own by now
     if device.layout is not spec.layout:
         log.warning("the model cannot be packed", reason=device.layout_reason)
     mark = await trio.to_thread.run_sync(_fingerprint, settings, resolved, recipe, device)
@@ -110,7 +114,10 @@ def _encode(tokenizer: TextTokenizer) -> Callable[[Sequence[str]], Sequence[Int3
     return tokenizer.encode
 
 
-def _tokenizer(settings: Settings, resolved: ResolvedModel, recipe: Recipe) -> TextTokenizer:
+def _tokenizer(
+    settings: Settings, resolved: ResolvedModel, recipe: Recipe, spec: EngineSpec
+) -> TextTokenizer:
+    import_device(spec)
     return TextTokenizer.load(
         resolved.folder / recipe.encoder_path,
         control_tokens=settings.control_tokens,

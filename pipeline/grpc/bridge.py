@@ -20,6 +20,7 @@ turned into remaining seconds on the other side.
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 
 import structlog
 import trio
@@ -65,11 +66,19 @@ class Bridge:
     Made in the asyncio thread. ``capacity`` bounds the requests that wait for Trio.
     """
 
-    def __init__(self, desk: Desk, token: trio.lowlevel.TrioToken, *, capacity: int) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        token: trio.lowlevel.TrioToken,
+        *,
+        capacity: int,
+        on_refused: Callable[[PenstockError], None] = lambda _: None,
+    ) -> None:
         self._desk = desk
         self._token = token
         self._loop = asyncio.get_running_loop()
         self._capacity = capacity
+        self._on_refused = on_refused
         self._inward: deque[Crossing] = deque()
         self._waking = False  # asyncio's thread only
         self._outward: deque[tuple[Crossing, Outcome]] = deque()
@@ -83,9 +92,11 @@ class Bridge:
             PenstockError: the outcome, or Overloaded when the crossing is full.
         """
         if len(self._inward) >= self._capacity:
-            raise Overloaded(
+            full = Overloaded(
                 "too many requests arrive at once", reason="bridge", retry_after_s=RETRY_AFTER_S
             )
+            self._on_refused(full)
+            raise full
         crossing = Crossing(self, request, deadline, self._loop.create_future())
         self._send_in(crossing)
         try:

@@ -77,6 +77,7 @@ class Call:
         self.route = route
         self.headers = headers
         self.deadline = deadline
+        self.handed_in = False  # to the bridge: from there on others count the outcome
         self._brought = brought
         self._stream = stream
         self._max_bytes = max_bytes

@@ -47,6 +47,7 @@ class EmbeddingService:
         """Check, hand in, wait, and lay the answer out as asked for."""
         model = loaded_model(self._board)
         request, wanted = read_request(wire, model, self._board.limits)
+        call.handed_in = True
         answer = await self._bridge.ask(request, call.deadline)
         return write_response(request.request_id, answer, wanted, model)
 

@@ -44,12 +44,19 @@ class Switchboard:
     """What all connections share: the routes, the limits and the calls in flight."""
 
     def __init__(
-        self, routes: Iterable[Route], board: StatusBoard, *, max_calls: int, max_bytes: int
+        self,
+        routes: Iterable[Route],
+        board: StatusBoard,
+        *,
+        max_calls: int,
+        max_bytes: int,
+        on_refused: Callable[[PenstockError], None],
     ) -> None:
         self.routes: Mapping[str, Route] = {route.path: route for route in routes}
         self.board = board
         self.max_calls = max_calls
         self.max_bytes = max_bytes
+        self.on_refused = on_refused  # told of work that never got a ticket
         self.in_flight = 0  # guarded calls
 
     def refusal(self) -> PenstockError | None:
@@ -95,6 +102,8 @@ class CallHandler(EdgeHandler):
             if route.guarded and (error := self._switchboard.refusal()) is not None:
                 raise error
         except PenstockError as error:
+            if route.guarded:
+                self._switchboard.on_refused(error)
             end_stream(stream, error_trailers(error, route.face))
             release_stream()
             return
@@ -171,9 +180,14 @@ class CallHandler(EdgeHandler):
         except StreamClosedError:
             pass  # the client reset the stream while the answer was on its way
         except TimeoutError as error:
-            call.end(_last_words(call, _expired() if timeout.expired() else error))
+            self._fail(call, _expired() if timeout.expired() else error)
         except Exception as error:
-            call.end(_last_words(call, error))
+            self._fail(call, error)
+
+    def _fail(self, call: Call, error: Exception) -> None:
+        if call.route.guarded and not call.handed_in and isinstance(error, PenstockError):
+            self._switchboard.on_refused(error)
+        call.end(_last_words(call, error))
 
 
 async def _answer(call: Call) -> None:

@@ -59,6 +59,7 @@ class InferenceService:
         limits = input_limits(loaded_model(self._board), self._board.limits)
         request_id = wire.request_id or uuid4().hex
         request = EmbedRequest(request_id, ids=read_ids(wire, limits))
+        call.handed_in = True
         answer = await self._bridge.ask(request, call.deadline)
         if answer.errors:
             first = answer.errors[0]

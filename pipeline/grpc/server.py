@@ -22,6 +22,7 @@ from pipeline.grpc.inference_service import InferenceService
 from pipeline.grpc.listener import Listener
 from pipeline.grpc.loop_thread import LoopThread
 from pipeline.grpc.reflection import reflection_routes
+from stages.errors import PenstockError
 
 SERVICES: Final = (embedding_service.SERVICE, inference_service.SERVICE)
 SPARE_STREAMS: Final = 64
@@ -48,6 +49,7 @@ class GrpcServer:
         max_concurrent_requests: int = 1024,
         max_streams: int | None = None,
         reflection: bool = False,
+        on_refused: Callable[[PenstockError], None] = lambda _: None,
         version: str | None = None,
     ) -> None:
         self._desk = desk
@@ -57,6 +59,7 @@ class GrpcServer:
         self._max_calls = max_concurrent_requests
         self._max_streams = max_streams or max_concurrent_requests + SPARE_STREAMS
         self._reflection = reflection
+        self._on_refused = on_refused
         self._version = metadata.version("penstock") if version is None else version
         self._listener: Listener | None = None
         self._thread: LoopThread[int] | None = None
@@ -102,12 +105,13 @@ class GrpcServer:
             await self._thread.call(self._listener.finish)
 
     def _make_listener(self, token: trio.lowlevel.TrioToken) -> Listener:
-        bridge = Bridge(self._desk, token, capacity=self._max_calls)
+        bridge = Bridge(self._desk, token, capacity=self._max_calls, on_refused=self._on_refused)
         switchboard = Switchboard(
             self._routes(bridge),
             self._board,
             max_calls=self._max_calls,
             max_bytes=self._board.limits.max_request_bytes,
+            on_refused=self._on_refused,
         )
         return Listener(switchboard, max_streams=self._max_streams)
 

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pipeline.face import StatusBoard
-from pipeline.http.health import can_serve, health_body, is_alive
+from pipeline.http.health import can_serve, health_body, is_alive, is_ready
 from pipeline.metrics import Metrics
 
 
@@ -30,7 +30,7 @@ def make_app(board: StatusBoard, metrics: Metrics, hang_timeout_s: float) -> Sta
 
     async def readyz(_: Request) -> Response:
         load = board.snapshot
-        return _verdict("ready", load.status, load.accepting_requests)
+        return _verdict("ready", load.status, is_ready(load))
 
     async def series(request: Request) -> Response:
         encode, content_type = prometheus.choose_encoder(request.headers.get("accept", ""))

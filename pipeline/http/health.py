@@ -30,6 +30,11 @@ def can_serve(load: LoadSnapshot) -> bool:
     return load.status in CAN_SERVE
 
 
+def is_ready(load: LoadSnapshot) -> bool:
+    """Whether ``/readyz`` is 200: new work is welcome here."""
+    return load.phase is Phase.SERVING and load.accepting_requests
+
+
 def is_alive(load: LoadSnapshot, hang_timeout_s: float) -> bool:
     """Whether ``/livez`` is 200.
 

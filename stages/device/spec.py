@@ -1,5 +1,6 @@
 """What a device is asked to be, and what it answers to. Imports no torch."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -60,6 +61,11 @@ class Device(Protocol):
     def run(self, batch: Batch) -> DeviceOutput:
         """One forward pass; raises what the device raises."""
         ...
+
+
+def import_device(spec: EngineSpec) -> None:
+    """Import what :func:`make_device` will need; takes seconds with torch among it."""
+    import_module("stages.device.null_engine" if spec.device == "null" else "stages.device.engine")
 
 
 def make_device(spec: EngineSpec) -> Device:
