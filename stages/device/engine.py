@@ -20,6 +20,7 @@ from stages.device.attention import Kernel, choose_kernel, dtype_name
 from stages.device.checkpoint import choose_device, choose_dtype, load_encoder
 from stages.device.encoder import Encoder
 from stages.device.head import read_head
+from stages.device.heap import HeapTrimmer, glibc_trim
 from stages.device.packed import PackedPath
 from stages.device.packing import Run, Sample, Texts, copy_ids
 from stages.device.padded import PaddedPath, captured_shapes
@@ -86,6 +87,7 @@ class Engine:
             recipe.pooling, torch.from_numpy(excluded).to(device) if len(excluded) else None
         )
         self._input = InputBuffer(max(spec.max_tokens_per_batch, recipe.max_tokens), device)
+        self._heap = HeapTrimmer(glibc_trim() if device.type == "cpu" else None)
         self.excluded_ids = excluded
         self.vocabulary = self._encoder.vocabulary
         self.device, self.dtype = str(device), dtype_name(dtype)
@@ -160,6 +162,7 @@ class Engine:
         for run in runs:
             parts.append(self._run(run, ids[base : base + run.size]))
             base += run.size
+            self._heap.ran(run.size)
         pooled = torch.cat(parts).cpu().numpy()
         vectors: Float32 = np.empty_like(pooled)
         vectors[np.concatenate([run.rows for run in runs])] = pooled

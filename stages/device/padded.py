@@ -16,10 +16,9 @@ from attrs import frozen
 from torch import Tensor
 
 from stages.device.encoder import Encoder
+from stages.device.packed import CPU_RUN_TOKENS, UNBOUNDED_TOKENS
 from stages.device.packing import Run, Texts, padded_runs
 
-CPU_RUN_TOKENS: Final = 1024
-UNBOUNDED_TOKENS: Final = 1 << 30
 WARM_CALLS: Final = 3  # compile, warm up, record the graph
 
 

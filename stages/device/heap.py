@@ -1,0 +1,38 @@
+"""Gives freed activation memory back to the system now and then (CPU only).
+
+Packed runs differ in size, so glibc's heap fills with freed blocks that the next
+run does not fit. Measured with all-MiniLM-L6-v2 (lengths lognormal 8 ... 256, one
+thread, pieces of 768 tokens): resident memory peaks at 605 MB without trimming and
+at 530 MB with it, for 3% of the throughput. Mapping every large block instead
+(``M_MMAP_THRESHOLD``) costs 10 to 20%.
+"""
+
+import ctypes
+from collections.abc import Callable
+from typing import Final
+
+TRIM_EVERY_TOKENS: Final = 1 << 12
+
+
+class HeapTrimmer:
+    """Calls ``trim`` once every ``TRIM_EVERY_TOKENS`` tokens; nothing where it is None."""
+
+    def __init__(self, trim: Callable[[], object] | None) -> None:
+        self._trim = trim
+        self._tokens = 0
+
+    def ran(self, tokens: int) -> None:
+        """A batch of ``tokens`` tokens is done and its activations are freed."""
+        self._tokens += tokens
+        if self._trim is not None and self._tokens >= TRIM_EVERY_TOKENS:
+            self._tokens = 0
+            self._trim()
+
+
+def glibc_trim() -> Callable[[], object] | None:
+    """glibc's ``malloc_trim(0)``, or None where the C library has none."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError):
+        return None
+    return lambda: trim(0)

@@ -1,0 +1,21 @@
+"""Freed memory is given back once in a while, not after every batch."""
+
+from stages.device.heap import TRIM_EVERY_TOKENS, HeapTrimmer, glibc_trim
+
+
+def test_it_trims_once_every_so_many_tokens():
+    calls = []
+    heap = HeapTrimmer(lambda: calls.append(1))
+    for _ in range(8):
+        heap.ran(TRIM_EVERY_TOKENS // 4)
+    assert len(calls) == 2
+
+
+def test_without_a_way_to_trim_it_does_nothing():
+    HeapTrimmer(None).ran(TRIM_EVERY_TOKENS)
+
+
+def test_the_system_trim_can_be_called():
+    trim = glibc_trim()
+    if trim is not None:
+        trim()
