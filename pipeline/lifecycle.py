@@ -94,11 +94,9 @@ class Server:
         whose requests were open have been told.
         """
         self.metrics.watch_board(self.desk)
-        self.tickets.on_end(self.metrics.ended)
         async with trio.open_nursery() as edges:
             edges.start_soon(self.desk.run)
             if self.tracer is not None:
-                self.tickets.on_end(self.tracer.ended)
                 await edges.start(write_trace, self.tracer, self.settings.trace_file)
             addresses = await self._open_edges(edges)
             try:
@@ -140,11 +138,12 @@ class Server:
             machines.cancel_scope.cancel()
 
     def _pipeline(self, loaded: LoadedModel) -> Pipeline:
-        told = (self.metrics,) if self.tracer is None else (self.metrics, self.tracer)
+        watchers = (self.metrics,) if self.tracer is None else (self.metrics, self.tracer)
         pipeline = Pipeline(
             planning.pipeline_plan(self.settings, loaded),
             self.tickets,
-            observers=(*told, *self.faults),
+            watchers=watchers,
+            observers=self.faults,
             on_restart=self.metrics.restarted,
         )
         for stage, channel in pipeline.channels.items():

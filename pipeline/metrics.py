@@ -28,10 +28,8 @@ from pipeline.metric_families import (
     histograms,
     load_families,
 )
-from pipeline.passages import Passages
 from pipeline.topology import STAGES
 from stages.answer import Answer, Outcome
-from stages.channels import Message
 from stages.errors import NotServing, Overloaded, PenstockError, TooLarge
 from stages.messages import BatchResult, Layout
 from stages.ticket import Ticket
@@ -95,9 +93,8 @@ class WatchedChannel:
 class Metrics:
     """Counts what passes, and says it as Prometheus series named ``penstock_...``.
 
-    An observer of the links (:class:`pipeline.links.Observer`) and, with
-    :meth:`ended`, a listener of :class:`stages.ticket.OpenTickets`. All of it
-    belongs to Trio's thread; only :meth:`refused` may be called from any.
+    A :class:`pipeline.passages.Watcher`. All of it belongs to Trio's thread; only
+    :meth:`refused` may be called from any.
     ``registry`` holds these series and the process's own (memory, CPU, files).
     """
 
@@ -107,7 +104,6 @@ class Metrics:
         self._refusals = dict.fromkeys(REASONS, 0)
         self._requests_lock = threading.Lock()
         self._durations = Histogram(SECONDS)
-        self._passages = Passages(STAGES)
         self._stage_seconds = {stage: Histogram(SECONDS) for stage in STAGES}
         self._restarts = dict.fromkeys(STAGES, 0)
         self._batches = {layout.value: 0 for layout in Layout}
@@ -119,22 +115,14 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
 
-    def received(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
-        self._passages.received(stage, message, now)
-
-    def sent(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
-        for _, _, since in self._passages.sent(stage, message):
+    def stayed(self, stage: str, ticket: Ticket, items: int, since: float, now: float) -> None:
+        """See :class:`pipeline.passages.Watcher`."""
+        del items
+        if ticket.waiting or stage == STAGES[-1]:  # else the stay was cut short
             self._stage_seconds[stage].observe(now - since)
-        if isinstance(message, BatchResult):
-            self._count_batch(message)
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """A ticket has ended: an :data:`stages.ticket.EndListener`."""
-        for stage, since in self._passages.ended(ticket):
-            if stage == STAGES[-1]:  # elsewhere it was cut short
-                self._stage_seconds[stage].observe(now - since)
+        """See :class:`pipeline.passages.Watcher`."""
         self._durations.observe(now - ticket.opened_at)
         self._count_outcome(outcome)
 
@@ -168,7 +156,8 @@ class Metrics:
             if reason is not None:
                 self._refusals[reason] = self._refusals.get(reason, 0) + 1
 
-    def _count_batch(self, result: BatchResult) -> None:
+    def ran(self, result: BatchResult) -> None:
+        """See :class:`pipeline.passages.Watcher`."""
         batch = result.batch
         self._batches[batch.layout.value] += 1
         self._busy_s += result.finished_at - result.started_at

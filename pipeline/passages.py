@@ -1,31 +1,57 @@
-"""How long each stage has had parts of requests in hand.
+"""Who has what in hand, and since when: the one account of what passes the links.
 
-Metrics and tracing both ask that. A stage may take ten items of a ticket at once
-and pass them on in three messages, or the other way round, so items are counted: a
-stay begins with the first item of a ticket and ends when none is left.
+A stage may take ten items of a ticket at once and pass them on in three messages,
+or the other way round, so items are counted: a stay in a stage begins with the
+first item of a ticket and ends when none is left. A stage that crashes fails the
+tickets it has in hand and no others; metrics and the trace watch the stays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
+from stages.answer import Outcome
 from stages.channels import Message
+from stages.messages import BatchResult
 from stages.ticket import Ticket
 
 
-class Passages:
-    """The stays of tickets in ``stages``, by what passes. Belongs to one thread.
+class Watcher(Protocol):
+    """Hears what became of requests. Must not raise or block; Trio's thread."""
 
-    Other stages are ignored. The last stage sends nothing: a stay there ends with
-    the ticket, or when the stage takes its next message. Times are seconds.
+    def stayed(self, stage: str, ticket: Ticket, items: int, since: float, now: float) -> None:
+        """``stage`` has passed ``items`` items on, the first of which it had ``since``.
+
+        Also told when the ticket's end cuts a stay short; in the last stage, which
+        passes nothing on, that is how every stay ends.
+        """
+        ...
+
+    def ran(self, result: BatchResult) -> None:
+        """The device has ended a batch."""
+        ...
+
+    def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
+        """A ticket has ended: a :data:`stages.ticket.EndListener`."""
+        ...
+
+
+class Passages:
+    """The stays of open tickets in ``stages``. Belongs to one thread.
+
+    An observer of the links (:class:`pipeline.links.Observer`) and, with
+    :meth:`ended`, a listener of :class:`stages.ticket.OpenTickets`. Other stages are
+    ignored. The last stage lets go of what it has when it takes its next message.
     """
 
-    def __init__(self, stages: Sequence[str]) -> None:
-        # stage -> ticket id -> [since, items]
-        self._stays: dict[str, dict[int, list[float]]] = {stage: {} for stage in stages}
+    def __init__(self, stages: Sequence[str], watchers: Sequence[Watcher] = ()) -> None:
+        # stage -> ticket -> [since, items]
+        self._stays: dict[str, dict[Ticket, list[float]]] = {stage: {} for stage in stages}
         self._last = stages[-1]
+        self._watchers = watchers
 
-    def __len__(self) -> int:
-        """Stays that have not ended."""
-        return sum(map(len, self._stays.values()))
+    def in_hand(self, stage: str) -> Iterable[Ticket]:
+        """The open tickets that ``stage`` has items of."""
+        return tuple(self._stays[stage])
 
     def received(self, stage: str, message: Message, now: float) -> None:
         """``stage`` took ``message``; tickets that have ended are not noted."""
@@ -35,35 +61,36 @@ class Passages:
         if stage == self._last:
             stays.clear()
         for ticket, items in message.shares():
-            if not ticket.waiting:
-                continue
-            stay = stays.get(ticket.id)
-            if stay is None:
-                stays[ticket.id] = [now, items]
-            else:
+            stay = stays.get(ticket)
+            if stay is not None:
                 stay[1] += items
+            elif ticket.waiting:
+                stays[ticket] = [now, items]
 
-    def sent(self, stage: str, message: Message) -> list[tuple[Ticket, int, float]]:
-        """``stage`` passed ``message`` on: its (ticket, items, in the stage since)."""
+    def sent(self, stage: str, message: Message, now: float) -> None:
+        """``stage`` passed ``message`` on."""
         stays = self._stays.get(stage)
-        passed: list[tuple[Ticket, int, float]] = []
         if stays is None:
-            return passed
+            return
         for ticket, items in message.shares():
-            stay = stays.get(ticket.id)
+            stay = stays.get(ticket)
             if stay is None:
                 continue
             stay[1] -= items
             if stay[1] <= 0:
-                del stays[ticket.id]
-            passed.append((ticket, items, stay[0]))
-        return passed
+                del stays[ticket]
+            for watcher in self._watchers:
+                watcher.stayed(stage, ticket, items, stay[0], now)
+        if isinstance(message, BatchResult):
+            for watcher in self._watchers:
+                watcher.ran(message)
 
-    def ended(self, ticket: Ticket) -> list[tuple[str, float]]:
-        """``ticket`` has ended: (stage, since) of each stay that its end cut short."""
-        cut = []
+    def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
+        """``ticket`` has ended, and with it what stages had of it."""
         for stage, stays in self._stays.items():
-            stay = stays.pop(ticket.id, None)
+            stay = stays.pop(ticket, None)
             if stay is not None:
-                cut.append((stage, stay[0]))
-        return cut
+                for watcher in self._watchers:
+                    watcher.stayed(stage, ticket, int(stay[1]), stay[0], now)
+        for watcher in self._watchers:
+            watcher.ended(ticket, outcome, now)

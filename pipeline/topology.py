@@ -19,9 +19,10 @@ from typing import Final, TypeVar
 import trio
 from attrs import frozen
 
-from pipeline.holdings import Holdings, RoomLedger
 from pipeline.links import Inlet, Observer, Outlet
+from pipeline.passages import Passages, Watcher
 from pipeline.restart_budget import RestartBudget
+from pipeline.room_ledger import RoomLedger
 from pipeline.supervisor import Stage, supervise
 from pipeline.timeline import Timeline
 from stages.admission import run_admission
@@ -80,7 +81,8 @@ class PipelinePlan:
 class Pipeline:
     """The running stages; a :class:`pipeline.face.Desk`. Belongs to Trio's thread.
 
-    ``observers`` hear what passes through every link; ``on_restart`` of crashes.
+    ``watchers`` hear what becomes of requests, ``observers`` of every message that
+    passes a link, ``on_restart`` of crashes.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Pipeline:
         plan: PipelinePlan,
         tickets: OpenTickets,
         *,
+        watchers: Sequence[Watcher] = (),
         observers: Sequence[Observer] = (),
         on_restart: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -100,10 +103,10 @@ class Pipeline:
             plan.latency_min_samples,
             plan.limits.max_batch_s,
         )
-        self._holdings = Holdings(STAGES[-1])
+        self._passages = Passages(STAGES, watchers)
         self._ledger = RoomLedger()
         self._observers: tuple[Observer, ...] = (
-            self._holdings,
+            self._passages,
             self._ledger,
             Timeline(),
             *observers,
@@ -111,7 +114,7 @@ class Pipeline:
         self._on_restart = on_restart
         self._credits = min(ROOM_PER_DEVICE, plan.batch_capacity)
         self._open_links()
-        tickets.on_end(self._holdings.ended)
+        tickets.on_end(self._passages.ended)
 
     def _open_links(self) -> None:
         plan = self.plan
@@ -200,7 +203,7 @@ class Pipeline:
         """Fail what the stage had in hand and replace its room credits."""
         del error
         now = trio.current_time()
-        for ticket in self._holdings.of(stage):
+        for ticket in self._passages.in_hand(stage):
             self.tickets.fail(ticket, NotServing(f"the {stage} stage was restarted"), now)
         lost = self._ledger.in_hand.pop(stage, 0)
         if stage == "batching":

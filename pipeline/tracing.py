@@ -25,10 +25,8 @@ from typing import Final, TextIO
 import structlog
 import trio
 
-from pipeline.passages import Passages
 from pipeline.topology import STAGES
 from stages.answer import Answer, Outcome
-from stages.channels import Message
 from stages.messages import BatchResult
 from stages.ticket import Ticket
 
@@ -51,10 +49,9 @@ TAIL: Final = "\n]\n"
 class Tracer:
     """Notes spans in memory until :meth:`take` fetches them.
 
-    An observer of the links (:class:`pipeline.links.Observer`) and, with
-    :meth:`ended`, a listener of :class:`stages.ticket.OpenTickets`. Never waits:
-    while ``capacity`` spans wait to be fetched, more are dropped and counted.
-    ``started_at`` is seconds on the clock that the observer's times come from.
+    A :class:`pipeline.passages.Watcher`. Never waits: while ``capacity`` spans wait
+    to be fetched, more are dropped and counted. ``started_at`` is seconds on the
+    clock that the times told come from.
     """
 
     def __init__(self, started_at: float, capacity: int = CAPACITY) -> None:
@@ -62,25 +59,15 @@ class Tracer:
         self._started_at = started_at
         self._capacity = capacity
         self._ids = count(1)
-        self._passages = Passages(STAGES)
         self._unwritten_head = "[\n" + ",\n".join(_row_names())
         self._events: list[str] = []
 
-    def received(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
-        self._passages.received(stage, message, now)
-
-    def sent(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
-        for ticket, items, since in self._passages.sent(stage, message):
-            self._span(stage, f'"request":{ticket.id},"items":{items}', since, now)
-        if isinstance(message, BatchResult):
-            self._batch(message)
+    def stayed(self, stage: str, ticket: Ticket, items: int, since: float, now: float) -> None:
+        """See :class:`pipeline.passages.Watcher`."""
+        self._span(stage, f'"request":{ticket.id},"items":{items}', since, now)
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """A ticket has ended: an :data:`stages.ticket.EndListener`."""
-        for stage, since in self._passages.ended(ticket):
-            self._span(stage, f'"request":{ticket.id}', since, now)
+        """See :class:`pipeline.passages.Watcher`."""
         if outcome is None:
             word = "CANCELLED"
         else:
@@ -117,7 +104,8 @@ class Tracer:
             f'{end_head}"id":"{number}","ts":{end_us}}}'
         )
 
-    def _batch(self, result: BatchResult) -> None:
+    def ran(self, result: BatchResult) -> None:
+        """See :class:`pipeline.passages.Watcher`."""
         if len(self._events) >= self._capacity:
             self.dropped += 1
             return

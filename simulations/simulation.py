@@ -11,7 +11,7 @@ from functools import partial
 import trio
 from attrs import frozen
 
-from pipeline.links import Observer
+from pipeline.passages import Watcher
 from pipeline.topology import Pipeline, PipelinePlan
 from simulations.checkers import violations
 from simulations.determinism import run_deterministically
@@ -20,7 +20,7 @@ from simulations.modelled import modelled_device, modelled_tokenizer
 from simulations.scenario import Scenario
 from simulations.traffic import Call, draw_calls
 from stages.answer import Outcome
-from stages.ticket import EndListener, OpenTickets
+from stages.ticket import OpenTickets
 from stages.token_rules import TokenRules
 
 
@@ -38,27 +38,23 @@ def simulate(
     scenario: Scenario,
     *,
     seed: int,
-    observers: Sequence[Observer] = (),
-    end_listeners: Sequence[EndListener] = (),
+    watchers: Sequence[Watcher] = (),
 ) -> Report:
     """Run ``scenario`` to its end: every call made, every ticket ended, all drained."""
     rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
-    main = partial(_simulate, scenario, rng, observers, end_listeners)
+    main = partial(_simulate, scenario, rng, watchers)
     return run_deterministically(main, seed=seed)
 
 
 async def _simulate(
     scenario: Scenario,
     rng: random.Random,
-    observers: Sequence[Observer],
-    end_listeners: Sequence[EndListener],
+    watchers: Sequence[Watcher],
 ) -> Report:
     calls = list(draw_calls(scenario, rng))
     device = modelled_device(scenario.device, rng)
     tokenizer = modelled_tokenizer(scenario.tokenizer_byte_s)
     tickets = OpenTickets()
-    for listener in end_listeners:
-        tickets.on_end(listener)
     restarts: list[str] = []
     pipeline = Pipeline(
         PipelinePlan(
@@ -78,7 +74,8 @@ async def _simulate(
             restarts_window_s=60.0,
         ),
         tickets,
-        observers=(*observers, CrashingLinks(scenario.crash_share, rng)),
+        watchers=watchers,
+        observers=(CrashingLinks(scenario.crash_share, rng),),
         on_restart=restarts.append,
     )
     async with trio.open_nursery() as machines:

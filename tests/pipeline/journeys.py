@@ -1,8 +1,10 @@
-"""Requests that walk through the stages by hand, past any observer."""
+"""Requests that walk through the stages by hand, before the eyes of any watcher."""
 
 import numpy as np
 from attrs import define, field
 
+from pipeline.passages import Passages
+from pipeline.topology import STAGES
 from stages.answer import Answer
 from stages.messages import (
     Batch,
@@ -25,15 +27,17 @@ def ragged(items, tokens_each):
 
 @define
 class Journey:
-    """One observer, a registry of tickets, and the steps of the way."""
+    """One watcher, a registry of tickets, and the steps of the way."""
 
-    observer: object
+    watcher: object
     tickets: OpenTickets = field(factory=OpenTickets)
     replies: list = field(factory=list)
     batches: int = 0
+    passages: Passages = field(init=False)
 
     def __attrs_post_init__(self):
-        self.tickets.on_end(self.observer.ended)
+        self.passages = Passages(STAGES, [self.watcher])
+        self.tickets.on_end(self.passages.ended)
 
     def open(self, items=1, *, now=0.0, request_id="r", tokens_each=10):
         ticket = self.tickets.open(
@@ -55,10 +59,10 @@ class Journey:
             ("tokenizing", request, tokenized),
             ("bucketing", tokenized, chunk),
         ):
-            self.observer.received(stage, taken, now)
+            self.passages.received(stage, taken, now)
             now += step
-            self.observer.sent(stage, passed, now)
-        self.observer.received("batching", chunk, now)
+            self.passages.sent(stage, passed, now)
+        self.passages.received("batching", chunk, now)
         return chunk
 
     def run(self, chunks, *, begin, step, layout=Layout.PACKED, rows=1, width=None, error=None):
@@ -68,10 +72,10 @@ class Journey:
         batch = Batch(self.batches, tuple(chunks), layout, rows, width or tokens)
         vectors = None if error else np.zeros((batch.items, 4), np.float32)
         result = BatchResult(batch, vectors, (), begin, begin + step, error)
-        self.observer.sent("batching", batch, begin)
-        self.observer.received("execution", batch, begin)
-        self.observer.sent("execution", result, begin + step)
-        self.observer.received("notification", result, begin + step)
+        self.passages.sent("batching", batch, begin)
+        self.passages.received("execution", batch, begin)
+        self.passages.sent("execution", result, begin + step)
+        self.passages.received("notification", result, begin + step)
         return result
 
     def deliver(self, result, *, now):

@@ -9,7 +9,6 @@ from journeys import Journey
 
 from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits
 from pipeline.metrics import CHANNELS, CODES, NOTHING_KNOWN, REASONS, STAGES, Metrics
-from stages.batching import RoomCredit
 from stages.errors import (
     DeadlineExceeded,
     Internal,
@@ -173,14 +172,6 @@ def test_a_failed_batch_counts_as_time_and_not_as_work(metrics, journey):
     assert read(metrics, "batch_items_count") == 0
 
 
-def test_links_that_are_no_stage_of_ours_are_ignored(metrics):
-    before = [(s.name, s.value) for s in samples(metrics)]
-    metrics.sent("execution", RoomCredit(), 1.0)
-    metrics.received("room", RoomCredit(), 1.0)
-    metrics.sent("door", RoomCredit(), 1.0)
-    assert before == [(s.name, s.value) for s in samples(metrics)]
-
-
 def test_restarts_by_stage(metrics):
     metrics.restarted("bucketing")
     metrics.restarted("bucketing")
@@ -250,11 +241,3 @@ def test_refusals_from_many_threads_are_all_counted(metrics):
 def test_two_metrics_share_nothing(metrics, journey):
     journey.whole()
     assert read(Metrics(), "requests_total", code="ok") == 0
-
-
-def test_nothing_is_kept_of_requests_that_have_ended(metrics, journey):
-    for number in range(20):
-        journey.whole(begin=float(number))
-        journey.to_planner(ticket := journey.open(2), begin=0.0, step=1.0)
-        journey.tickets.abandon(ticket, 9.0)
-    assert len(metrics._passages) == 0

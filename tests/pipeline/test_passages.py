@@ -1,77 +1,159 @@
-"""Stays in a stage, counted by items."""
+"""What each stage has in hand, counted by items, and the stays that watchers hear of."""
 
-import numpy as np
+import pytest
+from core_builders import batch_of, chunk_of, open_ticket, result_of
 from hypothesis import given
 from hypothesis import strategies as st
-from journeys import ragged
+from journeys import Journey
 
 from pipeline.passages import Passages
-from stages.messages import Chunk
+from pipeline.topology import STAGES as PIPELINE
 from stages.ticket import OpenTickets
 
 STAGES = ("first", "second", "last")
 
 
-def ticket_of(items, tickets=None):
-    tickets = OpenTickets() if tickets is None else tickets
-    return tickets.open("r", items, deadline=9.0, reply=lambda _: None, now=0.0)
+class Diary:
+    """A watcher that writes everything down."""
+
+    def __init__(self):
+        self.stays, self.results, self.ends = [], [], []
+
+    def stayed(self, stage, ticket, items, since, now):
+        self.stays.append((stage, ticket, items, since, now))
+
+    def ran(self, result):
+        self.results.append(result)
+
+    def ended(self, ticket, outcome, now):
+        self.ends.append((ticket, outcome, now))
+
+
+@pytest.fixture
+def tickets():
+    return OpenTickets()
+
+
+@pytest.fixture
+def diary():
+    return Diary()
+
+
+@pytest.fixture
+def passages(tickets, diary):
+    passages = Passages(STAGES, [diary])
+    tickets.on_end(passages.ended)
+    return passages
 
 
 def part(ticket, items):
-    return Chunk(ticket, 16, ragged(items, 1), np.arange(items, dtype=np.int32))
+    return chunk_of(ticket, [1] * items)
 
 
-def test_a_stay_lasts_from_the_first_item_to_the_last():
-    passages, ticket = Passages(STAGES), ticket_of(5)
+def test_a_stay_lasts_from_the_first_item_to_the_last(tickets, passages, diary):
+    ticket = open_ticket(tickets, 5)
     passages.received("first", part(ticket, 2), 1.0)
     passages.received("first", part(ticket, 3), 2.0)
-    assert passages.sent("first", part(ticket, 4)) == [(ticket, 4, 1.0)]
-    assert len(passages) == 1
-    assert passages.sent("first", part(ticket, 1)) == [(ticket, 1, 1.0)]
-    assert len(passages) == 0
+    passages.sent("first", part(ticket, 4), 3.0)
+    assert passages.in_hand("first") == (ticket,)
+    passages.sent("first", part(ticket, 1), 4.0)
+    assert passages.in_hand("first") == ()
+    assert diary.stays == [("first", ticket, 4, 1.0, 3.0), ("first", ticket, 1, 1.0, 4.0)]
 
 
-def test_what_comes_back_later_is_a_new_stay():
-    passages, ticket = Passages(STAGES), ticket_of(2)
+def test_what_comes_back_later_is_a_new_stay(tickets, passages, diary):
+    ticket = open_ticket(tickets, 2)
     for now in (1.0, 5.0):
         passages.received("first", part(ticket, 1), now)
-        assert passages.sent("first", part(ticket, 1)) == [(ticket, 1, now)]
+        passages.sent("first", part(ticket, 1), now + 1)
+    assert [stay[3] for stay in diary.stays] == [1.0, 5.0]
 
 
-def test_an_ended_ticket_is_neither_noted_nor_kept():
-    tickets = OpenTickets()
-    passages, ticket = Passages(STAGES), ticket_of(2, tickets)
+def test_items_on_the_way_are_in_the_hands_of_the_stage_that_took_them(tickets, passages):
+    ticket = open_ticket(tickets, 3)
+    head, tail = part(ticket, 3).split(2)
+    passages.received("first", part(ticket, 3), 0.0)
+    passages.sent("first", head, 0.0)
+    passages.received("second", head, 0.0)
+    assert (passages.in_hand("first"), passages.in_hand("second")) == ((ticket,), (ticket,))
+    passages.sent("first", tail, 0.0)
+    assert (passages.in_hand("first"), passages.in_hand("second")) == ((), (ticket,))
+
+
+def test_a_message_of_many_tickets_is_many_stays(tickets, passages):
+    a, b = open_ticket(tickets, 2), open_ticket(tickets, 1)
+    passages.received("first", batch_of(chunk_of(a, [1, 1]), chunk_of(b, [1])), 0.0)
+    assert set(passages.in_hand("first")) == {a, b}
+    passages.sent("first", batch_of(chunk_of(b, [1])), 0.0)
+    assert passages.in_hand("first") == (a,)
+
+
+def test_what_has_ended_is_in_nobodys_hands(tickets, passages, diary):
+    gone, living = open_ticket(tickets, 2), open_ticket(tickets, 1)
+    for ticket in (gone, living):
+        passages.received("first", part(ticket, 1), 1.0)
+        passages.received("second", part(ticket, 1), 2.0)
+    tickets.abandon(gone, 3.0)
+    assert diary.stays == [("first", gone, 1, 1.0, 3.0), ("second", gone, 1, 2.0, 3.0)]
+    assert diary.ends == [(gone, None, 3.0)]
+    passages.received("last", part(gone, 1), 4.0)
+    hands = [passages.in_hand(stage) for stage in STAGES]
+    assert hands == [(living,), (living,), ()]
+
+
+def test_what_a_stage_sends_of_an_ended_ticket_is_no_stay(tickets, passages, diary):
+    ticket = open_ticket(tickets, 1)
+    tickets.abandon(ticket, 0.0)
     passages.received("first", part(ticket, 1), 1.0)
-    passages.received("second", part(ticket, 1), 2.0)
-    tickets.abandon(ticket, 3.0)
-    assert passages.ended(ticket) == [("first", 1.0), ("second", 2.0)]
-    passages.received("first", part(ticket, 1), 4.0)
-    assert passages.sent("first", part(ticket, 1)) == []
-    assert len(passages) == 0
+    passages.sent("first", part(ticket, 1), 2.0)
+    assert diary.stays == []
 
 
-def test_the_last_stage_has_only_its_newest_message_in_hand():
-    passages, ticket = Passages(STAGES), ticket_of(2)
-    passages.received("last", part(ticket, 1), 1.0)
-    passages.received("last", part(ticket, 1), 2.0)
-    assert passages.ended(ticket) == [("last", 2.0)]
+def test_the_last_stage_lets_go_when_it_takes_the_next_message(tickets, passages):
+    a, b = open_ticket(tickets, 2), open_ticket(tickets, 2)
+    passages.received("last", result_of(batch_of(chunk_of(a, [1]))), 0.0)
+    assert passages.in_hand("last") == (a,)
+    passages.received("last", result_of(batch_of(chunk_of(b, [1]))), 0.0)
+    assert passages.in_hand("last") == (b,)
 
 
-def test_other_stages_are_ignored():
-    passages, ticket = Passages(STAGES), ticket_of(1)
+def test_other_stages_are_ignored(tickets, passages, diary):
+    ticket = open_ticket(tickets, 1)
     passages.received("elsewhere", part(ticket, 1), 1.0)
-    assert passages.sent("elsewhere", part(ticket, 1)) == []
-    assert len(passages) == 0
+    passages.sent("elsewhere", part(ticket, 1), 2.0)
+    assert diary.stays == []
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=20), st.data())
-def test_however_items_are_cut_nothing_stays_behind(taken, data):
-    passages, ticket = Passages(STAGES), ticket_of(sum(taken))
-    for now, items in enumerate(taken):
-        passages.received("first", part(ticket, items), float(now))
-    left = sum(taken)
-    while left:
-        items = data.draw(st.integers(1, left))
-        left -= items
-        assert passages.sent("first", part(ticket, items)) == [(ticket, items, 0.0)]
-        assert len(passages) == (1 if left else 0)
+def test_nothing_is_kept_of_requests_that_have_ended():
+    journey = Journey(Diary())
+    for number in range(20):
+        journey.whole(begin=float(number))
+        journey.to_planner(ticket := journey.open(2), begin=0.0, step=1.0)
+        journey.tickets.abandon(ticket, 9.0)
+    assert [journey.passages.in_hand(stage) for stage in PIPELINE] == [()] * len(PIPELINE)
+
+
+def test_a_batch_that_ran_is_told_once(tickets, passages, diary):
+    result = result_of(batch_of(chunk_of(open_ticket(tickets, 1), [1])))
+    passages.sent("first", result, 1.0)
+    assert diary.results == [result]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 4), min_size=1, max_size=8),
+    order=st.randoms(use_true_random=False),
+)
+def test_whatever_comes_in_and_leaves_in_any_parts_leaves_nothing(lengths, order):
+    tickets, passages, out = OpenTickets(), Passages(STAGES), []
+    for items in lengths:
+        ticket = open_ticket(tickets, items)
+        chunk = part(ticket, items)
+        passages.received("first", chunk, 0.0)
+        while len(chunk) > 1:
+            head, chunk = chunk.split(order.randint(1, len(chunk) - 1))
+            out.append(head)
+        out.append(chunk)
+    order.shuffle(out)
+    for number, chunk in enumerate(out):
+        passages.sent("first", chunk, 0.0)
+        assert set(passages.in_hand("first")) == {chunk.ticket for chunk in out[number + 1 :]}

@@ -24,7 +24,7 @@ ROUGH = Scenario(requests=800, rate_per_s=40.0, hang_up_share=0.1, hang_up_after
 def story(seed, scenario=SMALL):
     """Everything that can be told of a simulation, and its trace."""
     tracer = Tracer(0.0)
-    report = simulate(scenario, seed=seed, observers=(tracer,), end_listeners=(tracer.ended,))
+    report = simulate(scenario, seed=seed, watchers=(tracer,))
     calls = [
         (
             call.number,
