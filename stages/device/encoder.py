@@ -64,6 +64,13 @@ class Encoder:
         ``mask`` is bool [rows, width], or None when every row is full.
         """
         self._attend(self._own)
+        return self.rows(ids, mask)
+
+    def rows(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+        """:meth:`padded` without choosing the attention again: what can be compiled.
+
+        Only while the encoder runs nothing but padded batches.
+        """
         return self._forward(ids, attention_mask=mask)
 
     def _forward(self, ids: Tensor, **inputs: Any) -> Tensor:

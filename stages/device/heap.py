@@ -30,7 +30,7 @@ class HeapTrimmer:
 
 
 def glibc_trim() -> Callable[[], object] | None:
-    """glibc's ``malloc_trim(0)``, or None where the C library has none."""
+    """The C library's ``malloc_trim(0)``, or None where it has none."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError):

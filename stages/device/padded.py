@@ -62,7 +62,7 @@ class PaddedPath:
         limit = len(shapes) + 8  # or dynamo gives up after eight shapes
         torch._dynamo.config.recompile_limit = limit  # noqa: SLF001
         torch._dynamo.config.accumulated_recompile_limit = 4 * limit  # noqa: SLF001
-        compiled = torch.compile(self._encoder.padded, mode="reduce-overhead", dynamic=False)
+        compiled = torch.compile(self._encoder.rows, mode="reduce-overhead", dynamic=False)
         for shape in sorted(shapes, key=lambda shape: -shape.rows * shape.width):
             size = (shape.rows, shape.width)
             ids = torch.full(size, self._encoder.pad_id, dtype=torch.int32)
