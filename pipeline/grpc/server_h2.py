@@ -8,6 +8,8 @@ What is mended, and the internals that each mend touches (h2 is pinned exactly):
   (``open_inbound_streams``, ``local_settings``)
 - *Sweeping.* h2 walks all streams at each new one; here when their number has
   doubled, so that 1,000 open streams cost no more than 10. (``_open_streams``)
+- *Memory.* h2 remembers how the last 65,536 streams of a connection were closed, in
+  10 MB; that serves only frames that were under way then. (``MAX_CLOSED_STREAMS``)
 - *GOAWAY.* h2 takes no more frames after one, in either direction. Here
   GOAWAY(NO_ERROR) passes its state machine by, so that calls in flight can finish.
   (``_prepare_for_sending``, ``_receive_goaway_frame``)
@@ -30,6 +32,8 @@ WINDOW_BYTES: Final = 4 * 2**20  # grpclib's own default, for a stream and a con
 
 class ServerH2(H2Connection):
     """h2's state of a connection, on the server's side."""
+
+    MAX_CLOSED_STREAMS = 4096
 
     def __init__(self, max_streams: int) -> None:
         super().__init__(
