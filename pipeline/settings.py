@@ -54,8 +54,8 @@ class Settings:
     device: str = _row(
         "auto",
         DEVICES,
-        "`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; `null` computes nothing "
-        "and answers zeros, for load tests",
+        "`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; `null` loads no "
+        "weights and answers numbers made of the token ids, for load tests",
     )
     device_threads: int = _row(0, Integer(0, 1024), "Threads of the CPU engine; 0: all cores")
     dtype: str = _row(
@@ -102,7 +102,10 @@ class Settings:
         50.0, Number(0, 60_000), "After this wait a bucket is stale and goes first"
     )
     min_item_delay_ms: float = _row(
-        5.0, Number(0, 60_000), "How long an item waits for company before a batch that is not full"
+        5.0,
+        Number(0, 60_000),
+        "How long an idle device waits for requests that are in the server already before it "
+        "runs a batch that is not full",
     )
     gpu_queue_maxsize: int = _row(
         4, Integer(1, 64), "Batches on their way to the device; at most two are formed ahead"

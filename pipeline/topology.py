@@ -99,6 +99,7 @@ class Pipeline:
         self.load = LoadMeter(
             tickets,
             ServiceRate(plan.rate_alpha, plan.first_tokens_per_s),
+            ServiceRate(plan.rate_alpha, plan.first_tokens_per_s),
             LatencyWindow(plan.latency_window_s),
             plan.latency_min_samples,
             plan.limits.max_batch_s,

@@ -102,7 +102,7 @@ class _Batching:
             trio.current_time(),
             device_idle=self._device_idle or self.drained,
             more_coming=self.tickets.items_on_their_way > 0 and not self.drained,
-            tokens_per_s=self.load.rate.tokens_per_s,
+            tokens_per_s=self.load.computed_rate.tokens_per_s,
         )
 
     @property

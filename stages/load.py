@@ -87,7 +87,8 @@ class LoadMeter:
     """
 
     tickets: OpenTickets
-    rate: ServiceRate
+    rate: ServiceRate  # of true tokens: what admission predicts with
+    computed_rate: ServiceRate  # padding included: what bounds a batch in time
     latencies: LatencyWindow
     min_samples: int
     full_batch_s: float
@@ -109,6 +110,7 @@ class LoadMeter:
         self.last_progress_at = now
         if busy_s is not None:
             self.rate.observe(batch.tokens, busy_s, self.full_batch_s)
+            self.computed_rate.observe(batch.rows * batch.width, busy_s, self.full_batch_s)
 
     @property
     def queued_tokens(self) -> int:

@@ -67,7 +67,7 @@ def limits_of(layout=Layout.PACKED, **changes):
 
 
 def load_of(tickets):
-    return LoadMeter(tickets, ServiceRate(0.3), LatencyWindow(1.0), 1, 1.0)
+    return LoadMeter(tickets, ServiceRate(0.3), ServiceRate(0.3), LatencyWindow(1.0), 1, 1.0)
 
 
 def submission_of(tickets, request, *, now=None, timeout_s=1e9, reply=lambda _: None):

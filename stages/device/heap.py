@@ -4,7 +4,8 @@ Packed runs differ in size, so glibc's heap fills with freed blocks that the nex
 run does not fit. Measured with all-MiniLM-L6-v2 (lengths lognormal 8 ... 256, one
 thread, pieces of 768 tokens), resident memory peaks at 605 MB without trimming, at
 575 MB with a trim every 4,096 tokens (nothing lost) and at 523 MB with one every
-512 (2.5% of the throughput). Mapping every large block instead
+512 (2.5% of the throughput); of a whole server under load (``benchmarks.saturation``)
+at 628 MB with one every 4,096 and at 588 MB with one every 2,048. Mapping every large block instead
 (``M_MMAP_THRESHOLD``) costs 10 to 20%.
 """
 
@@ -12,7 +13,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Final
 
-TRIM_EVERY_TOKENS: Final = 1 << 12  # half a second on a small CPU; the trim takes 1 ms
+TRIM_EVERY_TOKENS: Final = 1 << 11  # a third of a second on a small CPU; a trim takes 1 ms
 
 
 class HeapTrimmer:

@@ -212,7 +212,7 @@ async def test_what_it_has_taken_in_is_on_its_way_no_more(nursery):
 
 async def test_batches_are_bounded_by_the_measured_speed(nursery):
     stage = Stage(max_batch_s=1.0)
-    stage.load.rate.tokens_per_s = 8.0
+    stage.load.computed_rate.tokens_per_s = 8.0
     nursery.start_soon(stage.run)
     stage.send([4] * 4)
     stage.room.send_nowait(RoomCredit())

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from attrs import evolve
 from core_builders import batch_of, chunk_of, open_ticket
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.load import LatencyWindow, LoadMeter, LoadView, ServiceRate
+from stages.messages import Layout
 from stages.ticket import OpenTickets
 
 
@@ -62,7 +64,8 @@ def test_p95_is_numpys_over_the_samples_in_the_window(samples, window_s):
 
 @pytest.fixture
 def meter():
-    return LoadMeter(OpenTickets(), ServiceRate(1.0), LatencyWindow(1.0), 1, full_batch_s=0.25)
+    rates = ServiceRate(1.0), ServiceRate(1.0)
+    return LoadMeter(OpenTickets(), *rates, LatencyWindow(1.0), 1, full_batch_s=0.25)
 
 
 def test_idle_time_does_not_lower_the_rate(meter):
@@ -73,6 +76,18 @@ def test_idle_time_does_not_lower_the_rate(meter):
         meter.finished(batch, busy_s=0.5, now=start + 0.5)
         assert meter.rate.tokens_per_s == 32.0
     assert meter.view(1e6).tokens_per_s == 32.0
+
+
+def test_padding_counts_as_computed_and_not_as_served(meter):
+    batch = evolve(
+        batch_of(chunk_of(open_ticket(meter.tickets, 2), [4, 4])),
+        layout=Layout.PADDED,
+        rows=8,
+        width=16,
+    )
+    meter.launched(batch, 0.0)
+    meter.finished(batch, busy_s=0.5, now=0.5)
+    assert (meter.rate.tokens_per_s, meter.computed_rate.tokens_per_s) == (16.0, 256.0)
 
 
 def test_queued_tokens_are_those_reserved_and_not_on_the_device(meter):
