@@ -6,6 +6,7 @@ outlives the stages, so that a restarted stage finds its model warm.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from typing import TypeVar
 
 import structlog
@@ -56,7 +57,6 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         nursery, "tokenizer", partial(_tokenizer, settings, resolved, recipe, spec), _encode
     )
     device, device_runner = await _start(nursery, "device", partial(make_device, spec), _run)
-    route_library_logs()  # transformers has installed a handler of its own by now
     if device.layout is not spec.layout:
         log.warning("the model cannot be packed", reason=device.layout_reason)
     mark = await trio.to_thread.run_sync(_fingerprint, settings, resolved, recipe, device)
@@ -118,6 +118,8 @@ def _tokenizer(
     settings: Settings, resolved: ResolvedModel, recipe: Recipe, spec: EngineSpec
 ) -> TextTokenizer:
     import_device(spec)
+    import_module("transformers")  # installs a log handler of its own
+    route_library_logs()
     return TextTokenizer.load(
         resolved.folder / recipe.encoder_path,
         control_tokens=settings.control_tokens,

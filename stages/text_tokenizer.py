@@ -36,13 +36,9 @@ class TextTokenizer:
     ) -> "TextTokenizer":
         """Load from a checkpoint folder; ``control_tokens`` are added as specials.
 
-        Raises OSError or ValueError when the folder holds no usable tokenizer.
+        Raises OSError when the folder holds no usable tokenizer.
         """
-        from transformers import AutoTokenizer  # noqa: PLC0415 - heavy, and only a server needs it
-
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=trust_remote_code
-        )
+        tokenizer = _from_files(folder, trust_remote_code)
         if control_tokens:
             tokenizer.add_special_tokens(
                 {"additional_special_tokens": list(control_tokens)}
@@ -86,6 +82,22 @@ class TextTokenizer:
             if token_id is None:
                 raise ValueError(f"the tokenizer knows no token {token!r}")
         return ids
+
+
+def _from_files(folder: Path, trust_remote_code: bool) -> Any:
+    """The tokenizer as transformers loads it, which for a folder without one is an empty one."""
+    from transformers import AutoTokenizer  # noqa: PLC0415 - heavy, and only a server needs it
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except Exception as error:  # of many classes, from several libraries
+        reason = (str(error).splitlines() or [""])[0]
+        raise OSError(f"{folder} has no usable tokenizer: {reason}") from error
+    if set(tokenizer.get_vocab().values()) <= set(tokenizer.all_special_ids):
+        raise OSError(f"{folder} has no usable tokenizer: its files are missing or empty")
+    return tokenizer
 
 
 def _template(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
