@@ -23,6 +23,7 @@ from pipeline.settings import rows
 ROOT = Path(__file__).parents[2]
 STOP_TIMEOUT_S = 60
 CALL_TIMEOUT_S = 100
+HELD_SERVER = (sys.executable, str(Path(__file__).with_name("held_server.py")))
 # So high that a slow machine refuses nothing.
 NO_REFUSALS = {
     "BACKPRESSURE_MAX_DRAIN_MS": "3000000",
@@ -69,9 +70,18 @@ class ServerProcess:
     def http(self) -> str:
         return re.search(r"HTTP (http://\S+)/health", self.ready_lines[0])[1]
 
+    def release(self):
+        """Let a held server's device go on."""
+        self.process.stdin.close()
+
     def get(self, path):
         """Status and body of an HTTP route."""
         return http_get(self.http + path)
+
+    def wait_until(self, is_so, path="/health"):
+        """Ask an HTTP route until ``is_so(status, body)``; pytest's timeout bounds the wait."""
+        while not is_so(*self.get(path)):
+            assert self.process.poll() is None, self.log.read_text()
 
     def signal(self, number=signal.SIGTERM):
         self.process.send_signal(number)
@@ -94,11 +104,12 @@ def starting(log: Path, *command: str, **settings: str) -> Iterator[ServerProces
     with log.open("w") as stderr:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment(settings),
-            stdout=subprocess.PIPE, stderr=stderr, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True,
         )  # fmt: skip
     try:
         yield ServerProcess(process, log)
     finally:
+        process.stdin.close()
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         try:
@@ -190,6 +201,10 @@ def as_matrix(items):
         "num_items": len(items),
         "seq_len": width,
     }
+
+
+def open_requests(server):
+    return samples_of(server)["penstock_open_requests"]
 
 
 def samples_of(server):
