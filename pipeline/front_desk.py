@@ -91,11 +91,10 @@ class FrontDesk:
         if self._pipeline is not None:
             self._pipeline.abandon(ticket)
 
-    async def run(self, tell: Callable[[LoadSnapshot], None] = lambda _: None) -> None:
-        """Publish until cancelled; ``tell`` hears every published state."""
+    async def run(self) -> None:
+        """Publish until cancelled."""
         while True:
             self._snapshot = self._look()
-            tell(self._snapshot)
             await trio.sleep(PUBLISH_EVERY_S)
 
     def _enter(self, phase: Phase, *, taking: bool = False) -> None:
