@@ -3,14 +3,14 @@
 import grpc
 import numpy as np
 import pytest
-from broken_model import POISON_ID, write_poisoned_checkpoint
 from server_processes import as_ids, as_matrix, client_of, serving, vectors_in
+from small_model import POISON_ID, write_checkpoint
 
 
 @pytest.fixture(scope="module", params=["packed", "bucketed"])
 def server(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("poisoned")
-    write_poisoned_checkpoint(folder / "model")
+    write_checkpoint(folder / "model", poisoned=True)
     model = str(folder / "model")
     batching = request.param
     with serving(folder / "log", MODEL_PATH=model, BATCHING=batching) as server:

@@ -1,4 +1,4 @@
-"""A small random BERT in which one token's embedding is not a number."""
+"""A small random BERT; one token's embedding may be made not a number."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ VOCABULARY = 64
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def write_poisoned_checkpoint(folder: Path) -> None:
-    """The checkpoint; a word is a token: w5 ... w63."""
+def write_checkpoint(folder: Path, *, poisoned: bool = False) -> None:
+    """A checkpoint in which a word is a token: w5 ... w63. POISON_ID is NaN when ``poisoned``."""
     torch.manual_seed(1)
     config = transformers.BertConfig(
         vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
         intermediate_size=48, max_position_embeddings=64, initializer_range=0.2,
     )  # fmt: skip
     model = transformers.BertModel(config)
-    with torch.no_grad():
-        model.embeddings.word_embeddings.weight[POISON_ID] = torch.nan
+    if poisoned:
+        model.embeddings.word_embeddings.weight.data[POISON_ID] = torch.nan
     model.save_pretrained(folder)
     words = (*SPECIALS, *(f"w{number}" for number in range(len(SPECIALS), VOCABULARY)))
     vocabulary = {word: number for number, word in enumerate(words)}
