@@ -75,7 +75,7 @@ def main() -> int:
 
     from pipeline.cli import prepare_environment  # noqa: PLC0415 - before torch is imported
     from pipeline.logs import set_up_logs  # noqa: PLC0415
-    from pipeline.setting_sources import load_settings  # noqa: PLC0415
+    from pipeline.settings.sources import load_settings  # noqa: PLC0415
 
     prepare_environment(os.environ, os.cpu_count() or 1)
     settings, _ = load_settings({}, os.environ, None)

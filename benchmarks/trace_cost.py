@@ -19,8 +19,8 @@ import numpy as np
 import trio
 from attrs import evolve
 
+from pipeline.observability.tracing import Tracer, write_trace
 from pipeline.topology import Pipeline, PipelinePlan
-from pipeline.tracing import Tracer, write_trace
 from simulations.modelled import DIMENSION, ModelledRunner
 from simulations.scenario import cpu_limits
 from stages.answer import Outcome

@@ -15,7 +15,7 @@ from penstock.v1 import embedding_pb2 as pb
 
 from benchmarks.server_process import ROOT, running_server
 from benchmarks.texts import mixed_texts
-from pipeline.trace_picture import draw, read_trace
+from pipeline.observability.trace_picture import draw, read_trace
 
 METHOD: Final = "/penstock.v1.EmbeddingService/Embed"
 CALLS: Final = 36

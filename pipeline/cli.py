@@ -17,10 +17,10 @@ import structlog
 
 from pipeline.logs import set_up_logs
 from pipeline.ready import is_loopback, reachable, ready_line
-from pipeline.setting_kinds import Flag
-from pipeline.setting_report import as_json, as_table, as_toml
-from pipeline.setting_sources import load_settings
-from pipeline.settings import SettingError, Settings, rows
+from pipeline.settings.kinds import Flag
+from pipeline.settings.report import as_json, as_table, as_toml
+from pipeline.settings.sources import load_settings
+from pipeline.settings.table import SettingError, Settings, rows
 
 if TYPE_CHECKING:  # at run time it would be the whole server
     from pipeline.lifecycle import Addresses

@@ -15,17 +15,17 @@ import trio
 from attrs import field, frozen
 
 from pipeline import planning
-from pipeline.cloudwatch import ship_metrics
 from pipeline.front_desk import FrontDesk
 from pipeline.grpc.server import GrpcServer
 from pipeline.http.server import HttpServer
 from pipeline.links import Observer
 from pipeline.loaded_model import LoadedModel
 from pipeline.loading import load_model
-from pipeline.metrics import Metrics
-from pipeline.settings import Settings
+from pipeline.observability.cloudwatch import ship_metrics
+from pipeline.observability.metrics import Metrics
+from pipeline.observability.tracing import Tracer, write_trace
+from pipeline.settings.table import Settings
 from pipeline.topology import Pipeline
-from pipeline.tracing import Tracer, write_trace
 from stages.errors import NotServing
 from stages.ticket import OpenTickets
 

@@ -17,7 +17,7 @@ from pipeline.face import ModelInfo
 from pipeline.loaded_model import LoadedModel
 from pipeline.logs import route_library_logs
 from pipeline.models.resolve import ResolvedModel, resolve_model
-from pipeline.settings import Settings
+from pipeline.settings.table import Settings
 from stages.device.fingerprint import fingerprint
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec, import_device, make_device

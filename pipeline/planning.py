@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.face import RequestLimits
 from pipeline.loaded_model import LoadedModel
-from pipeline.settings import Settings
+from pipeline.settings.table import Settings
 from pipeline.topology import PipelinePlan
 from stages.admission_policies import AdmissionPolicy, LatencyPolicy, ThroughputPolicy
 from stages.batch_planner import BatchLimits

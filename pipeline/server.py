@@ -17,7 +17,7 @@ import trio
 from pipeline.lifecycle import Addresses, Server
 from pipeline.links import Observer
 from pipeline.models.errors import ModelError as NoModel
-from pipeline.settings import Settings
+from pipeline.settings.table import Settings
 from pipeline.supervisor import StageFailed
 from stages.device.errors import ModelError
 

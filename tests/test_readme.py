@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.cli import CONFIG_VARIABLE, _parser
 from pipeline.http.health import CAN_SERVE
-from pipeline.setting_report import as_markdown
-from pipeline.settings import rows
+from pipeline.settings.report import as_markdown
+from pipeline.settings.table import rows
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from pipeline.face import StatusBoard
 from pipeline.http.health import can_serve, health_body, is_alive, is_ready
-from pipeline.metrics import Metrics
+from pipeline.observability.metrics import Metrics
 
 
 def make_app(board: StatusBoard, metrics: Metrics, hang_timeout_s: float) -> Starlette:

@@ -13,7 +13,7 @@ from hypercorn.trio import serve
 
 from pipeline.face import StatusBoard
 from pipeline.http.app import make_app
-from pipeline.metrics import Metrics
+from pipeline.observability.metrics import Metrics
 
 
 class HttpServer:

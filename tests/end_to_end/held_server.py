@@ -12,7 +12,7 @@ import threading
 from pipeline.cli import prepare_environment
 from pipeline.logs import set_up_logs
 from pipeline.ready import ready_line
-from pipeline.setting_sources import load_settings
+from pipeline.settings.sources import load_settings
 
 
 def main() -> int:

@@ -14,8 +14,8 @@ import pytest
 
 from pipeline import cli
 from pipeline.ready import is_loopback, own_command, reachable, ready_line
-from pipeline.setting_sources import load_settings
-from pipeline.settings import Settings, rows
+from pipeline.settings.sources import load_settings
+from pipeline.settings.table import Settings, rows
 
 EVERY_HOST = "0.0.0.0"  # noqa: S104 (in a server that stops before it loads a model)
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from attrs import evolve
 
-from pipeline.tracing import Tracer
+from pipeline.observability.tracing import Tracer
 from simulations.modelled import DeviceCost
 from simulations.scenario import Scenario, cpu_limits
 from simulations.simulation import simulate

@@ -11,7 +11,7 @@ from attrs import define, evolve
 
 from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits
 from pipeline.http.server import HttpServer
-from pipeline.metrics import NOTHING_KNOWN, Metrics
+from pipeline.observability.metrics import NOTHING_KNOWN, Metrics
 
 HEALTHY = LoadSnapshot(
     phase=Phase.SERVING,

@@ -11,7 +11,7 @@ from prometheus_client.core import (
 )
 
 from pipeline.face import LoadSnapshot, Phase
-from pipeline.histogram import Histogram
+from pipeline.observability.histogram import Histogram
 
 PREFIX: Final = "penstock_"
 STATUSES: Final = ("loading", "healthy", "degraded", "overloaded", "draining", "failed")

@@ -15,9 +15,9 @@ from journeys import Journey
 from moto.server import ThreadedMotoServer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from pipeline import cloudwatch
-from pipeline.cloudwatch import data_of, ship_metrics
-from pipeline.metrics import Metrics
+from pipeline.observability import cloudwatch
+from pipeline.observability.cloudwatch import data_of, ship_metrics
+from pipeline.observability.metrics import Metrics
 
 REGION = "eu-west-1"
 STARTED = "metrics are shipped to CloudWatch"

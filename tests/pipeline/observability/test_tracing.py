@@ -8,8 +8,8 @@ import structlog.testing
 import trio
 from journeys import Journey
 
+from pipeline.observability.tracing import PID, TAIL, WRITE_INTERVAL_S, Tracer, write_trace
 from pipeline.topology import STAGES
-from pipeline.tracing import PID, TAIL, WRITE_INTERVAL_S, Tracer, write_trace
 from stages.errors import Overloaded
 from stages.messages import Layout
 

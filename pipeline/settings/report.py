@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from pipeline.settings import Settings, rows
+from pipeline.settings.table import Settings, rows
 
 
 def as_table(settings: Settings, sources: Mapping[str, str]) -> str:

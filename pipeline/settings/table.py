@@ -2,7 +2,7 @@
 
 A field of :class:`Settings` is a row. Its name in capitals is the environment
 variable, in lower case the key in a TOML file, with dashes the command-line flag:
-GRPC_PORT, ``grpc_port``, ``--grpc-port``. :mod:`pipeline.setting_sources` reads
+GRPC_PORT, ``grpc_port``, ``--grpc-port``. :mod:`pipeline.settings.sources` reads
 them. Times carry their unit in the name (``_ms``, ``_s``); sizes are in bytes.
 
 Defaults of the names up to METRICS_NAMESPACE are those that clients of the older
@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from pipeline.setting_kinds import Choice, Flag, Integer, Kind, Number, Size, Text, Words
+from pipeline.settings.kinds import Choice, Flag, Integer, Kind, Number, Size, Text, Words
 
 PORT = Integer(0, 65535)
 DEVICES = Text(

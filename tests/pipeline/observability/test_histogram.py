@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.histogram import Histogram
+from pipeline.observability.histogram import Histogram
 
 
 def test_bounds_are_inclusive_and_counts_cumulative():

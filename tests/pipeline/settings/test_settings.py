@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.setting_kinds import Integer, Number, Size, Words
-from pipeline.setting_sources import load_settings
-from pipeline.settings import SettingError, Settings, rows
+from pipeline.settings.kinds import Integer, Number, Size, Words
+from pipeline.settings.sources import load_settings
+from pipeline.settings.table import SettingError, Settings, rows
 
 ROWS = {row.field: row for row in rows()}
 
@@ -185,7 +185,7 @@ def test_any_text_is_either_taken_or_refused_with_the_name(field, text):
 
 def test_reading_settings_imports_nothing_heavy():
     code = (
-        "import sys, pipeline.setting_sources as s; s.load_settings({}, {});"
+        "import sys, pipeline.settings.sources as s; s.load_settings({}, {});"
         "print(sorted({'torch', 'numpy', 'trio', 'grpclib', 'transformers'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

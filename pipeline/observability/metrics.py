@@ -19,8 +19,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 
 from pipeline.face import LoadSnapshot, Phase, StatusBoard
-from pipeline.histogram import Histogram
-from pipeline.metric_families import (
+from pipeline.observability.histogram import Histogram
+from pipeline.observability.metric_families import (
     counter,
     counters,
     gauges,

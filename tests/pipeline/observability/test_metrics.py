@@ -8,7 +8,7 @@ from attrs import define, evolve
 from journeys import Journey
 
 from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits
-from pipeline.metrics import CHANNELS, CODES, NOTHING_KNOWN, REASONS, STAGES, Metrics
+from pipeline.observability.metrics import CHANNELS, CODES, NOTHING_KNOWN, REASONS, STAGES, Metrics
 from stages.errors import (
     DeadlineExceeded,
     Internal,

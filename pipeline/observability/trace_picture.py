@@ -1,4 +1,4 @@
-"""Draws a trace file as an SVG picture: ``python -m pipeline.trace_picture IN OUT``.
+"""Draws a trace file as an SVG picture: ``python -m pipeline.observability.trace_picture IN OUT``.
 
 A band for each row of the trace; in it, spans that overlap lie in lanes one above
 the other. A request keeps its colour from stage to stage; a batch takes a grey that
@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 from attrs import frozen
 
-from pipeline.tracing import TAIL
+from pipeline.observability.tracing import TAIL
 
 WIDTH: Final = 1200  # pixels, as all below
 MARGIN: Final = 110  # for the names of the rows

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journeys import Journey
 
-from pipeline.trace_picture import Span, draw, lanes_of, read_trace, spans_of
-from pipeline.tracing import ROWS, TAIL, Tracer
+from pipeline.observability.trace_picture import Span, draw, lanes_of, read_trace, spans_of
+from pipeline.observability.tracing import ROWS, TAIL, Tracer
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -57,6 +57,12 @@ def test_spans_in_one_lane_do_not_overlap_and_no_lane_is_wasted(times):
 
 def test_the_command_writes_a_picture(tmp_path):
     (tmp_path / "trace.json").write_text(trace())
-    command = [sys.executable, "-m", "pipeline.trace_picture", "trace.json", "picture.svg"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.observability.trace_picture",
+        "trace.json",
+        "picture.svg",
+    ]
     subprocess.run(command, cwd=tmp_path, check=True)
     assert (tmp_path / "picture.svg").read_text() == draw(read_trace(trace()))

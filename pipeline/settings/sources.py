@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.settings import Row, SettingError, Settings, conflicts, rows
+from pipeline.settings.table import Row, SettingError, Settings, conflicts, rows
 
 DEFAULT = "default"
 SHOWN_CHARACTERS = 80  # of a bad value, so that one line stays one line

@@ -1,0 +1,1 @@
+"""What can be set: the table, what a value may be, where values come from."""
