@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipeline.logs import set_up_logs
-from pipeline.ready import is_loopback, reachable, ready_line
+from pipeline.ready import is_loopback, joined, reachable, ready_line
 from pipeline.settings.kinds import Flag
 from pipeline.settings.report import as_json, as_table, as_toml
 from pipeline.settings.sources import load_settings
@@ -111,7 +111,7 @@ def _own_server() -> str:
     """Where a server with the settings of this environment listens."""
     file = os.environ.get(CONFIG_VARIABLE)
     settings, _ = load_settings({}, os.environ, Path(file) if file else None)
-    return reachable(f"{settings.grpc_host}:{settings.grpc_port}")
+    return reachable(joined(settings.grpc_host, settings.grpc_port))
 
 
 def _fail(message: str, code: int) -> int:

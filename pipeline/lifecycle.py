@@ -24,6 +24,7 @@ from pipeline.loading import load_model
 from pipeline.observability.cloudwatch import ship_metrics
 from pipeline.observability.metrics import Metrics
 from pipeline.observability.tracing import Tracer, write_trace
+from pipeline.ready import joined
 from pipeline.settings.table import Settings
 from pipeline.topology import Pipeline
 from stages.errors import NotServing
@@ -121,7 +122,9 @@ class Server:
                     region=settings.metrics_region,
                 )
             )
-        return Addresses(f"{settings.grpc_host}:{grpc_port}", f"{settings.http_host}:{http_port}")
+        return Addresses(
+            joined(settings.grpc_host, grpc_port), joined(settings.http_host, http_port)
+        )
 
     async def _serve(self, stop: trio.Event, ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as machines:

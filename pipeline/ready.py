@@ -37,6 +37,11 @@ def is_loopback(host: str) -> bool:
         return False  # a name: it may lead anywhere
 
 
+def joined(host: str, port: int) -> str:
+    """``host:port``, with brackets around the address of version 6 of the protocol."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def reachable(address: str) -> str:
     """``address`` as a client on this machine reaches it: not every host can be dialled."""
     host, _, port = address.rpartition(":")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline import cli
-from pipeline.ready import is_loopback, own_command, reachable, ready_line
+from pipeline.ready import is_loopback, joined, own_command, reachable, ready_line
 from pipeline.settings.sources import load_settings
 from pipeline.settings.table import Settings, rows
 
@@ -199,6 +199,12 @@ def test_an_address_that_cannot_be_dialled_is_replaced(bound, dialled):
     assert f'{own_command()} embed --target {dialled} "some text"' in line
     assert "http://127.0.0.1:2/health" in line
     assert "\n" not in line
+
+
+def test_an_address_has_brackets_where_it_needs_them():
+    assert joined("localhost", 1) == "localhost:1"
+    assert reachable(joined("::1", 1)) == "[::1]:1"
+    assert reachable(joined("::", 1)) == "[::1]:1"
 
 
 def test_version_is_the_distributions():
