@@ -83,7 +83,10 @@ class Desk(Protocol):
         ...
 
     def abandon(self, ticket: Ticket) -> None:
-        """The caller has gone: nobody wants the answer any more."""
+        """The caller has gone: nobody wants the answer any more.
+
+        When that is because the time is up, ``reply`` is still told so.
+        """
         ...
 
 

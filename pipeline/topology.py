@@ -194,7 +194,9 @@ class Pipeline:
 
     def abandon(self, ticket: Ticket) -> None:
         """See :class:`pipeline.face.Desk`."""
-        self.tickets.abandon(ticket, trio.current_time())
+        now = trio.current_time()
+        if self.tickets.alive(ticket, now):  # or it ends, and counts, as what its caller saw
+            self.tickets.abandon(ticket, now)
 
     def depth(self, receiver: str) -> int:
         """Messages in the channel that leads to a stage."""

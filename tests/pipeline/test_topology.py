@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from stages.admission_policies import ThroughputPolicy
 from stages.answer import Answer
-from stages.errors import Internal, NotServing, Overloaded
+from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
 from stages.messages import EmbedRequest
 
 
@@ -117,6 +117,18 @@ async def test_an_abandoned_request_is_not_run_and_hears_nothing(nursery):
     assert await running.kinds(first, second, "gone") == [Answer, Answer, None]
     assert len(device.jobs) == 2
     assert_nothing_is_left(running)
+
+
+async def test_a_request_that_is_abandoned_late_ends_as_late(nursery, autojump_clock):
+    running = Running(nursery, device=HandRunner())
+    ends = []
+    running.tickets.on_end(lambda ticket, outcome, now: ends.append(type(outcome)))
+    ticket = running.calls.submit(ids_request([9] * 4, request_id="late"), timeout_s=1.0)
+    await trio.sleep(1.0)
+    running.pipeline.abandon(ticket)
+    running.pipeline.abandon(ticket)
+    assert ends == [DeadlineExceeded]
+    assert len(running.tickets) == 0
 
 
 async def test_a_device_exception_fails_its_batch_alone(nursery):
