@@ -19,6 +19,7 @@ from torch import Tensor
 from stages.device.attention import Kernel, choose_kernel, dtype_name
 from stages.device.checkpoint import choose_device, choose_dtype, load_encoder
 from stages.device.encoder import Encoder
+from stages.device.errors import ModelError
 from stages.device.head import read_head
 from stages.device.heap import HeapTrimmer, glibc_trim
 from stages.device.packed import PackedPath
@@ -192,7 +193,10 @@ def _token_choices(spec: EngineSpec) -> tuple[int, Int32]:
         control_tokens=spec.control_tokens,
         trust_remote_code=spec.trust_remote_code,
     )
-    ids = set(tokenizer.token_ids(spec.exclude_tokens))
+    try:
+        ids = set(tokenizer.token_ids(spec.exclude_tokens))
+    except ValueError as error:
+        raise ModelError(f"POOLING_EXCLUDE_TOKENS: {error}") from error
     if spec.exclude_special:
         ids |= tokenizer.special_ids
     return (tokenizer.vocabulary if spec.control_tokens else 0), np.array(sorted(ids), np.int32)

@@ -7,6 +7,7 @@ layouts: each text's token vectors must be the same, and the hook must have been
 called once a layer.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -56,7 +57,9 @@ def check_padded(encoder: Encoder, path: PaddedPath, max_tokens: int) -> None:
     width = max(map(len, texts))
     (run,) = path.plan([sample], len(texts), width)
     distance = _distance(path.hidden(run, _input(encoder, sample, run)), run, alone)
-    if not distance <= TOLERANCE[encoder.model.dtype]:
+    if not math.isfinite(distance):
+        raise ModelError(f"{type(encoder.model).__name__} gives vectors that are not finite")
+    if distance > TOLERANCE[encoder.model.dtype]:
         raise ModelError(
             f"{type(encoder.model).__name__} gives other vectors in a batch than alone "
             f"(off by {distance:.1e}): it cannot be served in batches"

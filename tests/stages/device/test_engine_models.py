@@ -122,12 +122,15 @@ def test_a_vector_that_is_not_finite_is_reported_and_its_neighbours_are_not(tmp_
     ("choices", "message"),
     [
         ({"dtype": "float8"}, "DTYPE='float8' .allowed: auto, float32"),
-        ({"control_tokens": ("[a]",), "exclude_tokens": ("[b]",)}, r"\[b\]"),
+        (
+            {"control_tokens": ("[a]",), "exclude_tokens": ("[b]",)},
+            r"POOLING_EXCLUDE_TOKENS: .*\[b\]",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_while_loading(tmp_path, choices, message):
     folder = write_checkpoint(tmp_path, "bert", [pooling("mean")])
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ModelError, match=message):
         make_engine(folder, **choices)
 
 
@@ -138,6 +141,17 @@ def test_a_model_that_padding_changes_is_refused(tmp_path, monkeypatch):
         "stages.device.encoder.Encoder.padded", lambda self, ids, mask: forward(ids, None)
     )
     with pytest.raises(ModelError, match="other vectors in a batch than alone"):
+        make_engine(folder)
+
+
+def test_a_model_whose_vectors_are_not_finite_is_refused(tmp_path, monkeypatch):
+    folder = write_checkpoint(tmp_path, "mpnet", [pooling("mean")])
+    forward = make_engine(folder)._encoder.padded
+    monkeypatch.setattr(
+        "stages.device.encoder.Encoder.padded",
+        lambda self, ids, mask: forward(ids, mask) * torch.nan,
+    )
+    with pytest.raises(ModelError, match="not finite"):
         make_engine(folder)
 
 
