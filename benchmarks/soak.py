@@ -15,6 +15,7 @@ import re
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 
 import grpc
@@ -52,7 +53,7 @@ class Soak:
                 memory.append(server.rss_bytes())
         return memory
 
-    async def _client(self, embed: grpc.aio.UnaryUnaryMultiCallable, left: "iter[int]") -> None:
+    async def _client(self, embed: grpc.aio.UnaryUnaryMultiCallable, left: Iterator[int]) -> None:
         for number in left:
             texts = ["a few words of text"] * self.rng.choice((1, 1, 1, 2, 8))
             call = embed(pb.EmbedRequest(request_id=str(number), texts=texts), timeout=30)

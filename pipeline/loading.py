@@ -45,7 +45,8 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
             settings.model_revision or None,
             settings.model_cache_dir,
             settings.trust_remote_code,
-        )
+        ),
+        abandon_on_cancel=True,  # a download in part is never taken for whole
     )
     recipe = Recipe.read(resolved.folder, pooling_override=settings.pooling or None)
     if not recipe.declared:
