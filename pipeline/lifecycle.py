@@ -162,9 +162,7 @@ class Server:
         with trio.move_on_after(grace_s):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up_after, max(0.0, grace_s - LAST_WORDS_S))
-                await self.grpc.announce_end()  # calls on their way are still served
-                self.desk.drain()
-                await self.grpc.drain()
+                await self.grpc.drain()  # calls that it has taken are still served
                 nursery.cancel_scope.cancel()
         self.desk.drain()
 

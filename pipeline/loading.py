@@ -18,6 +18,7 @@ from pipeline.loaded_model import LoadedModel
 from pipeline.logs import route_library_logs
 from pipeline.models.resolve import ResolvedModel, resolve_model
 from pipeline.settings.table import Settings
+from stages.device.errors import ModelError
 from stages.device.fingerprint import fingerprint
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec, import_device, make_device
@@ -58,6 +59,11 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         nursery, "tokenizer", partial(_tokenizer, settings, resolved, recipe, spec), _encode
     )
     device, device_runner = await _start(nursery, "device", partial(make_device, spec), _run)
+    if text_tokenizer.vocabulary > device.vocabulary and settings.device != "null":
+        raise ModelError(
+            f"the tokenizer knows {text_tokenizer.vocabulary} tokens and the model only "
+            f"{device.vocabulary}: name the added ones in CONTROL_TOKENS, which widens the model"
+        )
     if device.layout is not spec.layout:
         log.warning("the model cannot be packed", reason=device.layout_reason)
     mark = await trio.to_thread.run_sync(_fingerprint, settings, resolved, recipe, device)
