@@ -6,6 +6,7 @@ lasts.
 """
 
 import asyncio
+import math
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias, TypeVar
@@ -25,7 +26,7 @@ CALL_BYTES: Final = 256 * 1024
 CALLS_AT_ONCE: Final = 4
 CALL_TIMEOUT_S: Final = 300.0  # a batch of long texts takes a slow machine a while
 INFO_TIMEOUT_S: Final = 10.0
-PATIENCE_S: Final = 30.0  # how long a call is tried again
+PATIENCE_S: Final = 30.0  # how long calls are tried again while none succeeds
 SHORTEST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 
@@ -95,6 +96,7 @@ class _Embedding:
         self._on_progress = on_progress
         self._out = out
         self._parts: dict[int, Vectors] = {}
+        self._succeeded_at = -math.inf  # the loop's clock
 
     async def run(self, channel: Channel, texts: Iterable[str]) -> Vectors:
         stub, batches = EmbeddingServiceStub(channel), _batches(texts)
@@ -124,12 +126,43 @@ class _Embedding:
 
     async def _embed(self, stub: EmbeddingServiceStub, start: int, batch: list[str]) -> Vectors:
         request = EmbedRequest(texts=batch, prompt_name=self._prompt_name, priority=Priority.BULK)
-        answer = await _patiently(self._target, lambda: stub.Embed(request, timeout=CALL_TIMEOUT_S))
+        answer = await self._patiently(lambda: stub.Embed(request, timeout=CALL_TIMEOUT_S))
         if answer.errors:
             error = answer.errors[0]
             raise ClientError(f"text {start + error.index}: {error.message}")
         vectors = np.frombuffer(answer.embeddings, dtype="<f4")
         return vectors.reshape(answer.count, answer.dimension)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """``call``, again while the server says that it may succeed later.
+
+        The patience is the whole run's: a call that keeps losing to its siblings waits
+        on as long as they get through.
+        """
+        loop = asyncio.get_running_loop()
+        started_at, pause_s = loop.time(), SHORTEST_PAUSE_S
+        while True:
+            try:
+                answer = await call()
+            except GRPCError as error:
+                advised_s = _retry_after_s(error)
+                if error.status is not Status.UNAVAILABLE and advised_s is None:
+                    raise _refused(error) from None
+                wait_s, lost = max(pause_s, advised_s or 0.0), _refused(error)
+            except StreamTerminatedError as error:  # as when the server has been replaced
+                wait_s, lost = pause_s, _lost(self._target, error)
+            except TimeoutError:
+                message = f"no answer from {self._target} within {CALL_TIMEOUT_S:g} s"
+                raise ClientError(message) from None
+            except OSError as error:
+                raise _lost(self._target, error) from None
+            else:
+                self._succeeded_at = loop.time()
+                return answer
+            if loop.time() + wait_s > max(started_at, self._succeeded_at) + PATIENCE_S:
+                raise lost
+            await asyncio.sleep(wait_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 def _batches(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -153,31 +186,6 @@ async def _with_channel(target: str, use: Callable[[Channel], Awaitable[T]]) -> 
         return await use(channel)
     finally:
         channel.close()
-
-
-async def _patiently(target: str, call: Callable[[], Awaitable[T]]) -> T:
-    """``call``, again while the server says that it may succeed later."""
-    loop = asyncio.get_running_loop()
-    patient_until, pause_s = loop.time() + PATIENCE_S, SHORTEST_PAUSE_S
-    while True:
-        try:
-            return await call()
-        except GRPCError as error:
-            advised_s = _retry_after_s(error)
-            if error.status is not Status.UNAVAILABLE and advised_s is None:
-                raise _refused(error) from None
-            wait_s = max(pause_s, advised_s or 0.0)
-            if loop.time() + wait_s > patient_until:
-                raise _refused(error) from None
-        except StreamTerminatedError as error:  # as when the server has been replaced
-            if loop.time() + (wait_s := pause_s) > patient_until:
-                raise _lost(target, error) from None
-        except TimeoutError:
-            raise ClientError(f"no answer from {target} within {CALL_TIMEOUT_S:g} s") from None
-        except OSError as error:
-            raise _lost(target, error) from None
-        await asyncio.sleep(wait_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 async def _told(target: str, call: Awaitable[T]) -> T:
