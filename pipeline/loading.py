@@ -19,9 +19,10 @@ from pipeline.logs import route_library_logs
 from pipeline.models.resolve import ResolvedModel, resolve_model
 from pipeline.settings.table import Settings
 from stages.device.errors import ModelError
+from stages.device.factory import import_device, make_device
 from stages.device.fingerprint import fingerprint
 from stages.device.recipe import Recipe
-from stages.device.spec import Device, EngineSpec, import_device, make_device
+from stages.device.spec import Device, EngineSpec
 from stages.messages import Batch, DeviceOutput, Int32
 from stages.text_tokenizer import TextTokenizer
 from stages.worker import WorkerThread

@@ -5,8 +5,8 @@ run does not fit. Measured with all-MiniLM-L6-v2 (lengths lognormal 8 ... 256, o
 thread, pieces of 768 tokens), resident memory peaks at 605 MB without trimming, at
 575 MB with a trim every 4,096 tokens (nothing lost) and at 523 MB with one every
 512 (2.5% of the throughput); of a whole server under load (``benchmarks.saturation``)
-at 628 MB with one every 4,096 and at 588 MB with one every 2,048. Mapping every large block instead
-(``M_MMAP_THRESHOLD``) costs 10 to 20%.
+at 628 MB with one every 4,096 and at 588 MB with one every 2,048. Mapping every large
+block instead (``M_MMAP_THRESHOLD``) costs 10 to 20%.
 """
 
 import ctypes

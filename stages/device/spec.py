@@ -1,17 +1,13 @@
 """What a device is asked to be, and what it answers to. Imports no torch."""
 
-from importlib import import_module
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from attrs import frozen
 
 from stages.device.errors import ModelError
 from stages.device.recipe import Recipe
 from stages.messages import Batch, DeviceOutput, Int32, Layout
-
-DTYPES: Final = ("auto", "float32", "bfloat16", "float16")
-ATTENTIONS: Final = ("auto", "sdpa", "flash_attention_2")
 
 
 @frozen
@@ -24,10 +20,11 @@ class EngineSpec:
     folder: Path | None = None
     recipe: Recipe | None = None
     device: str = "auto"  # auto | cpu | cuda | cuda:N | null
-    dtype: str = "auto"  # of DTYPES; auto: float32 on CPU, bfloat16 or float16 on CUDA
+    # auto | float32 | bfloat16 | float16; auto: float32 on CPU, bfloat16 or float16 on CUDA
+    dtype: str = "auto"
     layout: Layout = Layout.PACKED  # asked for; the engine may have to say no
     threads: int = 0  # 0: torch's own choice
-    attention: str = "auto"  # of ATTENTIONS
+    attention: str = "auto"  # auto | sdpa | flash_attention_2
     trust_remote_code: bool = False
     control_tokens: tuple[str, ...] = ()  # added to the tokenizer, embeddings resized
     exclude_tokens: tuple[str, ...] = ()  # left out of the pooling
@@ -61,25 +58,3 @@ class Device(Protocol):
     def run(self, batch: Batch) -> DeviceOutput:
         """One forward pass; raises what the device raises."""
         ...
-
-
-def import_device(spec: EngineSpec) -> None:
-    """Import what :func:`make_device` will need; takes seconds with torch among it."""
-    import_module("stages.device.null_engine" if spec.device == "null" else "stages.device.engine")
-
-
-def make_device(spec: EngineSpec) -> Device:
-    """Load, check and warm up what ``spec`` describes, in the calling thread.
-
-    Imports torch unless the null device is asked for.
-
-    Raises:
-        ModelError: the checkpoint or the device cannot be used as asked.
-    """
-    if spec.device == "null":
-        from stages.device.null_engine import NullEngine  # noqa: PLC0415
-
-        return NullEngine(spec)
-    from stages.device.engine import Engine  # noqa: PLC0415  (torch reads the environment once)
-
-    return Engine(spec)

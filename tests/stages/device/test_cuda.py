@@ -5,8 +5,9 @@ import pytest
 import torch
 from tiny_models import embedded_model, make_batch
 
+from stages.device.factory import make_device
 from stages.device.recipe import Recipe
-from stages.device.spec import EngineSpec, make_device
+from stages.device.spec import EngineSpec
 from stages.messages import Layout
 
 pytestmark = [
