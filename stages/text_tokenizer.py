@@ -19,7 +19,6 @@ class TextTokenizer:
     """A loaded tokenizer. ``vocabulary`` counts its ids, added tokens included."""
 
     vocabulary: int
-    special_ids: frozenset[int]
     prefix: tuple[int, ...]  # special ids before and after every text
     suffix: tuple[int, ...]
     _tokenizer: Any
@@ -53,7 +52,6 @@ class TextTokenizer:
         prefix, suffix = _template(tokenizer)
         return cls(
             vocabulary=len(tokenizer),
-            special_ids=frozenset(tokenizer.all_special_ids),
             prefix=prefix,
             suffix=suffix,
             tokenizer=tokenizer if backend is None else backend,

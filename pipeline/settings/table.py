@@ -76,7 +76,10 @@ class Settings:
     )
     pooling_exclude_tokens: tuple[str, ...] = _row((), Words(), "Tokens left out of the pooling")
     pooling_exclude_special: bool = _row(
-        False, Flag(), "Leave the special tokens ([CLS], [SEP]) out of the pooling too"
+        False,
+        Flag(),
+        "Leave what the tokenizer puts around every text ([CLS], [SEP]) out of the pooling; "
+        "other special tokens in a text ([UNK], [MASK], control tokens) count",
     )
     grpc_host: str = _row("127.0.0.1", HOST, "gRPC listen address")
     grpc_port: int = _row(50051, PORT, "gRPC listen port; 0: any free one")

@@ -198,5 +198,5 @@ def _token_choices(spec: EngineSpec) -> tuple[int, Int32]:
     except ValueError as error:
         raise ModelError(f"POOLING_EXCLUDE_TOKENS: {error}") from error
     if spec.exclude_special:
-        ids |= tokenizer.special_ids
+        ids |= {*tokenizer.prefix, *tokenizer.suffix}
     return (tokenizer.vocabulary if spec.control_tokens else 0), np.array(sorted(ids), np.int32)

@@ -28,7 +28,7 @@ class EngineSpec:
     trust_remote_code: bool = False
     control_tokens: tuple[str, ...] = ()  # added to the tokenizer, embeddings resized
     exclude_tokens: tuple[str, ...] = ()  # left out of the pooling
-    exclude_special: bool = False  # all special tokens are left out of the pooling
+    exclude_special: bool = False  # so are the tokens that the tokenizer puts around a text
     buckets: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
     batch_sizes: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512)
     max_tokens_per_batch: int = 32768

@@ -39,3 +39,8 @@ def test_embed_refuses_it(server, client, name):
 def test_infer_refuses_it(server, client):
     bad = Bad("ids", as_matrix([SECRET_IDS, [101, 102]]), ("item 1", "no token left to pool"))
     assert_refused(client.infer, bad, server.log)
+
+
+def test_special_tokens_that_a_text_holds_are_pooled(client):
+    rows = vectors_in(client.embed(texts=["[MASK]", "[UNK]", "the [MASK]"]))
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)

@@ -67,7 +67,6 @@ def test_truncation_is_that_of_transformers(tokenizer, oracle, side, texts, maxi
 
 def test_knows_what_surrounds_every_text(tokenizer):
     assert (tokenizer.prefix, tokenizer.suffix) == ((CLS,), (SEP,))
-    assert {CLS, SEP} <= tokenizer.special_ids
     assert tokenizer.vocabulary == 30522
 
 
@@ -85,16 +84,16 @@ def test_control_tokens_are_added_as_specials_and_never_split(folder):
     assert tokenizer.vocabulary == 30524
     ctx, user = tokenizer.token_ids(["[CTX]", "[USER]"])
     assert {ctx, user} == {30522, 30523}
-    assert {ctx, user, CLS, SEP} <= tokenizer.special_ids
     (ids,) = tokenizer.encode(["river[CTX] [USER]"])
     assert ids.tolist() == [CLS, 2314, ctx, user, SEP]
 
 
-def test_control_tokens_leave_the_models_own_special_tokens_special(other, tmp_path):
+def test_control_tokens_leave_the_models_own_special_tokens_whole(other, tmp_path):
     other.add_special_tokens({"extra_special_tokens": ["[OWN]"]})
     other.save_pretrained(tmp_path)
     tokenizer = TextTokenizer.load(tmp_path, control_tokens=["[CTX]"])
-    assert set(tokenizer.token_ids(["[OWN]", "[CTX]"])) <= tokenizer.special_ids
+    (ids,) = tokenizer.encode(["river[OWN][CTX]"])
+    assert ids.tolist() == [CLS, 2314, *tokenizer.token_ids(["[OWN]", "[CTX]"]), SEP]
 
 
 def test_an_unknown_token_is_named(tokenizer):

@@ -107,19 +107,33 @@ def test_a_control_token_that_is_known_already_adds_nothing(folder):
 
 
 @pytest.mark.parametrize("layout", Layout)
-def test_tokens_are_left_out_of_the_mean_by_name_and_special_ones_together(folder, layout):
+def test_tokens_are_left_out_of_the_mean_by_name_and_those_around_a_text_together(folder, layout):
     text = np.array([2, 10, 11, 97, 12, 3], np.int32)
-    names = {"exclude_special": True, "exclude_tokens": ("w11",), "control_tokens": ("[query]",)}
-    engine = make_engine(folder, **names)
-    assert engine.excluded_ids.tolist() == [0, 1, 2, 3, 4, 11, 97]
+    names = {"exclude_tokens": ("w11", "[query]"), "control_tokens": ("[query]",)}
+    engine = make_engine(folder, **names, exclude_special=True)
+    assert engine.excluded_ids.tolist() == [2, 3, 11, 97]
     found = engine.run(make_batch([text], layout)).vectors
+    assert np.abs(found - mean_of(folder, text, [1, 4])).max() <= 2e-6
+    only_left_out = np.array([2, 97, 3], np.int32)
+    assert engine.run(make_batch([text, only_left_out], layout)).broken == (1,)
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_special_tokens_that_are_part_of_a_text_stay_in_the_mean(folder, layout):
+    unknown, mask, query = 1, 4, 97
+    text = np.array([2, 10, unknown, mask, query, 3], np.int32)
+    engine = make_engine(folder, control_tokens=("[query]",), exclude_special=True)
+    assert engine.excluded_ids.tolist() == [2, 3]
+    found = engine.run(make_batch([text], layout)).vectors
+    assert np.abs(found - mean_of(folder, text, [1, 2, 3, 4])).max() <= 2e-6
+
+
+def mean_of(folder, text, places):
+    """The mean of some of a text's token vectors, [1, dimension], by the encoder alone."""
     plain = make_engine(folder, control_tokens=("[query]",))
     with torch.inference_mode():
         tokens = plain._encoder.padded(torch.from_numpy(text).unsqueeze(0), None)[0]
-    expected = tokens[[1, 4]].mean(0, keepdim=True).numpy()
-    assert np.abs(found - expected).max() <= 2e-6
-    only_left_out = np.array([2, 97, 3], np.int32)
-    assert engine.run(make_batch([text, only_left_out], layout)).broken == (1,)
+    return tokens[places].mean(0, keepdim=True).numpy()
 
 
 @pytest.mark.parametrize(
