@@ -25,7 +25,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTra
 from transformers.utils import logging
 
 from stages.device.errors import ModelError
-from stages.device.fingerprint import weight_files
+from stages.device.weights import weight_files
 
 FLOATS: Final = {
     "float32": torch.float32,

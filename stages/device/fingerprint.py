@@ -14,14 +14,8 @@ from typing import Final
 from attrs import asdict
 
 from stages.device.recipe import Dense, Recipe
+from stages.device.weights import weight_files
 
-# What transformers loads, first match first; the indices name the shards beside them.
-WEIGHTS: Final = (
-    ("model.safetensors", "model.safetensors"),
-    ("model.safetensors.index.json", "model-*.safetensors"),
-    ("pytorch_model.bin", "pytorch_model.bin"),
-    ("pytorch_model.bin.index.json", "pytorch_model-*.bin"),
-)
 TOKENIZER: Final = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -33,14 +27,6 @@ TOKENIZER: Final = (
     "*.model",
 )
 READ_BYTES: Final = 1 << 20
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files with the weights in ``folder``, sorted; [] when there are none."""
-    for marker, pattern in WEIGHTS:
-        if (folder / marker).exists():
-            return sorted(folder.glob(pattern))
-    return []
 
 
 def fingerprint(
