@@ -38,7 +38,8 @@ async def serve_all(target: str, texts: Sequence[str]) -> tuple[NDArray[np.float
 
         async def one(text: str) -> pb.EmbedResponse:
             async with limit:
-                return await embed(pb.EmbedRequest(texts=[text]), timeout=120)
+                answer: pb.EmbedResponse = await embed(pb.EmbedRequest(texts=[text]), timeout=120)
+                return answer
 
         responses = await asyncio.gather(*map(one, texts))
     vectors = [np.frombuffer(response.embeddings, np.float32) for response in responses]
