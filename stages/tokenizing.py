@@ -1,9 +1,9 @@
 """Stage 1b: texts to token ids, in a thread of its own.
 
 Texts are encoded in slices, the slices of several requests in turn: a request of
-megabytes does not hold up a short one, and no call holds the interpreter for
-long (1 MB in one call takes 0.8 s). Within a request short texts go first, so
-that a slice falls into few buckets. What is encoded goes on at once.
+megabytes does not hold up a short one (1 MiB in one call takes 0.5 s, in which
+other threads go on but for 10 ms at most). Within a request short texts go first,
+so that a slice falls into few buckets. What is encoded goes on at once.
 
 Requests that bring token ids pass through without the thread.
 """

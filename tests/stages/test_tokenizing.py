@@ -14,7 +14,7 @@ from stages.errors import Internal, InvalidInput
 from stages.messages import EmbedRequest, Side
 from stages.ticket import OpenTickets
 from stages.token_rules import TokenRules
-from stages.tokenizing import SLICE_BYTES, run_tokenizing
+from stages.tokenizing import REQUESTS_AT_ONCE, SLICE_BYTES, run_tokenizing
 
 RULES = TokenRules(max_tokens=16)
 
@@ -173,6 +173,25 @@ async def test_ids_need_not_wait_for_the_texts_before_them(autojump_clock, nurse
         if message.ticket is ids:
             break
     assert trio.current_time() - started_at <= SLICE_BYTES * 1e-6
+
+
+async def test_ids_that_keep_coming_do_not_hold_up_a_text(autojump_clock, nursery):
+    tokenizer = ModelledRunner(words, lambda texts: 0.01)
+    stage = Stage(tokenizer)
+
+    async def ids_keep_coming():
+        for _ in range(100 * REQUESTS_AT_ONCE):
+            await stage.admit.send(submission_of(stage.tickets, ids_request([1, 2])))
+
+    text = stage.hand_in(texts_request("short"))
+    for run in (tokenizer.run, stage.run, ids_keep_coming):
+        nursery.start_soon(run)
+    overtaken_by = 0
+    async for message in stage.out:
+        if message.ticket is text:
+            break
+        overtaken_by += 1
+    assert 0 < overtaken_by < REQUESTS_AT_ONCE
 
 
 async def test_what_is_encoded_goes_on_before_the_rest(nursery):

@@ -1,3 +1,4 @@
+import asyncio
 import threading
 
 import numpy as np
@@ -58,6 +59,77 @@ def test_an_overloaded_server_is_tried_again_when_it_says():
     with running_edge(FakeDesk(answer=answer)) as edge:
         assert client.embed_texts(edge.target, ["a"]).shape == (1, 8)
         assert len(edge.desk.submitted) == 3
+
+
+class PausesTakeNoTime:
+    """asyncio as the client sees it, with a clock that only its pauses move."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __getattr__(self, name):
+        return getattr(asyncio, name)
+
+    def get_running_loop(self):
+        return self
+
+    def time(self):
+        return self.now
+
+    async def sleep(self, seconds):
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = PausesTakeNoTime()
+    monkeypatch.setattr(client, "asyncio", clock)
+    return clock
+
+
+class UnluckyDesk(FakeDesk):
+    """Refuses the one call again and again, each time when it has just answered another."""
+
+    def __init__(self, unlucky, others):
+        super().__init__(hold=True)
+        self.unlucky, self.others = unlucky, others
+        self.refused = 0
+
+    def submit(self, request, **options):
+        ticket = super().submit(request, **options)
+        losers = [call for call in self.held if call[0].texts[0] == self.unlucky]
+        winners = [call for call in self.held if call not in losers]
+        if losers and not self.others:
+            self.let_go()
+        elif losers and winners:
+            (_, refuse), (request, reply) = losers[0], winners[0]
+            self.held = winners[1:]
+            self.others -= 1
+            self.refused += 1
+            reply(self.answer(request))
+            refuse(Overloaded("full", reason="latency", retry_after_s=10.0))
+        return ticket
+
+
+def test_a_call_that_keeps_losing_waits_on_while_others_get_through(clock, monkeypatch):
+    monkeypatch.setattr(client, "PATIENCE_S", 60.0)  # answers may be read out of order a little
+    wanted = ["unlucky"] + ["z"] * (20 * client.CALL_ITEMS - 1)
+    desk = UnluckyDesk("unlucky", others=19)
+    with running_edge(desk) as edge:
+        vectors = client.embed_texts(edge.target, wanted)
+    np.testing.assert_allclose(vectors, expected(wanted), atol=1e-6)
+    assert desk.refused == 19
+    assert clock.now > 3 * client.PATIENCE_S
+
+
+def test_a_run_in_which_nothing_succeeds_gives_up(clock):
+    full = Overloaded("full", reason="latency", retry_after_s=9.0)
+    with running_edge(FakeDesk(answer=lambda _: full)) as edge:
+        with pytest.raises(client.ClientError, match="the server refused: full"):
+            client.embed_texts(edge.target, ["a"])
+        assert len(edge.desk.submitted) == 1 + client.PATIENCE_S // 9
+    assert clock.now <= client.PATIENCE_S
 
 
 def test_patience_ends(monkeypatch):
