@@ -1,10 +1,13 @@
 """How a server ends: drained, out of time, at once, or because a stage keeps crashing."""
 
 import signal
+import socket
 
 import grpc
 import pytest
-from server_processes import HELD_SERVER, client_of, open_requests, serving
+from penstock.v1.embedding_pb2 import EmbedRequest
+from raw_client import framed, raw_client
+from server_processes import HELD_SERVER, client_of, open_requests, serving, starting
 
 TEXTS = ["some text", "and another"]
 CALLS = 4
@@ -55,6 +58,36 @@ def test_calls_in_flight_are_answered_and_new_ones_refused(held):
         assert [call.result().count for call in calls] == [len(TEXTS)] * CALLS
         assert server.exit_code() == 0
         assert "did not finish in time" not in server.log.read_text()
+
+
+def test_a_call_whose_body_is_still_arriving_is_answered(held):
+    with held() as server, raw_client(int(server.grpc.rpartition(":")[2])) as client:
+        server.release()
+        body = framed(EmbedRequest(texts=TEXTS))
+        stream = client.open(body=body[:7], end=False)
+        client.barrier()  # the server has taken the call
+        server.signal()
+        while client.goaways != [2**31 - 1, stream] and client.read():
+            pass
+        client.h2.send_data(stream, body[7:], end_stream=True)
+        assert client.result(stream) == grpc.StatusCode.OK.value[0]
+        assert server.exit_code() == 0
+
+
+def test_a_download_that_hangs_does_not_hold_the_end_up(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as hub:  # listens, and never answers
+        settings = {
+            "MODEL_PATH": "org/model",
+            "MODEL_CACHE_DIR": str(tmp_path / "cache"),
+            "HF_ENDPOINT": f"http://127.0.0.1:{hub.getsockname()[1]}",
+            "SHUTDOWN_GRACE_S": "2",
+        }
+        with starting(tmp_path / "log", **settings) as server:
+            asked, _ = hub.accept()
+            with asked:
+                assert asked.recv(1)
+                server.signal()
+                assert server.exit_code() == 0
 
 
 def test_an_idle_server_ends_at_once(held):
