@@ -21,7 +21,7 @@ from stages.device.checkpoint import choose_device, choose_dtype, load_encoder
 from stages.device.encoder import Encoder
 from stages.device.errors import ModelError
 from stages.device.head import read_head
-from stages.device.heap import HeapTrimmer, glibc_trim
+from stages.device.heap import HeapTrimmer, keep_freed_memory
 from stages.device.packed import PackedPath
 from stages.device.packing import Run, Sample, Texts, copy_ids
 from stages.device.padded import PaddedPath, captured_shapes
@@ -88,7 +88,7 @@ class Engine:
             recipe.pooling, torch.from_numpy(excluded).to(device) if len(excluded) else None
         )
         self._input = InputBuffer(max(spec.max_tokens_per_batch, recipe.max_tokens), device)
-        self._heap = HeapTrimmer(glibc_trim() if device.type == "cpu" else None)
+        self._heap = HeapTrimmer(keep_freed_memory() if device.type == "cpu" else None)
         self.excluded_ids = excluded
         self.vocabulary = self._encoder.vocabulary
         self.device, self.dtype = str(device), dtype_name(dtype)
