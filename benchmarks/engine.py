@@ -1,0 +1,138 @@
+"""How fast is the engine, beside plain transformers and the machine's own limit?
+
+``python -m benchmarks.engine [--quick]``
+
+In one process, with the same threads, weights and token ids: this project's packed
+and bucketed engine with batches as the planner makes them, plain transformers
+padded in the order of arrival and sorted by length, and the machine's matrix
+products. One after another in each round; rates are medians over the rounds,
+ratios the medians of each round's ratio.
+"""
+
+import argparse
+import os
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import results
+from benchmarks.measure import Rates, interleaved, per_second, ratio
+from benchmarks.mixes import MIXES, Draw, lengths, token_ids
+from pipeline.cli import prepare_environment
+
+PACKED, BUCKETED = "packed", "bucketed"
+ARRIVAL, SORTED = "transformers, arrival order, 32", "transformers, sorted, 4096"
+PEAK = "matrix products"
+
+
+def measure(
+    folder: Path,
+    *,
+    tokens: int,
+    rounds: int,
+    threads: int = 0,
+    mixes: Mapping[str, Draw] = MIXES,
+) -> dict[str, Any]:
+    """Figures of the model in ``folder``: of each mix the rates, ratios and shares of the peak.
+
+    ``tokens`` are embedded by each contender in each round of each mix.
+    """
+    import torch  # noqa: PLC0415 - reads the environment when it is imported
+
+    from benchmarks.alone import EngineAlone  # noqa: PLC0415
+    from benchmarks.plain import PlainTransformers  # noqa: PLC0415
+    from benchmarks.roofline import ModelFlops, Peak  # noqa: PLC0415
+    from stages.messages import Layout  # noqa: PLC0415
+
+    cpu = torch.device("cpu")
+    packed, bucketed = (EngineAlone.load(folder, layout, threads=threads) for layout in Layout)
+    plain = PlainTransformers.load(folder, cpu, torch.float32)
+    flops = ModelFlops.of(folder)
+    peak = Peak(flops.shapes, cpu, torch.float32)
+    figures: dict[str, Any] = {"threads": torch.get_num_threads(), "mixes": {}}
+    for name, draw in mixes.items():
+        sizes = lengths(draw, tokens)
+        texts, total = token_ids(sizes, packed.device.vocabulary), int(sizes.sum())
+
+        def tokens_per_s(
+            embed: Callable[[Sequence[Any]], object],
+            texts: Sequence[Any] = texts,
+            total: int = total,
+        ) -> Callable[[], float]:
+            return lambda: per_second(total, lambda: embed(texts))
+
+        contenders = {
+            PACKED: tokens_per_s(packed.embed),
+            BUCKETED: tokens_per_s(bucketed.embed),
+            ARRIVAL: tokens_per_s(plain.in_arrival_order),
+            SORTED: tokens_per_s(plain.sorted_by_length),
+            PEAK: peak.measure,
+        }
+        rates = interleaved(contenders, rounds)
+        figures["mixes"][name] = {
+            "texts": len(texts),
+            "tokens": total,
+            "flops_per_token": flops.of_texts(sizes) / total,
+            "rates": rates,
+            **compared(rates, flops.of_texts(sizes) / total),
+        }
+    return figures
+
+
+def compared(rates: Rates, flops_per_token: float) -> dict[str, Any]:
+    """Medians, ratios of the packed engine to the others, and each one's share of the peak."""
+    names = [name for name in rates if name != PEAK]
+    return {
+        "median_tokens_per_s": {name: statistics.median(rates[name]) for name in names},
+        "peak_flops_per_s": statistics.median(rates[PEAK]),
+        "packed_over": {name: ratio(rates[PACKED], rates[name]) for name in names[1:]},
+        "share_of_peak": {
+            name: ratio(rates[name], rates[PEAK]) * flops_per_token for name in names
+        },
+    }
+
+
+def show(figures: Mapping[str, Any]) -> str:
+    """The figures as text."""
+    head = ["tokens/s", *figures["mixes"]]
+    mixes = list(figures["mixes"].values())
+    rows: list[list[str]] = [
+        [name, *(f"{mix['median_tokens_per_s'][name]:,.0f}" for mix in mixes)]
+        for name in (PACKED, BUCKETED, ARRIVAL, SORTED)
+    ]
+    rows += [
+        [f"packed / {name}", *(f"{mix['packed_over'][name]:.2f}" for mix in mixes)]
+        for name in (BUCKETED, ARRIVAL, SORTED)
+    ]
+    rows += [
+        ["matrix products, GFLOP/s", *(f"{mix['peak_flops_per_s'] / 1e9:.0f}" for mix in mixes)],
+        ["packed, share of it", *(f"{mix['share_of_peak'][PACKED]:.2f}" for mix in mixes)],
+    ]
+    return results.table(head, rows)
+
+
+def main() -> None:
+    """Run, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tokens", type=int, default=32_768, help="a contender, a round, a mix")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=0, help="0: a thread a core")
+    results.add_options(parser)
+    options = parser.parse_args()
+    if options.quick:
+        options.tokens, options.rounds = 8192, 3
+    prepare_environment(os.environ, os.cpu_count() or 1)
+
+    from benchmarks.texts import full_length_model  # noqa: PLC0415
+
+    with full_length_model() as folder:
+        figures = measure(
+            folder, tokens=options.tokens, rounds=options.rounds, threads=options.threads
+        )
+    print(show(figures))
+    results.keep("engine", figures, options)
+
+
+if __name__ == "__main__":
+    main()
