@@ -9,7 +9,7 @@ from attrs import frozen
 
 from pipeline.models.cache import Advance, RemoteFile
 from pipeline.models.errors import ModelError, Unreachable
-from pipeline.models.urls import shown
+from pipeline.models.urls import all_shown, shown
 
 CHUNK_BYTES = 1 << 20
 TAGS = ("etag", "ETag", "md5Hash", "content_md5", "mtime", "updated", "LastModified", "created")
@@ -60,9 +60,9 @@ def open_fsspec(url: str) -> FsspecStore:
     try:
         filesystem, root = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        scheme = url.partition("://")[0]
+        scheme, why = url.partition("://")[0], all_shown(str(error))
         raise ModelError(
-            f"MODEL_PATH={shown(url)}: no driver for {scheme}:// is installed ({error})"
+            f"MODEL_PATH={shown(url)}: no driver for {scheme}:// is installed ({why})"
         ) from error
     except Exception as error:
         raise _explain(error, shown(url)) from error
@@ -81,4 +81,4 @@ def _explain(error: Exception, where: str) -> ModelError:
         return ModelError(f"{where}: permission denied")
     if isinstance(error, ConnectionError | TimeoutError) or "Connect" in type(error).__name__:
         return Unreachable(f"{where} does not answer ({type(error).__name__})")
-    return ModelError(f"{where}: {type(error).__name__}: {error}")
+    return ModelError(f"{where}: {type(error).__name__}: {all_shown(str(error))}")

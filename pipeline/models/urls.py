@@ -1,8 +1,16 @@
 """URLs as they may be shown: without the user name and password in them."""
 
 import re
+from typing import Final
+
+URL: Final = re.compile(r"\w[\w+.-]*://\S+")
 
 
 def shown(url: str) -> str:
     """``url`` without credentials and query."""
-    return re.sub(r"(?<=://)[^/@]*@", "", url).partition("?")[0]
+    return re.sub(r"(?<=://)[^/]*@", "", url).partition("?")[0]
+
+
+def all_shown(text: str) -> str:
+    """``text`` with every URL in it as :func:`shown`."""
+    return URL.sub(lambda found: shown(found[0]), text)

@@ -133,6 +133,23 @@ def test_a_password_in_a_url_is_not_shown():
     assert "secret" not in str(caught.value)
 
 
+class Talkative(fsspec.AbstractFileSystem):
+    """A file system whose errors say where they were."""
+
+    protocol = "talkative"
+
+    def find(self, path, **_):
+        raise OSError(f"cannot read 'talkative://{path}': torn")
+
+
+def test_a_password_in_a_drivers_error_is_not_shown():
+    fsspec.register_implementation("talkative", Talkative, clobber=True)
+    with pytest.raises(ModelError) as caught:
+        resolve_model("talkative://user:se@cret@host/model?token=secret")
+    message = "talkative://host/model: OSError: cannot read 'talkative://host/model torn"
+    assert str(caught.value) == message
+
+
 class Store:
     """A store in memory with faults."""
 
