@@ -17,16 +17,17 @@ from penstock.v1.embedding_pb2 import (
 )
 from penstock.v1.embedding_pb2 import Encoding as WireEncoding
 
-from pipeline.face import ModelInfo, RequestLimits, StatusBoard
+from pipeline.face import ModelInfo, Phase, RequestLimits, StatusBoard, not_serving
 from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.call import Call, Route
 from stages.answer import Answer
 from stages.answer_format import AnswerFormat, Encoding, format_vectors
-from stages.errors import InvalidInput, NotServing
+from stages.errors import InvalidInput
 from stages.messages import EmbedRequest, RaggedIds, Side
 from stages.ragged_input import InputLimits, check_texts, from_lengths
 
 SERVICE: Final = "penstock.v1.EmbeddingService"
+MAX_REQUEST_ID_BYTES: Final = 256  # it stands in log lines and comes back in the answer
 
 
 class EmbeddingService:
@@ -82,7 +83,7 @@ def loaded_model(board: StatusBoard) -> ModelInfo:
     """The model, or NotServing while there is none."""
     if (model := board.model) is None:
         retry_after_s = max(board.snapshot.retry_after_s, 1.0)
-        raise NotServing("the model is still loading", retry_after_s=retry_after_s)
+        raise not_serving(Phase.LOADING, retry_after_s=retry_after_s)
     return model
 
 
@@ -91,13 +92,28 @@ def input_limits(model: ModelInfo, limits: RequestLimits) -> InputLimits:
     return InputLimits(limits.max_items, limits.max_item_bytes, model.vocabulary)
 
 
+def request_id_of(given: str) -> str:
+    """The caller's name for the request, or one made up where that is empty.
+
+    Raises:
+        InvalidInput: it is above 256 bytes of UTF-8.
+    """
+    size = len(given.encode())
+    if size > MAX_REQUEST_ID_BYTES:
+        raise InvalidInput(
+            f"request_id: {size} bytes; at most {MAX_REQUEST_ID_BYTES} are allowed",
+            field="request_id",
+        )
+    return given or uuid4().hex
+
+
 def read_request(
     wire: WireRequest, model: ModelInfo, limits: RequestLimits
 ) -> tuple[EmbedRequest, AnswerFormat]:
     """What is asked for, checked in everything but the number of tokens of a text."""
     texts, ids = _items(wire, input_limits(model, limits))
     request = EmbedRequest(
-        request_id=wire.request_id or uuid4().hex,
+        request_id=request_id_of(wire.request_id),
         texts=texts,
         ids=ids,
         prompt_name=_prompt_name(wire, model),

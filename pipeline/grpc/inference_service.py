@@ -7,7 +7,6 @@ whole, by gRPC status.
 
 from collections.abc import Iterable
 from typing import Final
-from uuid import uuid4
 
 from penstock.compat.gpu_inference_pb2 import (
     COMPLETED,
@@ -22,7 +21,7 @@ from penstock.compat.gpu_inference_pb2 import (
 from pipeline.face import StatusBoard
 from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.call import Call, Route
-from pipeline.grpc.embedding_service import input_limits, loaded_model
+from pipeline.grpc.embedding_service import input_limits, loaded_model, request_id_of
 from pipeline.statuses import Face
 from stages.answer import Answer
 from stages.answer_format import AnswerFormat, finish_vectors
@@ -57,7 +56,7 @@ class InferenceService:
             )
         call.wait_at_most((wire.max_wait_ms or DEFAULT_WAIT_MS) / 1e3)
         limits = input_limits(loaded_model(self._board), self._board.limits)
-        request_id = wire.request_id or uuid4().hex
+        request_id = request_id_of(wire.request_id)
         request = EmbedRequest(request_id, ids=read_ids(wire, limits))
         call.handed_in = True
         answer = await self._bridge.ask(request, call.deadline)

@@ -73,6 +73,7 @@ class InferRequest(_message.Message):
     NUM_ITEMS_FIELD_NUMBER: _builtins.int
     SEQ_LEN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
+    """Echoed; made up when empty. At most 256 bytes."""
     bucket_max_len: _builtins.int
     """A hint, not trusted: lengths come from the mask."""
     max_wait_ms: _builtins.int

@@ -100,7 +100,7 @@ class EmbedRequest(_message.Message):
     ENCODING_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Echoed; made up when empty."""
+    """Echoed; made up when empty. At most 256 bytes."""
     token_ids: _builtins.bytes
     """int32, all items one after another, no padding. Used as they stand, special
     tokens included.
@@ -118,6 +118,7 @@ class EmbedRequest(_message.Message):
     """One of the model's prompts; empty: its default."""
     encoding: Global___Encoding.ValueType
     priority: Global___Priority.ValueType
+    """Checked, and of no effect so far."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
