@@ -5,11 +5,12 @@ thread, and immutable values, which may be read from any thread.
 """
 
 from collections.abc import Mapping
-from enum import Enum
-from typing import Protocol
+from enum import Enum, StrEnum
+from typing import Final, Protocol
 
 from attrs import frozen
 
+from stages.errors import NotServing
 from stages.messages import EmbedRequest
 from stages.ticket import Reply, Ticket
 
@@ -21,6 +22,29 @@ class Phase(Enum):
     SERVING = "serving"
     DRAINING = "draining"
     FAILED = "failed"
+
+
+class ServerStatus(StrEnum):
+    """What the server calls itself on its health routes."""
+
+    LOADING = "loading"
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    OVERLOADED = "overloaded"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+WHY_NOT: Final = {
+    Phase.LOADING: "the model is still loading",
+    Phase.DRAINING: "the server is shutting down",
+    Phase.FAILED: "the server has failed",
+}
+
+
+def not_serving(phase: Phase, *, retry_after_s: float = 1.0) -> NotServing:
+    """Why nothing is served in ``phase``, which is not SERVING."""
+    return NotServing(WHY_NOT[phase], retry_after_s=retry_after_s)
 
 
 @frozen
@@ -56,7 +80,7 @@ class LoadSnapshot:
     """The server's state at one moment: health routes and early refusals read it."""
 
     phase: Phase
-    status: str  # loading healthy degraded overloaded draining failed
+    status: ServerStatus
     accepting_requests: bool
     queued_tokens: int
     service_rate_tokens_per_s: float  # 0 while unknown

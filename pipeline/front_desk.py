@@ -11,20 +11,22 @@ from typing import Final
 
 import trio
 
-from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits
+from pipeline.face import (
+    LoadSnapshot,
+    ModelInfo,
+    Phase,
+    RequestLimits,
+    ServerStatus,
+    not_serving,
+)
 from pipeline.topology import Pipeline
 from stages.admission_policies import refusal
-from stages.errors import NotServing, Overloaded, PenstockError
+from stages.errors import Overloaded, PenstockError
 from stages.load import LoadView
 from stages.messages import EmbedRequest
 from stages.ticket import Reply, Ticket
 
 PUBLISH_EVERY_S: Final = 0.025
-WHY_NOT: Final = {
-    Phase.LOADING: "the model is still loading",
-    Phase.DRAINING: "the server is shutting down",
-    Phase.FAILED: "the server has failed",
-}
 
 
 class FrontDesk:
@@ -80,7 +82,7 @@ class FrontDesk:
     def submit(self, request: EmbedRequest, *, timeout_s: float, reply: Reply) -> Ticket | None:
         """See :class:`pipeline.face.Desk`."""
         if not self._taking or self._pipeline is None:
-            refused = NotServing(WHY_NOT[self._phase])
+            refused = not_serving(self._phase)
             self._on_refused(refused)
             reply(refused)
             return None
@@ -109,7 +111,7 @@ class FrontDesk:
         if pipeline is None or model is None:
             return LoadSnapshot(
                 phase=phase,
-                status=phase.value,
+                status=ServerStatus(phase.value),
                 accepting_requests=False,
                 queued_tokens=0,
                 service_rate_tokens_per_s=0.0,
@@ -128,7 +130,7 @@ class FrontDesk:
         stalled = load.batches_on_device > 0
         return LoadSnapshot(
             phase=phase,
-            status=phase.value if phase is not Phase.SERVING else _status(refused, pipeline, view),
+            status=_status(phase, refused, pipeline, view),
             accepting_requests=self._taking and refused is None,
             queued_tokens=view.queued_tokens,
             service_rate_tokens_per_s=view.tokens_per_s,
@@ -143,9 +145,13 @@ class FrontDesk:
         )
 
 
-def _status(refused: Overloaded | None, pipeline: Pipeline, view: LoadView) -> str:
-    """What a serving server calls itself."""
+def _status(
+    phase: Phase, refused: Overloaded | None, pipeline: Pipeline, view: LoadView
+) -> ServerStatus:
+    """What a server with a model calls itself."""
+    if phase is not Phase.SERVING:
+        return ServerStatus(phase.value)
     if refused is not None:
-        return "overloaded"
+        return ServerStatus.OVERLOADED
     near = any(policy.is_near(view) for policy in pipeline.plan.policies)
-    return "degraded" if near else "healthy"
+    return ServerStatus.DEGRADED if near else ServerStatus.HEALTHY

@@ -44,7 +44,8 @@ class Overloaded(PenstockError):
     """Refused now to protect what is already queued: retry after ``retry_after_s``.
 
     ``reason`` is a short word for metrics: ``drain_time``, ``queued_tokens``,
-    ``latency``, ``channel_full`` or ``streams``.
+    ``latency`` (a policy's), ``snapshot`` (refused before the body was read),
+    ``streams``, ``bridge`` or ``channel_full`` (a bound was reached).
     """
 
     code: ClassVar[str] = "UNAVAILABLE"

@@ -25,9 +25,9 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from pipeline.face import Desk
+from pipeline.face import Desk, Phase, not_serving
 from stages.answer import Answer, Outcome
-from stages.errors import Internal, NotServing, Overloaded, PenstockError
+from stages.errors import Internal, Overloaded, PenstockError
 from stages.messages import EmbedRequest
 from stages.ticket import Ticket
 
@@ -120,7 +120,7 @@ class Bridge:
         try:
             self._token.run_sync_soon(self._drain_inward)
         except trio.RunFinishedError:
-            error = NotServing("the server is shutting down")
+            error = not_serving(Phase.DRAINING)
             while self._inward:
                 self.send_back(self._inward.popleft(), error)
 

@@ -20,7 +20,7 @@ from grpclib.metadata import decode_timeout
 from grpclib.protocol import Stream
 from h2.exceptions import StreamClosedError
 
-from pipeline.face import LoadSnapshot, Phase, StatusBoard
+from pipeline.face import LoadSnapshot, Phase, StatusBoard, not_serving
 from pipeline.grpc.call import Call, Route, Streaming, Unary, Unimplemented
 from pipeline.grpc.connection import EdgeHandler, end_stream
 from pipeline.grpc.trailers import Headers, error_trailers, status_trailers
@@ -29,7 +29,6 @@ from stages.errors import (
     DeadlineExceeded,
     Internal,
     InvalidInput,
-    NotServing,
     Overloaded,
     PenstockError,
 )
@@ -175,7 +174,7 @@ class CallHandler(EdgeHandler):
                 await _answer(call)
         except asyncio.CancelledError:
             # Nothing is sent when the client has gone: its stream is closed already.
-            call.end(_last_words(call, NotServing("the server is shutting down")))
+            call.end(_last_words(call, not_serving(Phase.DRAINING)))
             raise
         except StreamClosedError:
             pass  # the client reset the stream while the answer was on its way
@@ -234,16 +233,10 @@ def _misfit(headers: Mapping[str, str]) -> Headers | None:
 
 def _not_accepting(snapshot: LoadSnapshot) -> PenstockError:
     retry_after_s = max(snapshot.retry_after_s, SHORTEST_RETRY_S)
-    match snapshot.phase:
-        case Phase.LOADING:
-            return NotServing("the model is still loading", retry_after_s=retry_after_s)
-        case Phase.DRAINING:
-            return NotServing("the server is shutting down", retry_after_s=retry_after_s)
-        case Phase.FAILED:
-            return NotServing("the server has failed", retry_after_s=retry_after_s)
-        case Phase.SERVING:
-            return Overloaded(
-                f"overloaded: {snapshot.queued_tokens} tokens are queued",
-                reason="snapshot",
-                retry_after_s=retry_after_s,
-            )
+    if snapshot.phase is not Phase.SERVING:
+        return not_serving(snapshot.phase, retry_after_s=retry_after_s)
+    return Overloaded(
+        f"overloaded: {snapshot.queued_tokens} tokens are queued",
+        reason="snapshot",
+        retry_after_s=retry_after_s,
+    )

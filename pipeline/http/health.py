@@ -3,9 +3,9 @@
 import math
 from typing import Final, TypeAlias
 
-from pipeline.face import LoadSnapshot, Phase
+from pipeline.face import LoadSnapshot, Phase, ServerStatus
 
-CAN_SERVE: Final = frozenset({"healthy", "degraded", "overloaded"})
+CAN_SERVE: Final = frozenset({ServerStatus.HEALTHY, ServerStatus.DEGRADED, ServerStatus.OVERLOADED})
 
 Json: TypeAlias = dict[str, str | bool | int | float | None]
 

@@ -10,11 +10,10 @@ from prometheus_client.core import (
     Metric,
 )
 
-from pipeline.face import LoadSnapshot, Phase
+from pipeline.face import LoadSnapshot, Phase, ServerStatus
 from pipeline.observability.histogram import Histogram
 
 PREFIX: Final = "penstock_"
-STATUSES: Final = ("loading", "healthy", "degraded", "overloaded", "draining", "failed")
 
 
 def counter(name: str, text: str, value: float) -> Metric:
@@ -62,7 +61,7 @@ def load_families(load: LoadSnapshot) -> Iterator[Metric]:
     """The server's state as gauges."""
     yield gauge("up", "1 unless the server has failed", load.phase is not Phase.FAILED)
     yield gauge("ready", "1 while the server accepts work", load.accepting_requests)
-    statuses = {status: float(status == load.status) for status in STATUSES}
+    statuses = {status.value: float(status == load.status) for status in ServerStatus}
     yield gauges("status", "1 for the status that /health shows", "status", statuses)
     yield gauge("uptime_seconds", "Time since the start", load.uptime_s)
     yield gauge("open_requests", "Requests not answered yet", load.open_requests)

@@ -18,7 +18,7 @@ from attrs import frozen
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 
-from pipeline.face import LoadSnapshot, Phase, StatusBoard
+from pipeline.face import LoadSnapshot, Phase, ServerStatus, StatusBoard
 from pipeline.observability.histogram import Histogram
 from pipeline.observability.metric_families import (
     counter,
@@ -65,7 +65,7 @@ SHARES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 ITEMS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 NOTHING_KNOWN: Final = LoadSnapshot(
     phase=Phase.LOADING,
-    status="loading",
+    status=ServerStatus.LOADING,
     accepting_requests=False,
     queued_tokens=0,
     service_rate_tokens_per_s=0.0,
