@@ -23,6 +23,7 @@ from stages.device.factory import import_device, make_device
 from stages.device.fingerprint import fingerprint
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
+from stages.flight import AtOnce, Machine
 from stages.messages import Batch, DeviceOutput, Int32
 from stages.text_tokenizer import TextTokenizer
 from stages.worker import WorkerThread
@@ -57,9 +58,9 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
     # The tokenizing thread imports for both. What imports leave in a thread's heap would
     # lie between the device's tensors, and keep 100 MB of freed memory from being reused.
     text_tokenizer, tokenizer_runner = await _start(
-        nursery, "tokenizer", partial(_tokenizer, settings, resolved, recipe, spec), _encode
+        nursery, "tokenizer", partial(_tokenizer, settings, resolved, recipe, spec), _encoding
     )
-    device, device_runner = await _start(nursery, "device", partial(make_device, spec), _run)
+    device, device_runner = await _start(nursery, "device", partial(make_device, spec), _itself)
     if text_tokenizer.vocabulary > device.vocabulary and settings.device != "null":
         raise ModelError(
             f"the tokenizer knows {text_tokenizer.vocabulary} tokens and the model only "
@@ -100,26 +101,26 @@ async def _start(
     nursery: trio.Nursery,
     name: str,
     make: Callable[[], T],
-    work_of: Callable[[T], Callable[[In], Out]],
+    machine_of: Callable[[T], Machine[In, Out]],
 ) -> tuple[T, WorkerThread[In, Out]]:
     """A thing made in a thread of its own, which goes on to do its work there."""
     made: list[T] = []
 
-    def make_in_thread() -> Callable[[In], Out]:
+    def make_in_thread() -> Machine[In, Out]:
         made.append(make())
-        return work_of(made[0])
+        return machine_of(made[0])
 
     worker: WorkerThread[In, Out] = WorkerThread(name, make_in_thread)
     await nursery.start(worker.run)
     return made[0], worker
 
 
-def _run(device: Device) -> Callable[[Batch], DeviceOutput]:
-    return device.run
+def _itself(device: Device) -> Machine[Batch, DeviceOutput]:
+    return device
 
 
-def _encode(tokenizer: TextTokenizer) -> Callable[[Sequence[str]], Sequence[Int32]]:
-    return tokenizer.encode
+def _encoding(tokenizer: TextTokenizer) -> Machine[Sequence[str], Sequence[Int32]]:
+    return AtOnce(tokenizer.encode)
 
 
 def _tokenizer(

@@ -5,21 +5,34 @@ thread that captured them, so one *call* lasts as long as the worker. Work goes 
 through a ``queue.SimpleQueue`` and comes back through ``TrioToken.run_sync_soon``
 (70 us a round trip, where ``trio.from_thread.run`` takes 240).
 
-The thread makes its own work function (loads, warms up, captures) before the
-worker counts as started, so what was warmed is what runs.
+The thread makes its own machine (loads, warms up, captures) before the worker
+counts as started, so what was warmed is what runs.
+
+**Work in flight.** What is not over when it has been started is finished in a
+second thread, which does nothing but wait: so the next work starts meanwhile. Work
+that has landed at once never goes there, and the second thread only begins with the
+first flight. The machine works on one thing after another, so each is counted from
+when the one before it ended, if that is later than its own start: the times of two
+never overlap.
 """
 
+import math
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
-from typing import Generic, TypeVar
+from enum import Enum
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Final, Generic, TypeVar
 
 import trio
 
+from stages.flight import Flight, Landed, Machine
 from stages.runner import Timed
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+QUIET_S: Final = 0.01  # without work for so long, the machine may do something of its own
 
 
 class WorkerJob(Generic[In, Out]):
@@ -40,23 +53,29 @@ class WorkerJob(Generic[In, Out]):
         return Timed(self._value, *self._span)  # type: ignore[arg-type]
 
     def finish(self, value: Out | None, error: Exception | None, span: tuple[float, float]) -> None:
-        """Wake the waiter (Trio's thread); ``span`` is in ``time.perf_counter`` seconds."""
-        offset = trio.current_time() - time.perf_counter()
-        self._span = (span[0] + offset, span[1] + offset)
+        """Wake the waiter (Trio's thread); ``span`` is on Trio's clock."""
+        self._span = span
         self._value, self._error = value, error
         self._done.set()
+
+
+class _Signal(Enum):
+    """What lies in the inbox beside jobs."""
+
+    STOP = "stop"
+    LANDED = "the last flight is over"
 
 
 class WorkerThread(Generic[In, Out]):
     """A :class:`stages.runner.Runner` on a thread of its own.
 
-    ``make`` is called in the thread and returns the function that does the work.
+    ``make`` is called in the thread and returns the machine that does the work.
     """
 
-    def __init__(self, name: str, make: Callable[[], Callable[[In], Out]]) -> None:
+    def __init__(self, name: str, make: Callable[[], Machine[In, Out]]) -> None:
         self.name = name
         self._make = make
-        self._inbox: SimpleQueue[WorkerJob[In, Out] | None] = SimpleQueue()
+        self._inbox: SimpleQueue[WorkerJob[In, Out] | _Signal] = SimpleQueue()
 
     def submit(self, work: In) -> WorkerJob[In, Out]:
         """Queue ``work``; never blocks. Trio's thread only."""
@@ -67,9 +86,9 @@ class WorkerThread(Generic[In, Out]):
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the thread until cancelled; started once ``make`` has succeeded.
 
-        An exception of ``make`` is raised here; one of the work function goes to
-        whoever waits for that job. Cancelled, the job in hand is finished first:
-        a forward pass cannot be interrupted.
+        An exception of ``make`` or of the machine's idle moments is raised here; one
+        of its work goes to whoever waits for that job. Cancelled, what is in hand is
+        finished first: a forward pass cannot be interrupted.
         """
         ready = trio.Event()
         limiter = trio.CapacityLimiter(1)  # never queue behind other threads
@@ -80,30 +99,119 @@ class WorkerThread(Generic[In, Out]):
                 task_status.started()
                 await trio.sleep_forever()
             finally:
-                self._inbox.put(None)  # or the thread would wait for ever
+                self._inbox.put(_Signal.STOP)  # or the thread would wait for ever
 
     async def _in_thread(
         self, ready: trio.Event, limiter: trio.CapacityLimiter, scope: trio.CancelScope
     ) -> None:
         token = trio.lowlevel.current_trio_token()
+        offset = trio.current_time() - time.perf_counter()
+        tower: _Tower[In, Out] = _Tower(f"{self.name} results", token, offset, self._inbox)
         await trio.to_thread.run_sync(
-            self._body, token, ready, abandon_on_cancel=False, limiter=limiter
+            self._body, tower, token, ready, abandon_on_cancel=False, limiter=limiter
         )
         scope.cancel()
 
-    def _body(self, token: trio.lowlevel.TrioToken, ready: trio.Event) -> None:
-        function = self._make()
+    def _body(
+        self, tower: "_Tower[In, Out]", token: trio.lowlevel.TrioToken, ready: trio.Event
+    ) -> None:
+        machine = self._make()
         token.run_sync_soon(ready.set)
-        while (job := self._inbox.get()) is not None:
-            value, error = None, None
-            started = time.perf_counter()
+        try:
+            while (job := self._next(machine, tower)) is not None:
+                tower.start(machine, job)
+                del job  # or the last batch would live until the next
+        except trio.RunFinishedError:
+            return
+        finally:
+            tower.close()
+
+    def _next(
+        self, machine: Machine[In, Out], tower: "_Tower[In, Out]"
+    ) -> WorkerJob[In, Out] | None:
+        """The next job, None at the end; until it comes, the machine may use its idle moments."""
+        more = True
+        while True:
             try:
-                value = function(job.work)
-            except Exception as exception:
-                error = exception
-            span = (started, time.perf_counter())
+                quiet = more and not tower.in_flight
+                found = self._inbox.get(timeout=QUIET_S if quiet else None)
+            except Empty:
+                more = machine.idle()
+                continue
+            if found is _Signal.STOP:
+                return None
+            if isinstance(found, WorkerJob):
+                return found
+
+
+class _Tower(Generic[In, Out]):
+    """Starts flights in the worker's thread, and waits for them in one of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        token: trio.lowlevel.TrioToken,
+        clock_offset: float,
+        inbox: "SimpleQueue[WorkerJob[In, Out] | _Signal]",
+    ) -> None:
+        self._token = token
+        self._clock_offset = clock_offset  # from time.perf_counter to Trio's clock
+        self._inbox = inbox
+        self._flights: SimpleQueue[tuple[WorkerJob[In, Out], Flight[Out], float] | None] = (
+            SimpleQueue()
+        )
+        self._thread = Thread(target=self._wait, name=name, daemon=True)
+        self._started = self._landed = 0  # each is written by one thread only
+        self._free_at = -math.inf  # when the machine ended its last work
+
+    @property
+    def in_flight(self) -> int:
+        """Flights that are not over."""
+        return self._started - self._landed
+
+    def start(self, machine: Machine[In, Out], job: WorkerJob[In, Out]) -> None:
+        """Start ``job``; what becomes of it is its own."""
+        started = self._now()
+        try:
+            flight = machine.start(job.work)
+        except Exception as error:
+            self._token.run_sync_soon(job.finish, None, error, (started, self._now()))
+            return
+        if isinstance(flight, Landed) and not self.in_flight:
+            self._land(job, flight, started)
+            return
+        if not self._started:
+            self._thread.start()
+        self._started += 1
+        self._flights.put((job, flight, started))
+
+    def close(self) -> None:
+        """Wait for what is in flight."""
+        if self._started:
+            self._flights.put(None)
+            self._thread.join()
+
+    def _wait(self) -> None:
+        """The second thread."""
+        while (entry := self._flights.get()) is not None:
             try:
-                token.run_sync_soon(job.finish, value, error, span)
+                self._land(*entry)
             except trio.RunFinishedError:
                 return
-            del job, value, error  # or the last batch would live until the next
+            del entry  # or the last batch would live until the next
+            self._landed += 1
+            if not self.in_flight:
+                self._inbox.put(_Signal.LANDED)
+
+    def _land(self, job: WorkerJob[In, Out], flight: Flight[Out], started: float) -> None:
+        """Finish ``flight`` in whichever thread the machine's last work is known to."""
+        value, error = None, None
+        try:
+            value = flight.finish()
+        except Exception as exception:
+            error = exception
+        begun, self._free_at = max(started, self._free_at), self._now()
+        self._token.run_sync_soon(job.finish, value, error, (begun, self._free_at))
+
+    def _now(self) -> float:
+        return time.perf_counter() + self._clock_offset

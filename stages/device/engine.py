@@ -28,6 +28,7 @@ from stages.device.padded import PaddedPath, captured_shapes
 from stages.device.pooling import Bags, Pooler
 from stages.device.self_check import check_packed, check_padded
 from stages.device.spec import EngineSpec
+from stages.flight import Landed
 from stages.messages import Batch, DeviceOutput, Float32, Int32, Layout
 from stages.text_tokenizer import TextTokenizer
 
@@ -136,6 +137,14 @@ class Engine:
         return vectors.shape[1], count * length / min(spans[1:])
 
     def run(self, batch: Batch) -> DeviceOutput:
+        """Start and finish at once."""
+        return self.start(batch).finish()
+
+    def idle(self) -> bool:
+        """Nothing to prepare."""
+        return False
+
+    def start(self, batch: Batch) -> Landed[DeviceOutput]:
         """One forward pass over ``batch``; raises what the device raises.
 
         A PACKED batch on an engine that cannot pack is an error of the caller's.
@@ -143,7 +152,7 @@ class Engine:
         with torch.inference_mode():
             vectors = self._vectors(batch.chunks, batch.layout, batch.rows, batch.width)
         broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        return DeviceOutput(vectors, tuple(broken.tolist()))
+        return Landed(DeviceOutput(vectors, tuple(broken.tolist())))
 
     def _vectors(self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int) -> Float32:
         """Float32 [texts, dimension] in the order of ``chunks``; a fresh array."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from stages.device.packing import Texts, copy_ids, packed_runs
 from stages.device.spec import EngineSpec
+from stages.flight import Landed
 from stages.messages import Batch, DeviceOutput, Float32, Int32, Layout
 
 MODULUS: Final = 65521  # the largest prime below 2**16: products of two residues fit into 32 bits
@@ -29,9 +30,17 @@ class NullEngine:
         self.vocabulary = spec.null_vocabulary
         self.excluded_ids: Int32 = np.zeros(0, np.int32)
 
-    def run(self, batch: Batch) -> DeviceOutput:
+    def start(self, batch: Batch) -> Landed[DeviceOutput]:
         """Vectors with components in -0.5 ... 0.5 that depend on a text's ids and their order."""
-        return DeviceOutput(null_vectors(batch.chunks, self.dimension))
+        return Landed(DeviceOutput(null_vectors(batch.chunks, self.dimension)))
+
+    def idle(self) -> bool:
+        """Nothing to prepare."""
+        return False
+
+    def run(self, batch: Batch) -> DeviceOutput:
+        """Start and finish at once."""
+        return self.start(batch).finish()
 
 
 def null_vectors(chunks: tuple[Texts, ...], dimension: int) -> Float32:

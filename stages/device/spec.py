@@ -7,6 +7,7 @@ from attrs import frozen
 
 from stages.device.errors import ModelError
 from stages.device.recipe import Recipe
+from stages.flight import Flight
 from stages.messages import Batch, DeviceOutput, Int32, Layout
 
 
@@ -44,7 +45,7 @@ class EngineSpec:
 
 
 class Device(Protocol):
-    """A loaded and warmed model. Made and used in one thread."""
+    """A loaded and warmed model: a :class:`stages.flight.Machine`. Made and used in one thread."""
 
     layout: Layout  # what batches should be planned as
     layout_reason: str  # why, when it is not what was asked for; else ""
@@ -55,6 +56,10 @@ class Device(Protocol):
     excluded_ids: Int32  # sorted token ids that are left out of the pooling
     tokens_per_s: float  # measured while warming up
 
-    def run(self, batch: Batch) -> DeviceOutput:
-        """One forward pass; raises what the device raises."""
+    def start(self, batch: Batch) -> Flight[DeviceOutput]:
+        """Begin one forward pass; it, or its ``finish``, raises what the device raises."""
+        ...
+
+    def idle(self) -> bool:
+        """Prepare for what may come, a moment's worth; whether there is more to prepare."""
         ...

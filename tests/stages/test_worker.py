@@ -6,11 +6,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from stages.flight import AtOnce
 from stages.worker import WorkerThread
 
 
 def making(function):
-    return lambda: function
+    return lambda: AtOnce(function)
 
 
 async def test_results_come_back_from_one_thread_in_order(nursery):
@@ -18,7 +19,7 @@ async def test_results_come_back_from_one_thread_in_order(nursery):
 
     def make():
         made_in.append(threading.get_ident())
-        return lambda work: (work, threading.get_ident())
+        return AtOnce(lambda work: (work, threading.get_ident()))
 
     worker = WorkerThread("test", make)
     await nursery.start(worker.run)
@@ -38,7 +39,7 @@ async def test_it_counts_as_started_only_once_it_is_made():
 
     def make():
         made.wait()
-        return str
+        return AtOnce(str)
 
     async def start(nursery, worker):
         await nursery.start(worker.run)
