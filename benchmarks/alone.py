@@ -97,7 +97,7 @@ class EngineAlone:
         """Pooled vectors, float32 [texts, dimension], in the order of ``texts``."""
         vectors: Float32 = np.empty((len(texts), self.device.dimension), np.float32)
         for batch in self.batches(texts):
-            output = self.device.run(batch)
+            output = self.device.start(batch).finish()
             vectors[_positions(batch)] = output.vectors
         return vectors
 
