@@ -66,7 +66,7 @@ def _plan(
         limits=evolve(cpu_limits(), max_items=AT_ONCE),
         policies=(),
         tokenizer=tokenizer,
-        device=device,
+        devices=(device,),
         draw=lambda: 0.0,
         door_capacity=1024,
         batch_capacity=4,

@@ -127,7 +127,6 @@ class FrontDesk:
         load = pipeline.load
         view = load.view(now)
         refused = refusal(pipeline.plan.policies, view, tokens=1, draw=1.0)  # certain ones only
-        stalled = load.batches_on_device > 0
         return LoadSnapshot(
             phase=phase,
             status=_status(phase, refused, pipeline, view),
@@ -141,7 +140,7 @@ class FrontDesk:
             uptime_s=now - self._opened_at,
             retry_after_s=refused.retry_after_s if refused else 0.0,
             open_requests=len(pipeline.tickets),
-            idle_for_s=now - load.last_progress_at if stalled else 0.0,
+            idle_for_s=max(device.silent_s(now) for device in load.devices),
         )
 
 

@@ -47,9 +47,9 @@ class Outlet(Generic[M]):
         self.channel.send_nowait(message)
         self._tell(message)
 
-    def clone(self) -> "Outlet[M]":
-        """Another end of the same channel, with the same observers."""
-        return Outlet(self.stage, self.channel.clone(), self.observers)
+    def clone(self, stage: str | None = None) -> "Outlet[M]":
+        """Another end of the same channel and observers, for the same stage or another."""
+        return Outlet(stage or self.stage, self.channel.clone(), self.observers)
 
     def close(self) -> None:
         """Close this end; receivers finish once all clones are closed."""
@@ -90,9 +90,9 @@ class Inlet(Generic[M]):
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
 
-    def clone(self) -> "Inlet[M]":
-        """Another end of the same channel, with the same observers."""
-        return Inlet(self.stage, self.channel.clone(), self.observers)
+    def clone(self, stage: str | None = None) -> "Inlet[M]":
+        """Another end of the same channel and observers, for the same stage or another."""
+        return Inlet(stage or self.stage, self.channel.clone(), self.observers)
 
     def close(self) -> None:
         """Close this end; senders fail once all clones are closed."""

@@ -1,4 +1,6 @@
-"""A model that is warm, and the two threads that run it."""
+"""A model that is warm, and the threads that run it."""
+
+from collections.abc import Sequence
 
 from attrs import frozen
 
@@ -17,6 +19,6 @@ class LoadedModel:
     info: ModelInfo
     recipe: Recipe
     text_tokenizer: TextTokenizer
-    device: Device
+    device: Device  # the first one; all agree in what is asked of it here
     tokenizer_runner: TokenizerRunner
-    device_runner: DeviceRunner
+    device_runners: Sequence[DeviceRunner]

@@ -94,7 +94,7 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         max_tokens=info.max_tokens,
         pooling=info.pooling,
     )
-    return LoadedModel(info, recipe, text_tokenizer, device, tokenizer_runner, device_runner)
+    return LoadedModel(info, recipe, text_tokenizer, device, tokenizer_runner, (device_runner,))
 
 
 async def _start(

@@ -6,7 +6,7 @@ first item of a ticket and ends when none is left. A stage that crashes fails th
 tickets it has in hand and no others; metrics and the trace watch the stays.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from stages.answer import Outcome
@@ -36,17 +36,21 @@ class Watcher(Protocol):
 
 
 class Passages:
-    """The stays of open tickets in ``stages``. Belongs to one thread.
+    """The stays of open tickets in stages. Belongs to one thread.
+
+    ``rows`` are the stages in the order of the flow, each with the name by which
+    watchers know it: the stages of several devices are one row to them.
 
     An observer of the links (:class:`pipeline.links.Observer`) and, with
     :meth:`ended`, a listener of :class:`stages.ticket.OpenTickets`. Other stages are
     ignored. The last stage lets go of what it has when it takes its next message.
     """
 
-    def __init__(self, stages: Sequence[str], watchers: Sequence[Watcher] = ()) -> None:
+    def __init__(self, rows: Mapping[str, str], watchers: Sequence[Watcher] = ()) -> None:
+        self._rows = rows
         # stage -> ticket -> [since, items]
-        self._stays: dict[str, dict[Ticket, list[float]]] = {stage: {} for stage in stages}
-        self._last = stages[-1]
+        self._stays: dict[str, dict[Ticket, list[float]]] = {stage: {} for stage in rows}
+        self._last = list(rows)[-1]
         self._watchers = watchers
 
     def in_hand(self, stage: str) -> Iterable[Ticket]:
@@ -80,7 +84,7 @@ class Passages:
             if stay[1] <= 0:
                 del stays[ticket]
             for watcher in self._watchers:
-                watcher.stayed(stage, ticket, items, stay[0], now)
+                watcher.stayed(self._rows[stage], ticket, items, stay[0], now)
         if isinstance(message, BatchResult):
             for watcher in self._watchers:
                 watcher.ran(message)
@@ -91,6 +95,6 @@ class Passages:
             stay = stays.pop(ticket, None)
             if stay is not None:
                 for watcher in self._watchers:
-                    watcher.stayed(stage, ticket, int(stay[1]), stay[0], now)
+                    watcher.stayed(self._rows[stage], ticket, int(stay[1]), stay[0], now)
         for watcher in self._watchers:
             watcher.ended(ticket, outcome, now)

@@ -123,7 +123,7 @@ def pipeline_plan(settings: Settings, loaded: LoadedModel) -> PipelinePlan:
         limits=batch_limits(settings, loaded.device, loaded.recipe.max_tokens),
         policies=admission_policies(settings),
         tokenizer=loaded.tokenizer_runner,
-        device=loaded.device_runner,
+        devices=loaded.device_runners,
         draw=random.Random().random,  # noqa: S311 - decides who is shed, keeps no secret
         door_capacity=settings.max_concurrent_requests,
         batch_capacity=settings.gpu_queue_maxsize,

@@ -6,13 +6,15 @@
                                                            ^             |
                                                            +--- room ----+
 
+There is an execution stage for each device. All of them take from one channel of
+batches, in turns (:mod:`pipeline.turns`).
+
 This is the only place that opens channels and the nursery of the stages. Every
 channel is small: the queue lives in batching's planner, and when that is at its
 bound the channels behind it fill up to the door, which refuses.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -25,12 +27,14 @@ from pipeline.restart_budget import RestartBudget
 from pipeline.room_ledger import RoomLedger
 from pipeline.supervisor import Stage, supervise
 from pipeline.timeline import Timeline
+from pipeline.turns import TurnInlet, Turns
 from stages.admission import run_admission
 from stages.admission_policies import AdmissionPolicy
 from stages.batch_planner import BatchLimits
 from stages.batching import RoomCredit, run_batching
 from stages.bucketing import run_bucketing
 from stages.channels import Message
+from stages.device_load import DeviceLoad
 from stages.errors import NotServing, Overloaded
 from stages.execution import DeviceRunner, run_execution
 from stages.load import LatencyWindow, LoadMeter, ServiceRate
@@ -50,8 +54,16 @@ STAGES: Final = (
 )
 LINK_CAPACITY: Final = 8  # messages between two stages
 ROOM_PER_DEVICE: Final = 2  # one batch running, one ready
+EXECUTION: Final = "execution"
 
 M = TypeVar("M", bound=Message)
+
+
+def execution_names(devices: int) -> tuple[str, ...]:
+    """The execution stages of so many devices: ``execution``, or ``execution 0`` and so on."""
+    if devices == 1:
+        return (EXECUTION,)
+    return tuple(f"{EXECUTION} {number}" for number in range(devices))
 
 
 @frozen(eq=False)
@@ -59,19 +71,19 @@ class PipelinePlan:
     """Everything that is decided before the pipeline opens.
 
     ``door_capacity`` bounds the requests that have arrived and not been looked
-    at; ``batch_capacity`` the batches between batching and execution.
+    at; ``batch_capacity`` the batches between batching and each of ``devices``.
     """
 
     rules: TokenRules
     limits: BatchLimits
     policies: Sequence[AdmissionPolicy]
     tokenizer: TokenizerRunner
-    device: DeviceRunner
+    devices: Sequence[DeviceRunner]
     draw: Callable[[], float]  # uniform in [0, 1)
     door_capacity: int
     batch_capacity: int
     rate_alpha: float
-    first_tokens_per_s: float  # the device's speed in its warm-up; 0 while unknown
+    first_tokens_per_s: float  # a device's speed in its warm-up; 0 while unknown
     latency_window_s: float
     latency_min_samples: int
     restarts: int
@@ -82,7 +94,8 @@ class Pipeline:
     """The running stages; a :class:`pipeline.face.Desk`. Belongs to Trio's thread.
 
     ``watchers`` hear what becomes of requests, ``observers`` of every message that
-    passes a link, ``on_restart`` of crashes.
+    passes a link, ``on_restart`` of crashes. All of them are told one of STAGES; how
+    the stage of one of several devices is called, :func:`execution_names` says.
     """
 
     def __init__(
@@ -103,17 +116,23 @@ class Pipeline:
             LatencyWindow(plan.latency_window_s),
             plan.latency_min_samples,
             plan.limits.max_batch_s,
+            [DeviceLoad() for _ in plan.devices],
         )
-        self._passages = Passages(STAGES, watchers)
-        self._ledger = RoomLedger()
+        self._executions = execution_names(len(plan.devices))
+        names = {stage: (stage,) for stage in STAGES} | {EXECUTION: self._executions}
+        self._row_of = {name: stage for stage in STAGES for name in names[stage]}
+        self._passages = Passages(self._row_of, watchers)
+        self._ledger = RoomLedger(self._executions)
+        self._turns = Turns(self._ledger)
         self._observers: tuple[Observer, ...] = (
             self._passages,
             self._ledger,
+            self._turns,
             Timeline(),
             *observers,
         )
         self._on_restart = on_restart
-        self._credits = min(ROOM_PER_DEVICE, plan.batch_capacity)
+        self._credits = min(ROOM_PER_DEVICE, plan.batch_capacity) * len(plan.devices)
         self._open_links()
         tickets.on_end(self._passages.ended)
 
@@ -124,19 +143,29 @@ class Pipeline:
         admitted, to_tokenize = self._link("admission", "tokenizing", LINK_CAPACITY, Submission)
         tokenized, to_sort = self._link("tokenizing", "bucketing", LINK_CAPACITY, TokenizedItems)
         chunks, to_batch = self._link("bucketing", "batching", LINK_CAPACITY, Chunk)
-        batches, to_run = self._link("batching", "execution", plan.batch_capacity, Batch)
-        results, to_deliver = self._link("execution", "notification", LINK_CAPACITY, BatchResult)
-        room, room_back = self._link("execution", "room", self._credits, RoomCredit)
-        self._room = room.clone()  # to replace what a crash has lost
+        ahead = plan.batch_capacity * len(plan.devices)
+        batches, to_run = self._link("batching", EXECUTION, ahead, Batch)
+        results, to_deliver = self._link(EXECUTION, "notification", LINK_CAPACITY, BatchResult)
+        self._room, room_back = self._link(EXECUTION, "room", self._credits, RoomCredit)
+        self._room_back = room_back.clone()  # so that the last credits are counted too
         self._send_credits(self._credits)
         self._stages = (
             Stage("admission", self._admission, (submissions, admitted)),
             Stage("tokenizing", self._tokenizing, (to_tokenize, tokenized)),
             Stage("bucketing", self._bucketing, (to_sort, chunks)),
             Stage("batching", self._batching, (to_batch, batches, room_back)),
-            Stage("execution", self._execution, (to_run, results, room)),
+            *(
+                Stage(
+                    name,
+                    partial(self._execution, number),
+                    (to_run.clone(name), results.clone(name), self._room.clone(name)),
+                )
+                for number, name in enumerate(self._executions)
+            ),
             Stage("notification", self._notification, (to_deliver,)),
         )
+        to_run.close()
+        results.close()
 
     def _link(
         self, sender: str, receiver: str, capacity: int, message: type[M]
@@ -165,6 +194,7 @@ class Pipeline:
         finally:
             self.close()
             self._room.close()
+            self._room_back.close()
             for ticket in self.tickets:
                 error = NotServing("the server stopped before the answer was ready")
                 self.tickets.fail(ticket, error, trio.current_time())
@@ -208,17 +238,18 @@ class Pipeline:
         now = trio.current_time()
         for ticket in self._passages.in_hand(stage):
             self.tickets.fail(ticket, NotServing(f"the {stage} stage was restarted"), now)
-        lost = self._ledger.in_hand.pop(stage, 0)
-        if stage == "batching":
-            in_use = sum(self._ledger.in_hand.values()) + self.depth("execution")
-            lost = self._credits - in_use - self.depth("room")
+        lost = 0
+        if stage in self._executions:
+            lost = self._ledger.forget(stage)
+            self._turns.look_again()
+        elif stage == "batching":
+            lost = self._credits - self._ledger.in_use - self.depth("room")
         self._send_credits(lost)
-        self._on_restart(stage)
+        self._on_restart(self._row_of[stage])
 
     def _send_credits(self, number: int) -> None:
-        with suppress(trio.BrokenResourceError):  # batching has returned: nobody needs room
-            for _ in range(number):
-                self._room.channel.send_nowait(RoomCredit())
+        for _ in range(number):
+            self._room.channel.send_nowait(RoomCredit())
 
     async def _admission(
         self, submissions: Inlet[Submission], admitted: Outlet[Submission]
@@ -259,14 +290,24 @@ class Pipeline:
             tickets=self.tickets,
             load=self.load,
             limits=self.plan.limits,
-            credits_in_all=self._credits,
+            device_idle=lambda: self._ledger.some_idle,
         )
 
     async def _execution(
-        self, batches: Inlet[Batch], results: Outlet[BatchResult], room: Outlet[RoomCredit]
+        self,
+        number: int,
+        batches: Inlet[Batch],
+        results: Outlet[BatchResult],
+        room: Outlet[RoomCredit],
     ) -> None:
         await run_execution(
-            batches, results, room, tickets=self.tickets, load=self.load, device=self.plan.device
+            TurnInlet(batches, self._turns),
+            results,
+            room,
+            tickets=self.tickets,
+            load=self.load,
+            device=self.plan.devices[number],
+            number=number,
         )
 
     async def _notification(self, results: Inlet[BatchResult]) -> None:

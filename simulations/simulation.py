@@ -62,7 +62,7 @@ async def _simulate(
             limits=scenario.limits,
             policies=scenario.policies,
             tokenizer=tokenizer,
-            device=device,
+            devices=(device,),
             draw=rng.random,
             door_capacity=scenario.door_capacity,
             batch_capacity=scenario.batch_capacity,

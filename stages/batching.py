@@ -7,7 +7,7 @@ and the channels behind it fill up to the door.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import trio
 
@@ -34,13 +34,13 @@ async def run_batching(
     tickets: OpenTickets,
     load: LoadMeter,
     limits: BatchLimits,
-    credits_in_all: int,
+    device_idle: Callable[[], bool],
 ) -> None:
     """Batch until the channel of chunks has drained and the planner is empty.
 
-    The device counts as idle while all ``credits_in_all`` are at home.
+    ``device_idle`` says whether some device has nothing, and nothing on its way to it.
     """
-    state = _Batching(BatchPlanner(limits, tickets.alive), tickets, load, credits_in_all)
+    state = _Batching(BatchPlanner(limits, tickets.alive), tickets, load, device_idle)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(state.collect_credits, room)
         nursery.start_soon(state.take_in, chunks)
@@ -52,12 +52,16 @@ class _Batching:
     """The planner and what its three tasks tell each other."""
 
     def __init__(
-        self, planner: BatchPlanner, tickets: OpenTickets, load: LoadMeter, credits_in_all: int
+        self,
+        planner: BatchPlanner,
+        tickets: OpenTickets,
+        load: LoadMeter,
+        device_idle: Callable[[], bool],
     ) -> None:
         self.planner = planner
         self.tickets = tickets
         self.load = load
-        self.credits_in_all = credits_in_all
+        self.device_idle = device_idle
         self.credits = 0
         self.drained = False
         self._changed = trio.Event()  # for dispatch: new work, a credit, or the end
@@ -100,18 +104,14 @@ class _Batching:
         """The batch to send now, if any; with the end in sight there is no waiting."""
         return self.planner.next_batch(
             trio.current_time(),
-            device_idle=self._device_idle or self.drained,
+            device_idle=self.device_idle() or self.drained,
             more_coming=self.tickets.items_on_their_way > 0 and not self.drained,
             tokens_per_s=self.load.computed_rate.tokens_per_s,
         )
 
-    @property
-    def _device_idle(self) -> bool:
-        return self.credits == self.credits_in_all
-
     async def _wait_for_change(self) -> None:
         """Until there is news, or until what is queued comes due."""
         self._changed = trio.Event()
-        due_at = self.planner.due_at(device_idle=self._device_idle) if self.credits else None
+        due_at = self.planner.due_at(device_idle=self.device_idle()) if self.credits else None
         with trio.move_on_at(math.inf if due_at is None else due_at):
             await self._changed.wait()

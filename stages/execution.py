@@ -1,8 +1,9 @@
-"""Stage 4: feeds the device, and sends a room credit back for every batch it ends.
+"""Stage 4: feeds a device, and sends a room credit back for every batch it ends.
 
-The device has a thread of its own, above this stage: a crash here costs a restart
-and no warm-up. One batch runs while the next lies ready behind it, so the device
-never waits for Python. Batches are handed over in the order of arrival.
+With several devices there is such a stage for each. The device has a thread of its
+own, above this stage: a crash here costs a restart and no warm-up. One batch runs
+while the next lies ready behind it, so the device never waits for Python. Batches
+are handed over in the order of arrival.
 """
 
 from contextlib import suppress
@@ -30,11 +31,12 @@ async def run_execution(
     tickets: OpenTickets,
     load: LoadMeter,
     device: DeviceRunner,
+    number: int = 0,
 ) -> None:
     """Run every batch that somebody still waits for, until the channel drains.
 
     The number of batches in hand is bounded by the room credits. An exception of
-    the device becomes the result of its batch.
+    the device becomes the result of its batch. ``number`` is the device's own.
     """
     async with trio.open_nursery() as nursery:
         async for batch in batches:
@@ -42,9 +44,9 @@ async def run_execution(
             if wanted is None:
                 _give_back(room)
                 continue
-            load.launched(wanted, trio.current_time())
+            load.launched(wanted, trio.current_time(), number)
             job = device.submit(wanted)
-            nursery.start_soon(partial(_finish, wanted, job, results, room, load))
+            nursery.start_soon(partial(_finish, wanted, job, results, room, load, number))
 
 
 async def _finish(
@@ -53,6 +55,7 @@ async def _finish(
     results: SendEnd[BatchResult],
     room: SendEnd[RoomCredit],
     load: LoadMeter,
+    number: int,
 ) -> None:
     """Wait for the device, then make room before anything else."""
     busy_s: float | None = None
@@ -60,13 +63,18 @@ async def _finish(
         done = await job.wait()
         busy_s = done.finished_at - done.started_at
         result = BatchResult(
-            batch, done.value.vectors, done.value.broken, done.started_at, done.finished_at
+            batch,
+            done.value.vectors,
+            done.value.broken,
+            done.started_at,
+            done.finished_at,
+            device=number,
         )
     except Exception as error:
         now = trio.current_time()
-        result = BatchResult(batch, None, (), now, now, error)
+        result = BatchResult(batch, None, (), now, now, error, number)
     finally:
-        load.finished(batch, busy_s, trio.current_time())
+        load.finished(batch, busy_s, trio.current_time(), number)
     _give_back(room)
     await results.send(result)
 

@@ -6,9 +6,11 @@ nobody asks. Everything here is clock-free and belongs to Trio's thread.
 
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Sequence
 
 from attrs import define, field, frozen
 
+from stages.device_load import DeviceLoad
 from stages.messages import Batch
 from stages.ticket import OpenTickets
 
@@ -70,12 +72,12 @@ class LoadView:
     """The load at one moment, as admission policies see it."""
 
     queued_tokens: int  # reserved by open requests and not yet on the device
-    tokens_per_s: float  # 0 while unknown
+    tokens_per_s: float  # of all devices together; 0 while unknown
     p95_s: float | None
 
     @property
     def drain_s(self) -> float:
-        """How long the device needs for what is queued; 0 while its speed is unknown."""
+        """How long the devices need for what is queued; 0 while their speed is unknown."""
         return self.queued_tokens / self.tokens_per_s if self.tokens_per_s else 0.0
 
 
@@ -83,7 +85,8 @@ class LoadView:
 class LoadMeter:
     """The one owner of the load's figures; execution and notification report here.
 
-    ``full_batch_s`` is how long a full batch may take (MAX_BATCH_MS).
+    ``full_batch_s`` is how long a full batch may take (MAX_BATCH_MS). Rates are those
+    of one device, on the average of all.
     """
 
     tickets: OpenTickets
@@ -92,35 +95,38 @@ class LoadMeter:
     latencies: LatencyWindow
     min_samples: int
     full_batch_s: float
-    batches_on_device: int = 0
-    tokens_on_device: int = 0
-    last_progress_at: float = 0.0
+    devices: Sequence[DeviceLoad] = field(factory=lambda: [DeviceLoad()])
 
-    def launched(self, batch: Batch, now: float) -> None:
-        """A batch was handed to the device."""
-        if not self.batches_on_device:
-            self.last_progress_at = now
-        self.batches_on_device += 1
-        self.tokens_on_device += batch.tokens
+    def launched(self, batch: Batch, now: float, device: int = 0) -> None:
+        """A batch was handed to the device of this number."""
+        self.devices[device].launched(batch, now)
 
-    def finished(self, batch: Batch, busy_s: float | None, now: float) -> None:
+    def finished(self, batch: Batch, busy_s: float | None, now: float, device: int = 0) -> None:
         """A batch came back; ``busy_s`` is None when it failed."""
-        self.batches_on_device -= 1
-        self.tokens_on_device -= batch.tokens
-        self.last_progress_at = now
+        self.devices[device].finished(batch, now)
         if busy_s is not None:
             self.rate.observe(batch.tokens, busy_s, self.full_batch_s)
             self.computed_rate.observe(batch.rows * batch.width, busy_s, self.full_batch_s)
 
     @property
+    def batches_on_device(self) -> int:
+        """Batches that devices have in hand."""
+        return sum(device.batches for device in self.devices)
+
+    @property
+    def tokens_on_device(self) -> int:
+        """True tokens that devices have in hand."""
+        return sum(device.tokens for device in self.devices)
+
+    @property
     def queued_tokens(self) -> int:
-        """Tokens reserved by open requests that are not on the device."""
+        """Tokens reserved by open requests that are not on a device."""
         return max(0, self.tickets.reserved_tokens - self.tokens_on_device)
 
     def view(self, now: float) -> LoadView:
         """The load now."""
         return LoadView(
             self.queued_tokens,
-            self.rate.tokens_per_s,
+            self.rate.tokens_per_s * len(self.devices),
             self.latencies.p95_s(now, self.min_samples),
         )

@@ -208,7 +208,8 @@ class BatchResult:
 
     ``vectors`` are float32 [items, dimension] in the order of the batch's chunks,
     pooled but not yet normalised; None when ``error`` is set. ``broken`` are the
-    rows that hold a value that is not finite. Times are seconds on Trio's clock.
+    rows that hold a value that is not finite. Times are seconds on Trio's clock;
+    ``device`` is the number of the device that ran it, by its place in DEVICE.
     """
 
     batch: Batch
@@ -217,6 +218,7 @@ class BatchResult:
     started_at: float
     finished_at: float
     error: Exception | None = None
+    device: int = 0
 
     def shares(self) -> Iterator[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""

@@ -164,12 +164,14 @@ def ids_request(*items, request_id="r", **options):
 
 def plan_of(**changes):
     """A small pipeline: words for tokens, an inline device."""
+    if "device" in changes:
+        changes["devices"] = (changes.pop("device"),)
     values = {
         "rules": TokenRules(max_tokens=BUCKETS[-1]),
         "limits": limits_of(),
         "policies": (),
         "tokenizer": InlineRunner(words),
-        "device": inline_device(),
+        "devices": (inline_device(),),
         "draw": lambda: 0.5,
         "door_capacity": 16,
         "batch_capacity": 4,

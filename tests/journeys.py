@@ -36,7 +36,7 @@ class Journey:
     passages: Passages = field(init=False)
 
     def __attrs_post_init__(self):
-        self.passages = Passages(STAGES, [self.watcher])
+        self.passages = Passages({stage: stage for stage in STAGES}, [self.watcher])
         self.tickets.on_end(self.passages.ended)
 
     def open(self, items=1, *, now=0.0, request_id="r", tokens_each=10):

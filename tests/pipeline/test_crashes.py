@@ -221,22 +221,24 @@ async def test_above_its_budget_a_stage_ends_the_pipeline_and_every_ticket(stage
     assert await running.kinds(running.calls.ids(4)) == [NotServing]
 
 
-@pytest.mark.parametrize("seed", range(15))
-def test_after_any_crashes_all_room_is_at_home(seed):
-    run_deterministically(partial(room_after_crashes, seed), seed=seed)
+@pytest.mark.parametrize("devices", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(8))
+def test_after_any_crashes_all_room_is_at_home(seed, devices):
+    run_deterministically(partial(room_after_crashes, seed, devices), seed=seed)
 
 
-async def room_after_crashes(seed):
-    """Crash at random under load; then look whether exactly two batches find room at once."""
+async def room_after_crashes(seed, devices):
+    """Crash at random under load; then look whether exactly two batches a device find room."""
     rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
     faults = RandomCrashes(0.15, rng)
-    device = modelled_device(DeviceCost(), rng)
-    hand = HandRunner()
-    runner = Switch(device)
+    models = [modelled_device(DeviceCost(), rng) for _ in range(devices)]
+    hands = [HandRunner() for _ in range(devices)]
+    runners = [Switch(model) for model in models]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(device.run)
+        for model in models:
+            nursery.start_soon(model.run)
         running = Running(
-            nursery, faults, device=runner, limits=limits_of(max_items=2), restarts=10**6
+            nursery, faults, devices=runners, limits=limits_of(max_items=2), restarts=10**6
         )
         for _ in range(150):
             running.calls.ids(*[rng.randint(1, 16) for _ in range(rng.randint(1, 4))])
@@ -245,15 +247,17 @@ async def room_after_crashes(seed):
         await trio.sleep(60.0)
         assert len(running.restarts) > 20
         assert all(len(heard) == 1 for heard in running.calls.outcomes.values())
-        runner.runner = hand
+        for runner, hand in zip(runners, hands, strict=True):
+            runner.runner = hand
         started_at = trio.current_time()
-        names = [running.calls.ids(4) for _ in range(6)]
+        names = [running.calls.ids(4, 4) for _ in range(9)]
         await wait_all_tasks_blocked()
-        assert len(hand.jobs) == 2
-        while await running.kinds(*names) != [Answer] * 6:
-            for index, job in enumerate(hand.jobs):
-                if not job.done:
-                    hand.run_batch(index)
+        assert [len(hand.jobs) for hand in hands] == [2] * devices
+        while await running.kinds(*names) != [Answer] * 9:
+            for hand in hands:
+                for index, job in enumerate(hand.jobs):
+                    if not job.done:
+                        hand.run_batch(index)
         assert trio.current_time() == started_at
         assert_nothing_is_left(running)
         nursery.cancel_scope.cancel()

@@ -10,7 +10,7 @@ from pipeline.passages import Passages
 from pipeline.topology import STAGES as PIPELINE
 from stages.ticket import OpenTickets
 
-STAGES = ("first", "second", "last")
+STAGES = {"first": "first", "second": "second", "last": "last"}
 
 
 class Diary:

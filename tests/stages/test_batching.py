@@ -19,8 +19,8 @@ class Stage:
         self._batches, self.batches = trio.open_memory_channel(credits_in_all)
         self.room, self._room_back = trio.open_memory_channel(credits_in_all)
         self.limits = limits_of(**limits)
-        self.credits_in_all = credits_in_all
         self.load = load_of(self.tickets)
+        self.idle = True
 
     async def run(self):
         async with self._batches:
@@ -31,7 +31,7 @@ class Stage:
                 tickets=self.tickets,
                 load=self.load,
                 limits=self.limits,
-                credits_in_all=self.credits_in_all,
+                device_idle=lambda: self.idle,
             )
 
     def ticket(self, items, **options):
@@ -77,7 +77,8 @@ async def test_a_busy_device_gets_the_next_batch_when_it_is_due(nursery, autojum
     keep_room(stage.room, 2)
     nursery.start_soon(stage.run)
     stage.send([4])
-    await stage.formed()  # one credit is away from now on: the device is busy
+    await stage.formed()
+    stage.idle = False
     sent_at = trio.current_time()
     stage.send([4])
     assert await stage.formed() == []
@@ -92,6 +93,7 @@ async def test_a_busy_device_gets_a_full_batch_at_once(nursery, autojump_clock):
     nursery.start_soon(stage.run)
     stage.send([4])
     await stage.formed()
+    stage.idle = False
     started_at = trio.current_time()
     stage.send([4] * 4)
     (batch,) = await stage.formed()
@@ -226,7 +228,8 @@ async def test_draining_sends_everything_without_waiting_and_returns(nursery, au
     nursery.start_soon(stage.run)
     started_at = trio.current_time()
     stage.send([4])
-    assert len(await stage.formed()) == 1  # and keeps the device busy
+    assert len(await stage.formed()) == 1
+    stage.idle = False
     stage.send([4, 4, 4])
     stage.ticket(9)  # on its way, but it will not come
     stage.chunks.close()

@@ -115,12 +115,12 @@ def test_progress_is_the_last_end_of_a_batch_or_the_first_launch_after_idle(mete
     first, second = batch_of(chunk_of(ticket, [4])), batch_of(chunk_of(ticket, [4]))
     meter.launched(first, 5.0)
     meter.launched(second, 7.0)
-    assert meter.last_progress_at == 5.0
+    assert meter.devices[0].progress_at == 5.0
     meter.finished(first, 1.0, 8.0)
-    assert meter.last_progress_at == 8.0
+    assert meter.devices[0].progress_at == 8.0
     meter.finished(second, 1.0, 9.0)
     meter.launched(first, 50.0)
-    assert meter.last_progress_at == 50.0
+    assert meter.devices[0].progress_at == 50.0
 
 
 def test_drain_time_is_the_queue_over_the_rate_and_zero_while_that_is_unknown():
