@@ -91,7 +91,7 @@ class EngineAlone:
             yield batch
 
     def _next(self, planner: BatchPlanner) -> Batch | None:
-        return planner.next_batch(0.0, device_idle=True, tokens_per_s=self.device.tokens_per_s)
+        return planner.next_batch(0.0, device_idle=True, cost=self.device.cost)
 
     def embed(self, texts: Sequence[Int32]) -> Float32:
         """Pooled vectors, float32 [texts, dimension], in the order of ``texts``."""

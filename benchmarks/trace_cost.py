@@ -71,7 +71,7 @@ def _plan(
         door_capacity=1024,
         batch_capacity=4,
         rate_alpha=0.3,
-        first_tokens_per_s=0.0,
+        cost=None,
         latency_window_s=1.0,
         latency_min_samples=20,
         restarts=0,

@@ -21,6 +21,7 @@ from pipeline.face import (
 )
 from pipeline.topology import Pipeline
 from stages.admission_policies import refusal
+from stages.cost_model import Work
 from stages.errors import Overloaded, PenstockError
 from stages.load import LoadView
 from stages.messages import EmbedRequest
@@ -126,12 +127,12 @@ class FrontDesk:
             )
         load = pipeline.load
         view = load.view(now)
-        refused = refusal(pipeline.plan.policies, view, tokens=1, draw=1.0)  # certain ones only
+        refused = refusal(pipeline.plan.policies, view, Work(1, 1), draw=1.0)  # certain ones only
         return LoadSnapshot(
             phase=phase,
             status=_status(phase, refused, pipeline, view),
             accepting_requests=self._taking and refused is None,
-            queued_tokens=view.queued_tokens,
+            queued_tokens=view.queued.tokens,
             service_rate_tokens_per_s=view.tokens_per_s,
             estimated_drain_s=view.drain_s,
             p95_latency_s=load.latencies.p95_s(now),

@@ -128,7 +128,7 @@ def pipeline_plan(settings: Settings, loaded: LoadedModel) -> PipelinePlan:
         door_capacity=settings.max_concurrent_requests,
         batch_capacity=settings.gpu_queue_maxsize,
         rate_alpha=settings.backpressure_ema_alpha,
-        first_tokens_per_s=loaded.device.tokens_per_s,
+        cost=loaded.device.cost,
         latency_window_s=settings.backpressure_latency_window_s,
         latency_min_samples=settings.backpressure_min_samples,
         restarts=settings.restarts_max,

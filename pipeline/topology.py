@@ -34,10 +34,11 @@ from stages.batch_planner import BatchLimits
 from stages.batching import RoomCredit, run_batching
 from stages.bucketing import run_bucketing
 from stages.channels import Message
+from stages.cost_model import CostModel
 from stages.device_load import DeviceLoad
 from stages.errors import NotServing, Overloaded
 from stages.execution import DeviceRunner, run_execution
-from stages.load import LatencyWindow, LoadMeter, ServiceRate
+from stages.load import LatencyWindow, LoadMeter
 from stages.messages import Batch, BatchResult, Chunk, EmbedRequest, Submission, TokenizedItems
 from stages.notification import run_notification
 from stages.ticket import OpenTickets, Reply, Ticket
@@ -83,7 +84,7 @@ class PipelinePlan:
     door_capacity: int
     batch_capacity: int
     rate_alpha: float
-    first_tokens_per_s: float  # a device's speed in its warm-up; 0 while unknown
+    cost: CostModel | None  # a device's, measured in its warm-up; None while unknown
     latency_window_s: float
     latency_min_samples: int
     restarts: int
@@ -111,10 +112,11 @@ class Pipeline:
         self.tickets = tickets
         self.load = LoadMeter(
             tickets,
-            ServiceRate(plan.rate_alpha, plan.first_tokens_per_s),
-            ServiceRate(plan.rate_alpha, plan.first_tokens_per_s),
+            plan.cost,
+            plan.rate_alpha,
             LatencyWindow(plan.latency_window_s),
             plan.latency_min_samples,
+            plan.limits.max_tokens,
             plan.limits.max_batch_s,
             [DeviceLoad() for _ in plan.devices],
         )

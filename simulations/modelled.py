@@ -6,35 +6,36 @@ would take, on the virtual clock, and give answers that can be checked.
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 import trio
 from attrs import define, field, frozen
 
+from stages.cost_model import CostModel
 from stages.messages import Batch, DeviceOutput, Int32
 from stages.runner import Timed
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-DIMENSION = 4
+DIMENSION: Final = 4
+CPU: Final = CostModel(0.002, 1 / 6000, 0.0)  # MiniLM on two cores, about
 
 
 @frozen
 class DeviceCost:
-    """Seconds for a batch: ``fixed_s`` + ``token_s`` for each token it computes.
+    """Seconds for a batch by a cost model, padding included.
 
-    Padding costs like any token. ``jitter`` is the spread of the whole, as a share.
+    ``jitter`` is the spread of the whole, as a share.
     """
 
-    fixed_s: float = 0.002
-    token_s: float = 1 / 6000  # MiniLM on two cores
+    model: CostModel = CPU
     jitter: float = 0.05
 
     def seconds(self, batch: Batch, rng: random.Random) -> float:
         """How long ``batch`` takes this time."""
-        mean = self.fixed_s + self.token_s * batch.rows * batch.width
-        return mean * (1.0 + self.jitter * (2.0 * rng.random() - 1.0))
+        spread = 1.0 + self.jitter * (2.0 * rng.random() - 1.0)
+        return self.model.seconds(batch.computed) * spread
 
 
 @define(eq=False)

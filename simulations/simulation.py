@@ -67,7 +67,7 @@ async def _simulate(
             door_capacity=scenario.door_capacity,
             batch_capacity=scenario.batch_capacity,
             rate_alpha=0.3,
-            first_tokens_per_s=0.0,
+            cost=None,
             latency_window_s=1.0,
             latency_min_samples=20,
             restarts=scenario.restarts,

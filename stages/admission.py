@@ -6,6 +6,7 @@ import trio
 
 from stages.admission_policies import AdmissionPolicy, refusal
 from stages.channels import ReceiveEnd, SendEnd
+from stages.cost_model import Work
 from stages.load import LoadMeter
 from stages.messages import EmbedRequest, Submission
 from stages.ticket import OpenTickets
@@ -24,33 +25,37 @@ async def run_admission(
 ) -> None:
     """Decide on each submission in the order of arrival, until the channel drains.
 
-    Tokens are reserved before the texts are tokenized, so that the decision costs
-    next to nothing; the tokenizing stage settles the estimate downwards.
+    Work is reserved before the texts are tokenized, so that the decision costs next
+    to nothing; the tokenizing stage settles the estimate downwards.
     """
     async for submission in submissions:
         now = trio.current_time()
         if not tickets.alive(submission.ticket, now):
             continue
-        tokens = estimate_tokens(submission.request, rules)
-        refused = refusal(policies, load.view(now), tokens, draw())
+        work = estimate_work(submission.request, rules)
+        refused = refusal(policies, load.view(now), work, draw())
         if refused is not None:
             tickets.fail(submission.ticket, refused, now)
             continue
-        tickets.reserve(submission.ticket, tokens)
+        tickets.reserve(submission.ticket, work)
         await admitted.send(submission)
 
 
-def estimate_tokens(request: EmbedRequest, rules: TokenRules) -> int:
-    """At least the tokens that the request will run as.
+def estimate_work(request: EmbedRequest, rules: TokenRules) -> Work:
+    """At least what the request will run as.
 
     A token covers at least one byte, and special tokens add a few: so the bytes
-    of a text bound its tokens, and the model's maximum bounds them all.
+    of a text bound its length, and the model's maximum bounds them all. Squares are
+    bounded by the same lengths and not guessed from what ran lately: that may have
+    been queries where these are documents. What stands in the queue for long has
+    been tokenized, and is known exactly.
     """
     if request.ids is not None:
-        return int(request.ids.lengths.clip(max=rules.max_tokens).sum())
+        return Work.of(request.ids.lengths.clip(max=rules.max_tokens).tolist())
     prompt_bytes = len(rules.prompt(request.prompt_name).encode())
     extra = prompt_bytes + rules.special_tokens
-    return sum(min(byte_length(text) + extra, rules.max_tokens) for text in request.texts or ())
+    texts = request.texts or ()
+    return Work.of(min(byte_length(text) + extra, rules.max_tokens) for text in texts)
 
 
 def byte_length(text: str) -> int:

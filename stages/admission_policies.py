@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from attrs import frozen
 
+from stages.cost_model import Work
 from stages.errors import Overloaded
 from stages.load import LoadView
 
@@ -25,8 +26,8 @@ NEAR: Final = 0.8  # share of a limit from which on the server calls itself degr
 class AdmissionPolicy(Protocol):
     """One strategy."""
 
-    def refusal(self, load: LoadView, tokens: int, draw: float) -> Overloaded | None:
-        """Why a request of ``tokens`` may not enter now, or None.
+    def refusal(self, load: LoadView, work: Work, draw: float) -> Overloaded | None:
+        """Why a request of so much ``work`` may not enter now, or None.
 
         ``draw`` is uniform in [0, 1): the only chance in a decision.
         """
@@ -44,26 +45,26 @@ class ThroughputPolicy:
     max_drain_s: float
     max_queued_tokens: int
 
-    def refusal(self, load: LoadView, tokens: int, draw: float) -> Overloaded | None:
+    def refusal(self, load: LoadView, work: Work, draw: float) -> Overloaded | None:
         """See :class:`AdmissionPolicy`."""
         del draw
-        if load.queued_tokens == 0:
+        if load.queued.tokens == 0:
             return None
-        queued = load.queued_tokens + tokens
-        rate = load.tokens_per_s
-        if rate and queued / rate > self.max_drain_s:
+        drain_s = load.drain_with_s(work)
+        if drain_s > self.max_drain_s:
             return Overloaded(
-                f"the queue would take {queued / rate:.1f} s to drain, "
+                f"the queue would take {drain_s:.1f} s to drain, "
                 f"at most {self.max_drain_s:.1f} s are allowed",
                 reason="drain_time",
-                retry_after_s=max(0.0, min(queued / rate - self.max_drain_s, load.drain_s)),
+                retry_after_s=min(drain_s - self.max_drain_s, load.drain_s),
             )
+        queued = load.queued.tokens + work.tokens
         if queued > self.max_queued_tokens:
-            over = min(queued - self.max_queued_tokens, load.queued_tokens)
+            over = min(1.0, (queued - self.max_queued_tokens) / load.queued.tokens)
             return Overloaded(
                 f"{queued} tokens would be queued, at most {self.max_queued_tokens} are allowed",
                 reason="queued_tokens",
-                retry_after_s=over / rate if rate else 1.0,
+                retry_after_s=load.drain_s * over if load.cost is not None else 1.0,
             )
         return None
 
@@ -71,7 +72,7 @@ class ThroughputPolicy:
         """See :class:`AdmissionPolicy`."""
         return (
             load.drain_s > NEAR * self.max_drain_s
-            or load.queued_tokens > NEAR * self.max_queued_tokens
+            or load.queued.tokens > NEAR * self.max_queued_tokens
         )
 
 
@@ -84,9 +85,9 @@ class LatencyPolicy:
     shed_share: float
     window_s: float
 
-    def refusal(self, load: LoadView, tokens: int, draw: float) -> Overloaded | None:
+    def refusal(self, load: LoadView, work: Work, draw: float) -> Overloaded | None:
         """See :class:`AdmissionPolicy`."""
-        del tokens
+        del work
         p95 = load.p95_s
         if p95 is None or p95 <= self.soft_p95_s:
             return None
@@ -105,11 +106,11 @@ class LatencyPolicy:
 
 
 def refusal(
-    policies: Sequence[AdmissionPolicy], load: LoadView, tokens: int, draw: float
+    policies: Sequence[AdmissionPolicy], load: LoadView, work: Work, draw: float
 ) -> Overloaded | None:
     """The first policy's refusal, or None when all agree to admit."""
     for policy in policies:
-        refused = policy.refusal(load, tokens, draw)
+        refused = policy.refusal(load, work, draw)
         if refused is not None:
             return refused
     return None

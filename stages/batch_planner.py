@@ -4,9 +4,12 @@ The planner is where work waits. It is pure: time and the state of the device ar
 arguments, and it imports neither Trio nor torch.
 
 **When.** A bucket is served when its oldest item is *stale* (has waited
-``stale_after_s``), the one with the oldest first; else when a batch is *full*;
-else, when the device is *idle*, the largest at once. Only when more work is
-known to be on its way does an idle device wait for it, ``min_delay_s`` at most.
+``stale_after_s``), the one with the oldest first; else when an item in it would miss
+its deadline by waiting; else when a batch is *full*; else, when the device is *idle*,
+the largest at once. An idle device waits only for work that is known to be on its
+way, and only while that may save more than it loses: two batches run as one save
+the fixed cost of one, so a wait longer than that cost cannot pay, and none pays
+where that cost is a small share of the batch. ``min_delay_s`` bounds it in any case.
 
 **What.** PADDED: items of one bucket, each a row padded to the bucket; the number
 of rows is rounded up to a fixed size where captured graphs need it. PACKED: the
@@ -18,16 +21,20 @@ does the smallest fixed size in time.
 Within a bucket, items leave in the order in which they came.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import TypeAlias
+from math import inf
+from typing import Final, TypeAlias
 
-import numpy as np
-from attrs import define, field, frozen
+from attrs import frozen
 
+from stages.batch_room import Room
+from stages.cost_model import NO_WORK, CostModel, Work
+from stages.length_queue import LengthQueue
 from stages.messages import Batch, Chunk, Layout
 from stages.ticket import Ticket
+
+REAL_SHARE: Final = 0.1  # of a batch's time: a fixed cost below it is not worth a wait
 
 Alive: TypeAlias = Callable[[Ticket, float], bool]
 
@@ -51,32 +58,6 @@ class BatchLimits:
     batch_sizes: tuple[int, ...] = ()
 
 
-@define(eq=False)
-class _Bucket:
-    """Chunks of one bucket in the order of arrival, each with its arrival time."""
-
-    width: int
-    tokens: int = 0
-    items: int = 0
-    queue: deque[tuple[Chunk, float]] = field(factory=deque)
-
-    def add(self, chunk: Chunk, now: float) -> None:
-        self.queue.append((chunk, now))
-        self.tokens += chunk.tokens
-        self.items += len(chunk)
-
-    def pop(self) -> tuple[Chunk, float]:
-        chunk, arrived_at = self.queue.popleft()
-        self.tokens -= chunk.tokens
-        self.items -= len(chunk)
-        return chunk, arrived_at
-
-    def put_back(self, chunk: Chunk, arrived_at: float) -> None:
-        self.queue.appendleft((chunk, arrived_at))
-        self.tokens += chunk.tokens
-        self.items += len(chunk)
-
-
 class BatchPlanner:
     """The queue between tokenizing and the device, sorted by length.
 
@@ -87,159 +68,176 @@ class BatchPlanner:
     def __init__(self, limits: BatchLimits, alive: Alive) -> None:
         self.limits = limits
         self._alive = alive
-        self._buckets = {width: _Bucket(width) for width in limits.buckets}
+        self._queues = {width: LengthQueue(width) for width in limits.buckets}
         self._numbers = count(1)
-
-    @property
-    def held_tokens(self) -> int:
-        """True tokens waiting; never above ``max_held_tokens``."""
-        return sum(bucket.tokens for bucket in self._buckets.values())
 
     @property
     def held_items(self) -> int:
         """Items waiting."""
-        return sum(bucket.items for bucket in self._buckets.values())
+        return sum(queue.items for queue in self._queues.values())
+
+    @property
+    def held_tokens(self) -> int:
+        """True tokens waiting; never above ``max_held_tokens``."""
+        return self._held.tokens
+
+    @property
+    def _held(self) -> Work:
+        return sum((queue.work for queue in self._queues.values()), NO_WORK)
 
     def add(self, chunk: Chunk, now: float) -> Chunk | None:
         """Queue what fits of ``chunk``; returns the rest, to be offered again."""
-        room = self.limits.max_held_tokens - self.held_tokens
-        if chunk.tokens > room:
+        if chunk.tokens > self.limits.max_held_tokens - self.held_tokens:
             self._drop_dead(now)
-            room = self.limits.max_held_tokens - self.held_tokens
-        fitting = _fitting(chunk, len(chunk), room)
+        fitting = self._free_room().fitting(chunk)
         if fitting == len(chunk):
-            self._buckets[chunk.bucket].add(chunk, now)
+            self._queues[chunk.bucket].add(chunk, now)
             return None
         if fitting:
             head, chunk = chunk.split(fitting)
-            self._buckets[head.bucket].add(head, now)
+            self._queues[head.bucket].add(head, now)
         return chunk
 
     def next_batch(
-        self, now: float, *, device_idle: bool, more_coming: bool = False, tokens_per_s: float = 0.0
+        self,
+        now: float,
+        *,
+        device_idle: bool,
+        more_coming: bool = False,
+        cost: CostModel | None = None,
     ) -> Batch | None:
         """The batch to run now, or None when it is better to wait.
 
-        ``tokens_per_s`` is the device's speed, 0 while unknown. With ``more_coming``
-        requests are known to be on their way to the planner.
+        ``cost`` is the device's, None while unknown. With ``more_coming`` requests
+        are known to be on their way to the planner.
         """
-        while (
-            bucket := self._most_urgent(now, device_idle, more_coming, tokens_per_s)
-        ) is not None:
-            chunks = self._take(bucket, self._token_budget(tokens_per_s), now)
+        while (queue := self._most_urgent(now, device_idle, more_coming, cost)) is not None:
+            chunks = self._take(queue, self._batch_room(cost), now)
             if chunks:
-                return self._batch(bucket, chunks)
+                return self._batch(queue, chunks)
         return None
 
-    def due_at(self, *, device_idle: bool) -> float | None:
-        """When ``next_batch`` may have a batch without further work; None when empty."""
+    def due_at(self, *, device_idle: bool, cost: CostModel | None = None) -> float:
+        """When ``next_batch`` may have a batch without further work; inf when empty."""
+        waiting = [queue for queue in self._queues.values() if queue]
+        if not waiting:
+            return inf
         delay = self.limits.stale_after_s
         if device_idle:
-            delay = min(delay, self.limits.min_delay_s)
-        heads = [bucket.queue[0][1] for bucket in self._buckets.values() if bucket.queue]
-        return min(heads) + delay if heads else None
+            delay = min(delay, self._worthwhile_delay_s(cost))
+        oldest_at = min(queue.oldest_at for queue in waiting)
+        hurry_at = min(queue.deadline for queue in waiting) - self._predicted_s(cost)
+        return min(oldest_at + delay, hurry_at)
 
     def _most_urgent(
-        self, now: float, device_idle: bool, more_coming: bool, tokens_per_s: float
-    ) -> _Bucket | None:
-        waiting = [bucket for bucket in self._buckets.values() if bucket.queue]
+        self, now: float, device_idle: bool, more_coming: bool, cost: CostModel | None
+    ) -> LengthQueue | None:
+        waiting = [queue for queue in self._queues.values() if queue]
         if not waiting:
             return None
-        oldest = min(waiting, key=lambda bucket: bucket.queue[0][1])
-        oldest_at = oldest.queue[0][1]
-        if now >= oldest_at + self.limits.stale_after_s:
+        oldest = min(waiting, key=lambda queue: queue.oldest_at)
+        if now >= oldest.oldest_at + self.limits.stale_after_s:
             return oldest
-        full = [bucket for bucket in waiting if self._is_full(bucket, tokens_per_s)]
-        if full:
-            return max(full, key=lambda bucket: bucket.tokens)
-        if device_idle and (not more_coming or now >= oldest_at + self.limits.min_delay_s):
-            return max(waiting, key=lambda bucket: bucket.tokens)
-        return None
+        pressed = min(waiting, key=lambda queue: queue.deadline)
+        if now >= pressed.deadline - self._predicted_s(cost):
+            return pressed
+        full = [queue for queue in waiting if self._is_full(queue, cost)]
+        if not full and not device_idle:
+            return None
+        if not full and more_coming and now < oldest.oldest_at + self._worthwhile_delay_s(cost):
+            return None
+        return max(full or waiting, key=lambda queue: queue.work.tokens)
 
-    def _is_full(self, bucket: _Bucket, tokens_per_s: float) -> bool:
+    def _worthwhile_delay_s(self, cost: CostModel | None) -> float:
+        """How long an idle device may wait for work that is known to come."""
+        if cost is None:
+            return self.limits.min_delay_s
+        if cost.fixed_s < REAL_SHARE * cost.seconds(self._held):
+            return 0.0
+        return min(self.limits.min_delay_s, cost.fixed_s)
+
+    def _predicted_s(self, cost: CostModel | None) -> float:
+        """How long the next batch takes, at most; 0 while unknown."""
+        return min(self.limits.max_batch_s, cost.seconds(self._held)) if cost else 0.0
+
+    def _is_full(self, queue: LengthQueue, cost: CostModel | None) -> bool:
+        room = self._batch_room(cost)
         if self.limits.layout is Layout.PADDED:
-            return bucket.items >= self._max_rows(bucket.width, self._token_budget(tokens_per_s))
-        return (
-            self.held_tokens >= self._token_budget(tokens_per_s)
-            or self.held_items >= self.limits.max_items
+            return queue.items >= self._max_rows(queue.width, room)
+        return room.is_filled_by(self.held_items, self._held)
+
+    def _batch_room(self, cost: CostModel | None) -> Room:
+        limits = self.limits
+        return Room.of_batch(
+            max_items=limits.max_items,
+            max_tokens=limits.max_tokens,
+            max_s=limits.max_batch_s,
+            cost=cost,
         )
 
-    def _token_budget(self, tokens_per_s: float) -> int:
-        if not tokens_per_s:
-            return self.limits.max_tokens
-        by_time = max(1, int(tokens_per_s * self.limits.max_batch_s))
-        return min(self.limits.max_tokens, by_time)
+    def _free_room(self) -> Room:
+        """What the planner itself may take in."""
+        tokens = self.limits.max_held_tokens
+        return Room(tokens, tokens - self.held_tokens, inf, None)
 
-    def _max_rows(self, width: int, budget: int) -> int:
-        rows = max(1, min(self.limits.max_items, budget // width))
+    def _max_rows(self, width: int, room: Room) -> int:
+        rows = room.rows(width)
         return max((size for size in self.limits.batch_sizes if size <= rows), default=rows)
 
-    def _take(self, first: _Bucket, budget: int, now: float) -> list[Chunk]:
+    def _take(self, first: LengthQueue, room: Room, now: float) -> list[Chunk]:
         chunks: list[Chunk] = []
         if self.limits.layout is Layout.PADDED:
-            rows = self._max_rows(first.width, budget)
-            self._take_from(first, chunks, rows, rows * first.width, now)
+            rows = self._max_rows(first.width, room)
+            self._take_from(first, chunks, Room(rows, rows * first.width, inf, None), now)
             return chunks
-        items, tokens = self.limits.max_items, budget
-        for bucket in self._by_nearness(first):
-            self._take_from(bucket, chunks, items, tokens, now)
-            items = self.limits.max_items - sum(map(len, chunks))
-            tokens = budget - sum(chunk.tokens for chunk in chunks)
+        for queue in self._by_nearness(first):
+            room = self._take_from(queue, chunks, room, now)
         return chunks
 
-    def _take_from(
-        self, bucket: _Bucket, chunks: list[Chunk], items: int, tokens: int, now: float
-    ) -> None:
-        """Move items from the head of ``bucket`` to ``chunks`` while they fit."""
-        while bucket.queue and items > 0:
-            chunk, arrived_at = bucket.pop()
+    def _take_from(self, queue: LengthQueue, chunks: list[Chunk], room: Room, now: float) -> Room:
+        """Move items from the head of ``queue`` to ``chunks`` while they fit; what is left."""
+        while queue and room.items > 0:
+            chunk, arrived_at = queue.pop()
             if not self._alive(chunk.ticket, now):
                 continue
-            fitting = _fitting(chunk, items, tokens)
+            fitting = room.fitting(chunk)
             if not chunks:
                 fitting = max(1, fitting)  # an item above the budget runs alone
             if fitting < len(chunk):
-                if fitting == 0:
-                    bucket.put_back(chunk, arrived_at)
-                    return
-                chunk, rest = chunk.split(fitting)
-                bucket.put_back(rest, arrived_at)
-                chunks.append(chunk)
-                return
+                if fitting:
+                    head, chunk = chunk.split(fitting)
+                    chunks.append(head)
+                    room = room.without(head)
+                queue.put_back(chunk, arrived_at)
+                break
             chunks.append(chunk)
-            items -= len(chunk)
-            tokens -= chunk.tokens
+            room = room.without(chunk)
+        queue.count_deadlines()
+        return room
 
-    def _by_nearness(self, first: _Bucket) -> Iterable[_Bucket]:
+    def _by_nearness(self, first: LengthQueue) -> Iterable[LengthQueue]:
         """``first``, then the other buckets by distance in length, longer ones first."""
         widths = self.limits.buckets
         home = widths.index(first.width)
         order = sorted(range(len(widths)), key=lambda index: (abs(index - home), -index))
-        return (self._buckets[widths[index]] for index in order)
+        return (self._queues[widths[index]] for index in order)
 
-    def _batch(self, bucket: _Bucket, chunks: list[Chunk]) -> Batch:
+    def _batch(self, queue: LengthQueue, chunks: list[Chunk]) -> Batch:
         layout, items = self.limits.layout, sum(map(len, chunks))
         if layout is Layout.PACKED:
             rows, width = 1, sum(chunk.tokens for chunk in chunks)
         else:
             sizes = self.limits.batch_sizes
             rows = min((size for size in sizes if size >= items), default=items)
-            if rows * bucket.width > self.limits.max_tokens:
+            if rows * queue.width > self.limits.max_tokens:
                 rows = items  # no fixed size is within the budget: run it as it is
-            width = bucket.width
+            width = queue.width
         return Batch(next(self._numbers), tuple(chunks), layout, rows, width)
 
     def _drop_dead(self, now: float) -> None:
-        for bucket in self._buckets.values():
-            for _ in range(len(bucket.queue)):
-                chunk, arrived_at = bucket.pop()
+        for queue in self._queues.values():
+            for _ in range(len(queue)):
+                chunk, arrived_at = queue.pop()
                 if self._alive(chunk.ticket, now):
-                    bucket.add(chunk, arrived_at)
-
-
-def _fitting(chunk: Chunk, items: int, tokens: int) -> int:
-    """How many of the chunk's first items are within ``items`` and ``tokens``."""
-    if len(chunk) <= items and chunk.tokens <= tokens:
-        return len(chunk)
-    by_tokens = int(np.searchsorted(chunk.ids.lengths.cumsum(), tokens, side="right"))
-    return min(items, by_tokens)
+                    queue.add(chunk, arrived_at)
+            queue.count_deadlines()

@@ -106,12 +106,15 @@ class _Batching:
             trio.current_time(),
             device_idle=self.device_idle() or self.drained,
             more_coming=self.tickets.items_on_their_way > 0 and not self.drained,
-            tokens_per_s=self.load.computed_rate.tokens_per_s,
+            cost=self.load.computed_cost,
         )
 
     async def _wait_for_change(self) -> None:
         """Until there is news, or until what is queued comes due."""
         self._changed = trio.Event()
-        due_at = self.planner.due_at(device_idle=self.device_idle()) if self.credits else None
-        with trio.move_on_at(math.inf if due_at is None else due_at):
+        due_at = math.inf
+        if self.credits:
+            cost = self.load.computed_cost
+            due_at = self.planner.due_at(device_idle=self.device_idle(), cost=cost)
+        with trio.move_on_at(due_at):
             await self._changed.wait()

@@ -2,6 +2,7 @@
 
 from attrs import define
 
+from stages.cost_model import NO_WORK, Work
 from stages.messages import Batch
 
 
@@ -10,7 +11,7 @@ class DeviceLoad:
     """The batches on one device. Clock-free; belongs to Trio's thread."""
 
     batches: int = 0
-    tokens: int = 0
+    work: Work = NO_WORK  # without padding
     progress_at: float = 0.0  # the last end of a batch, or the first launch after a pause
 
     def launched(self, batch: Batch, now: float) -> None:
@@ -18,12 +19,12 @@ class DeviceLoad:
         if not self.batches:
             self.progress_at = now
         self.batches += 1
-        self.tokens += batch.tokens
+        self.work += batch.work
 
     def finished(self, batch: Batch, now: float) -> None:
         """The device gave ``batch`` back, or it was given up."""
         self.batches -= 1
-        self.tokens -= batch.tokens
+        self.work -= batch.work
         self.progress_at = now
 
     def silent_s(self, now: float) -> float:

@@ -1,44 +1,25 @@
 """What the pipeline knows of its own load.
 
-The service rate is tokens per second of *device busy time*: it does not fall when
-nobody asks. Everything here is clock-free and belongs to Trio's thread.
+All speed is that of *device busy time*: it does not fall when nobody asks. The
+device's cost was measured while it was alone with the machine; since then its
+*drift* follows what batches really take. Everything here is clock-free and belongs
+to Trio's thread.
 """
 
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
 from attrs import define, field, frozen
 
+from stages.averages import Drift, ServiceRate
+from stages.cost_model import NO_WORK, CostModel, Work
 from stages.device_load import DeviceLoad
 from stages.messages import Batch
 from stages.ticket import OpenTickets
 
-
-@define
-class ServiceRate:
-    """Moving average of the device's speed, in tokens a second of busy time.
-
-    ``alpha`` is the weight of the newest batch. A batch weighs by its share of
-    time: small batches run far below the device's speed and say little of it.
-    """
-
-    alpha: float
-    tokens_per_s: float = 0.0  # 0 while unknown
-
-    def observe(self, tokens: int, busy_s: float, full_s: float) -> None:
-        """Learn from a batch of ``tokens`` that took ``busy_s``.
-
-        ``full_s`` is how long a full batch may take; shorter ones count less.
-        """
-        if busy_s <= 0 or tokens <= 0:
-            return
-        rate = tokens / busy_s
-        if self.tokens_per_s == 0.0:
-            self.tokens_per_s = rate
-            return
-        weight = self.alpha * min(1.0, busy_s / full_s)
-        self.tokens_per_s += weight * (rate - self.tokens_per_s)
+TYPICAL_LENGTH: Final = 64  # tokens of a text, for a rate before any text has been seen
 
 
 @define
@@ -69,33 +50,59 @@ class LatencyWindow:
 
 @frozen
 class LoadView:
-    """The load at one moment, as admission policies see it."""
+    """The load at one moment, as admission policies see it.
 
-    queued_tokens: int  # reserved by open requests and not yet on the device
-    tokens_per_s: float  # of all devices together; 0 while unknown
+    A queue is served in full batches: of ``full_tokens`` at most, within ``full_s``.
+    """
+
+    queued: Work  # reserved by open requests and not yet on the device
+    cost: CostModel | None  # of true work, as a device runs now; None while unknown
     p95_s: float | None
+    full_tokens: int
+    full_s: float
+    devices: int = 1
+    tokens_per_s: float = 0.0  # of all devices together; 0 while unknown
 
     @property
     def drain_s(self) -> float:
         """How long the devices need for what is queued; 0 while their speed is unknown."""
-        return self.queued_tokens / self.tokens_per_s if self.tokens_per_s else 0.0
+        return self.drain_with_s(NO_WORK)
+
+    def drain_with_s(self, more: Work) -> float:
+        """How long they need for what is queued and ``more``; 0 while that is unknown."""
+        work = self.queued + more
+        if self.cost is None or not work.tokens:
+            return 0.0
+        in_time = self.cost.seconds(work, batches=0) / self.full_s
+        batches = max(1.0, in_time, work.tokens / self.full_tokens)
+        return self.cost.seconds(work, batches) / self.devices
 
 
 @define
 class LoadMeter:
     """The one owner of the load's figures; execution and notification report here.
 
-    ``full_batch_s`` is how long a full batch may take (MAX_BATCH_MS). Rates are those
-    of one device, on the average of all.
+    ``cost`` is what a device was measured to take, on the average of all; where it is
+    None the first batch sets it. ``full_tokens`` and ``full_s`` are the bounds of a full batch
+    (MAX_TOKENS_PER_BATCH, MAX_BATCH_MS).
     """
 
     tickets: OpenTickets
-    rate: ServiceRate  # of true tokens: what admission predicts with
-    computed_rate: ServiceRate  # padding included: what bounds a batch in time
+    cost: CostModel | None
+    alpha: float  # weight of the newest full batch in every average
     latencies: LatencyWindow
     min_samples: int
-    full_batch_s: float
+    full_tokens: int
+    full_s: float
     devices: Sequence[DeviceLoad] = field(factory=lambda: [DeviceLoad()])
+    rate: ServiceRate = field(init=False)  # of true tokens: for people
+    drift: Drift = field(init=False)  # of true work: what admission predicts with
+    computed_drift: Drift = field(init=False)  # padding included: what bounds a batch in time
+
+    def __attrs_post_init__(self) -> None:
+        typical = self.cost.tokens_per_s(TYPICAL_LENGTH) if self.cost is not None else 0.0
+        self.rate = ServiceRate(self.alpha, typical)
+        self.drift, self.computed_drift = Drift(self.alpha), Drift(self.alpha)
 
     def launched(self, batch: Batch, now: float, device: int = 0) -> None:
         """A batch was handed to the device of this number."""
@@ -105,8 +112,16 @@ class LoadMeter:
         """A batch came back; ``busy_s`` is None when it failed."""
         self.devices[device].finished(batch, now)
         if busy_s is not None:
-            self.rate.observe(batch.tokens, busy_s, self.full_batch_s)
-            self.computed_rate.observe(batch.rows * batch.width, busy_s, self.full_batch_s)
+            self._learn(batch, busy_s)
+
+    def _learn(self, batch: Batch, busy_s: float) -> None:
+        self.rate.observe(batch.tokens, busy_s, self.full_s)
+        if self.cost is None:
+            self.cost = CostModel(0.0, busy_s / batch.computed.tokens, 0.0)
+            self.drift.ratio = batch.computed.tokens / batch.tokens
+            return
+        self.drift.observe(self.cost.seconds(batch.work), busy_s, self.full_s)
+        self.computed_drift.observe(self.cost.seconds(batch.computed), busy_s, self.full_s)
 
     @property
     def batches_on_device(self) -> int:
@@ -116,17 +131,29 @@ class LoadMeter:
     @property
     def tokens_on_device(self) -> int:
         """True tokens that devices have in hand."""
-        return sum(device.tokens for device in self.devices)
+        return sum(device.work.tokens for device in self.devices)
 
     @property
-    def queued_tokens(self) -> int:
-        """Tokens reserved by open requests that are not on a device."""
-        return max(0, self.tickets.reserved_tokens - self.tokens_on_device)
+    def queued(self) -> Work:
+        """Work reserved by open requests that is not on a device."""
+        left = self.tickets.reserved
+        for device in self.devices:
+            left -= device.work
+        return Work(max(0, left.tokens), max(0, left.squares))
+
+    @property
+    def computed_cost(self) -> CostModel | None:
+        """What a device takes now for what it computes, padding included."""
+        return None if self.cost is None else self.cost.scaled(self.computed_drift.ratio)
 
     def view(self, now: float) -> LoadView:
         """The load now."""
         return LoadView(
-            self.queued_tokens,
-            self.rate.tokens_per_s * len(self.devices),
+            self.queued,
+            None if self.cost is None else self.cost.scaled(self.drift.ratio),
             self.latencies.p95_s(now, self.min_samples),
+            self.full_tokens,
+            self.full_s,
+            len(self.devices),
+            self.rate.tokens_per_s * len(self.devices),
         )

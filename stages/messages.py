@@ -14,6 +14,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from stages.cost_model import NO_WORK, Work
 from stages.ticket import Ticket
 
 Int32: TypeAlias = NDArray[np.int32]
@@ -33,10 +34,15 @@ class RaggedIds:
     starts: Int32  # [items]
     lengths: Int32  # [items], each >= 1
     tokens: int = field(init=False)  # sum of lengths
+    squares: int = field(init=False)  # sum of length^2
 
     @tokens.default
     def _sum(self) -> int:
         return int(self.lengths.sum())
+
+    @squares.default
+    def _sum_of_squares(self) -> int:
+        return int(np.square(self.lengths, dtype=np.int64).sum())
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -45,6 +51,11 @@ class RaggedIds:
         """The ids of one item: a view, int32 [length]."""
         start = self.starts[index]
         return self.flat[start : start + self.lengths[index]]
+
+    @property
+    def work(self) -> Work:
+        """What is to be computed for the items, without padding."""
+        return Work(self.tokens, self.squares)
 
     def take(self, which: slice | NDArray[np.intp]) -> "RaggedIds":
         """The items that ``which`` selects; ``flat`` is shared, not copied."""
@@ -129,6 +140,11 @@ class Chunk:
         """True tokens in the chunk."""
         return self.ids.tokens
 
+    @property
+    def work(self) -> Work:
+        """What is to be computed, without padding."""
+        return self.ids.work
+
     def shares(self) -> Iterator[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""
         yield self.ticket, len(self.positions)
@@ -169,15 +185,27 @@ class Batch:
     rows: int
     width: int
     items: int = field(init=False)
-    tokens: int = field(init=False)  # true tokens
+    work: Work = field(init=False)  # without padding
 
     @items.default
     def _items(self) -> int:
         return sum(map(len, self.chunks))
 
-    @tokens.default
-    def _tokens(self) -> int:
-        return sum(chunk.tokens for chunk in self.chunks)
+    @work.default
+    def _work(self) -> Work:
+        return sum((chunk.work for chunk in self.chunks), NO_WORK)
+
+    @property
+    def tokens(self) -> int:
+        """True tokens."""
+        return self.work.tokens
+
+    @property
+    def computed(self) -> Work:
+        """What the device computes: the padding of each row is work like any other."""
+        if self.layout is Layout.PACKED:
+            return self.work
+        return Work(self.rows * self.width, self.rows * self.width**2)
 
     @property
     def padding(self) -> int:

@@ -26,6 +26,7 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from stages.answer import Answer, ItemError, Outcome, Timings
+from stages.cost_model import NO_WORK, Work
 from stages.errors import DeadlineExceeded, PenstockError
 
 
@@ -61,7 +62,7 @@ class Ticket:
     opened_at: float
     reply: Reply
     state: TicketState = TicketState.WAITING
-    reserved_tokens: int = 0
+    reserved: Work = NO_WORK
     items_on_their_way: int = field(init=False)  # to the planner
     admitted_at: float = 0.0
     tokenized_at: float = 0.0
@@ -75,6 +76,11 @@ class Ticket:
     @items_on_their_way.default
     def _all_items(self) -> int:
         return self.items
+
+    @property
+    def reserved_tokens(self) -> int:
+        """Tokens that count as queued while the ticket waits."""
+        return self.reserved.tokens
 
     @property
     def waiting(self) -> bool:
@@ -137,7 +143,7 @@ class OpenTickets:
         self._open: dict[int, Ticket] = {}
         self._numbers = count(1)
         self._listeners: list[EndListener] = []
-        self.reserved_tokens = 0
+        self.reserved = NO_WORK
         self.items_on_their_way = 0
 
     def __len__(self) -> int:
@@ -170,15 +176,20 @@ class OpenTickets:
             return False
         return True
 
-    def reserve(self, ticket: Ticket, tokens: int) -> None:
-        """Count ``tokens`` as queued until the ticket ends."""
-        if ticket.waiting:
-            self.reserved_tokens += tokens - ticket.reserved_tokens
-            ticket.reserved_tokens = tokens
+    @property
+    def reserved_tokens(self) -> int:
+        """Tokens that open tickets have reserved."""
+        return self.reserved.tokens
 
-    def settle(self, ticket: Ticket, tokens: int) -> None:
-        """Correct the estimate once the true count is known; never upwards."""
-        self.reserve(ticket, min(tokens, ticket.reserved_tokens))
+    def reserve(self, ticket: Ticket, work: Work) -> None:
+        """Count ``work`` as queued until the ticket ends."""
+        if ticket.waiting:
+            self.reserved = self.reserved - ticket.reserved + work
+            ticket.reserved = work
+
+    def settle(self, ticket: Ticket, work: Work) -> None:
+        """Correct the estimate once the truth is known; never upwards."""
+        self.reserve(ticket, work.at_most(ticket.reserved))
 
     def planned(self, ticket: Ticket, items: int) -> None:
         """Some items have reached the planner: they are on their way no more."""
@@ -216,7 +227,7 @@ class OpenTickets:
             raise ValueError(f"ticket {ticket.id}: {ticket.state} -> {state}")
         ticket.state = state
         del self._open[ticket.id]
-        self.reserved_tokens -= ticket.reserved_tokens
+        self.reserved -= ticket.reserved
         self.items_on_their_way -= ticket.items_on_their_way
         for listener in self._listeners:
             listener(ticket, outcome, now)

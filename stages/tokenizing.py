@@ -19,6 +19,7 @@ from attrs import define, field
 
 from stages.admission import byte_length
 from stages.channels import ReceiveEnd, SendEnd
+from stages.cost_model import NO_WORK, Work
 from stages.errors import Internal, InvalidInput
 from stages.messages import Int32, RaggedIds, Submission, TokenizedItems
 from stages.runner import Runner
@@ -76,7 +77,7 @@ async def _take_in(
         submission.ticket.token_counts = np.zeros(len(ids), np.int32)
         items = _fit_or_fail(submission, rules, ids, positions, tickets)
         if items is not None:
-            tickets.settle(submission.ticket, items.ids.tokens)
+            tickets.settle(submission.ticket, items.ids.work)
             await tokenized.send(items)
     return True
 
@@ -101,9 +102,9 @@ async def _advance(
     ids = texts.rules.join(encoded)
     items = _fit_or_fail(texts.submission, texts.rules, ids, positions, tickets)
     if items is not None:
-        texts.tokens += items.ids.tokens
+        texts.work += items.ids.work
         if texts.finished:
-            tickets.settle(ticket, texts.tokens)
+            tickets.settle(ticket, texts.work)
         await tokenized.send(items)
 
 
@@ -135,7 +136,7 @@ class _Texts:
 
     submission: Submission
     rules: TokenRules
-    tokens: int = 0
+    work: Work = NO_WORK  # of what has been encoded
     _next: int = 0
     _order: Int32 = field(init=False)
     _sizes: Int32 = field(init=False)  # bytes with the prompt, in the order of _order

@@ -7,7 +7,7 @@ from attrs import define, field
 from pipeline.topology import PipelinePlan
 from stages.batch_planner import BatchLimits
 from stages.batching import RoomCredit
-from stages.load import LatencyWindow, LoadMeter, ServiceRate
+from stages.load import LatencyWindow, LoadMeter
 from stages.messages import (
     Batch,
     BatchResult,
@@ -67,7 +67,7 @@ def limits_of(layout=Layout.PACKED, **changes):
 
 
 def load_of(tickets):
-    return LoadMeter(tickets, ServiceRate(0.3), ServiceRate(0.3), LatencyWindow(1.0), 1, 1.0)
+    return LoadMeter(tickets, None, 0.3, LatencyWindow(1.0), 1, full_tokens=64, full_s=1.0)
 
 
 def submission_of(tickets, request, *, now=None, timeout_s=1e9, reply=lambda _: None):
@@ -176,7 +176,7 @@ def plan_of(**changes):
         "door_capacity": 16,
         "batch_capacity": 4,
         "rate_alpha": 0.3,
-        "first_tokens_per_s": 0.0,
+        "cost": None,
         "latency_window_s": 1.0,
         "latency_min_samples": 1,
         "restarts": 100,

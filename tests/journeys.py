@@ -6,6 +6,7 @@ from attrs import define, field
 from pipeline.passages import Passages
 from pipeline.topology import STAGES
 from stages.answer import Answer
+from stages.cost_model import Work
 from stages.messages import (
     Batch,
     BatchResult,
@@ -43,7 +44,7 @@ class Journey:
         ticket = self.tickets.open(
             request_id, items, deadline=now + 100, reply=self.replies.append, now=now
         )
-        self.tickets.reserve(ticket, items * tokens_each)
+        self.tickets.reserve(ticket, Work.of([tokens_each] * items))
         return ticket
 
     def to_planner(self, ticket, *, begin, step, bucket=16, tokens_each=10):

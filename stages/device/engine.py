@@ -10,20 +10,21 @@ or which it is sent.
 
 import time
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from stages.cost_model import CostModel
 from stages.device.attention import Kernel, choose_kernel, dtype_name
+from stages.device.calibration import Shape, calibrated, shapes_of
 from stages.device.checkpoint import choose_device, choose_dtype, load_encoder
 from stages.device.encoder import Encoder
 from stages.device.errors import ModelError
 from stages.device.head import read_head
 from stages.device.heap import HeapTrimmer, keep_freed_memory
 from stages.device.packed import PackedPath
-from stages.device.packing import Run, Sample, Texts, copy_ids
+from stages.device.packing import Run, Texts, copy_ids
 from stages.device.padded import PaddedPath, captured_shapes
 from stages.device.pooling import Bags, Pooler
 from stages.device.self_check import check_packed, check_padded
@@ -31,10 +32,6 @@ from stages.device.spec import EngineSpec
 from stages.flight import Landed
 from stages.messages import Batch, DeviceOutput, Float32, Int32, Layout
 from stages.text_tokenizer import TextTokenizer
-
-CPU_WARM_TOKENS: Final = 1024  # a CPU runs larger batches in pieces of this size
-WARM_LENGTH: Final = 64
-WARM_PASSES: Final = 3  # the first one is not timed
 
 
 class InputBuffer:
@@ -97,7 +94,7 @@ class Engine:
             kernel = choose_kernel(device, dtype, spec.attention)
             self._packed, self.layout_reason = self._choose_layout(spec, kernel)
             self.layout = Layout.PACKED if self._packed else Layout.PADDED
-            self.dimension, self.tokens_per_s = self._warm_up(spec)
+            self.dimension, self.cost = self._warm_up(spec)
 
     def _choose_layout(
         self, spec: EngineSpec, kernel: Kernel | str
@@ -116,25 +113,29 @@ class Engine:
         check_padded(self._encoder, self._padded, self._max_tokens)
         return None, reason
 
-    def _warm_up(self, spec: EngineSpec) -> tuple[int, float]:
-        """Run what will be run; the dimension of the vectors and the tokens a second."""
+    def _warm_up(self, spec: EngineSpec) -> tuple[int, CostModel]:
+        """Run what will be run; the dimension of the vectors and what a batch costs."""
         budget = spec.max_tokens_per_batch
         if self.layout is Layout.PADDED:
             sizes = spec.batch_sizes, spec.max_batch_size
             self._padded.warm_up(
                 captured_shapes(spec.buckets, sizes[0], max_items=sizes[1], max_tokens=budget)
             )
-        length = min(WARM_LENGTH, self._max_tokens)
-        tokens = min(CPU_WARM_TOKENS, budget) if self._encoder.device.type == "cpu" else budget
-        count = max(1, min(tokens // length, spec.max_batch_size))
-        ids = np.arange(count * length, dtype=np.int32) % self.vocabulary
-        sample = Sample.of(np.split(ids, count))
-        spans = []
-        for _ in range(WARM_PASSES):
-            started = time.perf_counter()
-            vectors = self._vectors([sample], self.layout, count, length)
-            spans.append(time.perf_counter() - started)
-        return vectors.shape[1], count * length / min(spans[1:])
+        captured = self.layout is Layout.PADDED and self._encoder.device.type == "cuda"
+        shapes = shapes_of(spec, longest=self._max_tokens, captured=captured)
+        dimension = self._try(shapes[0]).shape[1]  # untimed: a first pass allocates
+        return dimension, calibrated(self._time, shapes)
+
+    def _try(self, shape: Shape) -> Float32:
+        """Run a batch of this shape that belongs to nobody."""
+        sample = shape.sample(self.vocabulary)
+        return self._vectors([sample], self.layout, shape.texts, shape.length)
+
+    def _time(self, shape: Shape) -> float:
+        """How many seconds it takes."""
+        started = time.perf_counter()
+        self._try(shape)
+        return time.perf_counter() - started
 
     def run(self, batch: Batch) -> DeviceOutput:
         """Start and finish at once."""

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from stages.cost_model import CostModel
 from stages.device.errors import ModelError
 from stages.device.recipe import Recipe
 from stages.flight import Flight
@@ -54,7 +55,7 @@ class Device(Protocol):
     device: str
     vocabulary: int  # ids are in 0 ... vocabulary - 1
     excluded_ids: Int32  # sorted token ids that are left out of the pooling
-    tokens_per_s: float  # measured while warming up
+    cost: CostModel  # measured while warming up
 
     def start(self, batch: Batch) -> Flight[DeviceOutput]:
         """Begin one forward pass; it, or its ``finish``, raises what the device raises."""

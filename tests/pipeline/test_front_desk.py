@@ -12,6 +12,7 @@ from pipeline.front_desk import PUBLISH_EVERY_S, FrontDesk
 from pipeline.topology import Pipeline
 from stages.admission_policies import LatencyPolicy, ThroughputPolicy
 from stages.answer import Answer
+from stages.cost_model import CostModel, Work
 from stages.errors import NotServing
 from stages.ticket import OpenTickets
 
@@ -128,8 +129,8 @@ async def test_the_queue_makes_it_degraded_and_then_overloaded(
     desk, nursery, mock_clock, queued, status, accepting, retry_after_s
 ):
     pipeline = serve(desk, nursery, policies=(THROUGHPUT,))
-    pipeline.load.rate.tokens_per_s = 10.0
-    pipeline.tickets.reserve(open_ticket(pipeline.tickets, 1), queued)
+    pipeline.load.cost = CostModel(0.0, 0.1, 0.0)
+    pipeline.tickets.reserve(open_ticket(pipeline.tickets, 1), Work(queued, queued))
     snapshot = look(desk)
     assert (snapshot.status, snapshot.accepting_requests) == (status, accepting)
     assert snapshot.retry_after_s == pytest.approx(retry_after_s)
@@ -154,6 +155,7 @@ async def test_figures_are_those_of_the_pipeline(desk, nursery, mock_clock):
     device = HandRunner()
     pipeline = serve(desk, nursery, device=device, limits=limits_of(max_items=1))
     pipeline.load.rate.tokens_per_s = 4.0
+    pipeline.load.cost = CostModel(0.0, 0.25, 0.0)
     calls = Caller(pipeline)
     mock_clock.jump(50.0)
     for _ in range(4):

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import trio
 from attrs import define, field
-from core_builders import HandRunner, limits_of
+from core_builders import HandRunner, limits_of, open_ticket
 from hypothesis import given
 from hypothesis import strategies as st
 from running_pipeline import Running, assert_nothing_is_left
@@ -17,6 +17,7 @@ from simulations.determinism import run_deterministically
 from simulations.faults import InjectedCrash
 from simulations.modelled import DeviceCost, modelled_device
 from stages.answer import Answer
+from stages.cost_model import CostModel, Work
 from stages.errors import Internal, NotServing
 from stages.messages import Batch
 
@@ -142,9 +143,11 @@ async def test_one_idle_device_is_enough_for_work_to_go_at_once(nursery, autojum
 
 async def test_two_devices_drain_twice_as_fast(nursery, autojump_clock):
     devices = [HandRunner(), HandRunner()]
-    running = Running(nursery, devices=devices, limits=ONE_ITEM, first_tokens_per_s=100.0)
+    running = Running(nursery, devices=devices, limits=ONE_ITEM, cost=CostModel(0.0, 0.01, 0.0))
+    running.tickets.reserve(open_ticket(running.tickets, 1), Work(100, 0))
     view = running.pipeline.load.view(trio.current_time())
-    assert view.tokens_per_s == 200.0
+    assert view.tokens_per_s == pytest.approx(200.0)
+    assert view.drain_s == pytest.approx(0.5)
 
 
 async def test_a_hung_device_shows_though_the_other_one_goes_on(nursery, autojump_clock):
@@ -275,7 +278,9 @@ def test_no_busy_device_ever_gets_a_batch_while_another_is_idle(
 async def watch_turns(rng, devices, calls_per_s, slowness):
     """Random work for devices of different speed, every submission looked at."""
     crew = []
-    costs = [DeviceCost(token_s=slowness**number / 2000) for number in range(devices)]
+    costs = [
+        DeviceCost(CostModel(0.002, slowness**number / 2000, 0.0)) for number in range(devices)
+    ]
     models = [modelled_device(cost, rng) for cost in costs]
     crew.extend(Spy(model, crew) for model in models)
     async with trio.open_nursery() as nursery:

@@ -9,6 +9,7 @@ from core_builders import batch_of, chunk_of, open_ticket
 from simulations.modelled import DeviceCost, ModelledRunner, modelled_device, modelled_tokenizer
 from simulations.scenario import Scenario, cpu_limits
 from simulations.traffic import draw_calls
+from stages.cost_model import CostModel
 from stages.messages import Layout
 from stages.ticket import OpenTickets
 
@@ -36,7 +37,7 @@ async def test_an_error_goes_to_who_waits_and_the_next_job_runs(nursery, autojum
 async def test_the_device_takes_a_fixed_time_and_one_for_each_computed_token(
     nursery, autojump_clock
 ):
-    cost = DeviceCost(fixed_s=1.0, token_s=0.5, jitter=0.0)
+    cost = DeviceCost(CostModel(1.0, 0.5, 0.0), jitter=0.0)
     device = modelled_device(cost, random.Random(0))  # noqa: S311
     nursery.start_soon(device.run)
     batch = batch_of(chunk_of(open_ticket(OpenTickets(), 2), [3, 5]))

@@ -14,6 +14,7 @@ from simulations.scenario import Scenario, cpu_limits
 from simulations.simulation import simulate
 from stages.admission_policies import LatencyPolicy, ThroughputPolicy
 from stages.answer import Answer
+from stages.cost_model import CostModel
 from stages.errors import DeadlineExceeded, NotServing, Overloaded
 from stages.messages import Layout
 
@@ -140,7 +141,9 @@ def test_a_door_that_is_small_refuses_and_loses_nothing():
 
 
 def test_calls_that_run_out_of_time_hear_so():
-    scenario = evolve(ROUGH, policies=(), timeout_s=0.5, device=DeviceCost(token_s=1 / 2000))
+    scenario = evolve(
+        ROUGH, policies=(), timeout_s=0.5, device=DeviceCost(CostModel(0.002, 1 / 2000, 0.0))
+    )
     report = simulate(scenario, seed=2)
     assert report.violations == []
     assert outcomes(report)[DeadlineExceeded] > 100

@@ -7,8 +7,9 @@ from core_builders import drain, ids_request, load_of, submission_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.admission import byte_length, estimate_tokens, run_admission
+from stages.admission import byte_length, estimate_work, run_admission
 from stages.admission_policies import LatencyPolicy, ThroughputPolicy
+from stages.cost_model import Work
 from stages.errors import DeadlineExceeded, Overloaded
 from stages.messages import EmbedRequest
 from stages.ticket import OpenTickets
@@ -86,13 +87,13 @@ async def test_drops_who_has_gone_or_come_too_late():
 def test_the_estimate_is_bytes_and_special_tokens_up_to_the_models_maximum(texts, prompt_name):
     request = EmbedRequest("r", texts=tuple(texts), prompt_name=prompt_name)
     prompt = 5 if prompt_name else 0
-    expected = sum(min(16, len(text.encode()) + prompt + 2) for text in texts)
-    assert estimate_tokens(request, RULES) == expected
+    expected = Work.of(min(16, len(text.encode()) + prompt + 2) for text in texts)
+    assert estimate_work(request, RULES) == expected
 
 
-def test_the_estimate_of_ids_is_their_number_after_truncation():
-    assert estimate_tokens(ids_request([1] * 3, [1] * 17, [1] * 16), RULES) == 3 + 16 + 16
-    assert isinstance(estimate_tokens(ids_request(np.ones(3)), RULES), int)
+def test_the_estimate_of_ids_is_their_work_after_truncation():
+    assert estimate_work(ids_request([1] * 3, [1] * 17, [1] * 16), RULES) == Work.of([3, 16, 16])
+    assert isinstance(estimate_work(ids_request(np.ones(3)), RULES).tokens, int)
 
 
 @given(st.text())

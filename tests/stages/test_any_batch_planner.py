@@ -4,19 +4,30 @@ A state machine compares the planner with a plain model: a list of the items tha
 wait in each bucket.
 """
 
+from math import inf
+
 from attrs import define, evolve
 from core_builders import BUCKETS, bucket_of, chunk_of, limits_of, open_ticket
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stages.batch_planner import BatchPlanner
+from stages.batch_planner import REAL_SHARE, BatchPlanner
+from stages.cost_model import CostModel, Work
 from stages.messages import Layout
 from stages.ticket import OpenTickets
 
 SIZES = ((), (2, 4), (2, 4, 8))
 LENGTHS = st.lists(st.integers(1, BUCKETS[-1]), min_size=1, max_size=12)
-RATES = st.sampled_from([0.0, 0.5, 6.0, 20.0, 35.0, 500.0])
+COSTS = st.one_of(
+    st.none(),
+    st.builds(
+        CostModel,
+        fixed_s=st.sampled_from([0.0, 0.01, 0.3, 5.0]),
+        token_s=st.sampled_from([0.0, 2.0, 0.06, 0.03, 0.002]),
+        square_s=st.sampled_from([0.0, 0.1, 0.004]),
+    ),
+)
 LIMITS = st.builds(
     limits_of,
     layout=st.sampled_from(Layout),
@@ -99,28 +110,24 @@ class AnyPlanner(RuleBasedStateMachine):
     def a_caller_goes_away(self, data):
         self.tickets.abandon(data.draw(st.sampled_from(list(self.tickets))), self.now)
 
-    @rule(idle=st.booleans(), more=st.booleans(), rate=RATES)
-    def the_device_has_room(self, idle, more, rate):
-        expected = self.expected_first(idle, more, rate)
-        batch = self.planner.next_batch(
-            self.now, device_idle=idle, more_coming=more, tokens_per_s=rate
-        )
+    @rule(idle=st.booleans(), more=st.booleans(), cost=COSTS)
+    def the_device_has_room(self, idle, more, cost):
+        expected = self.expected_first(idle, more, cost)
+        batch = self.planner.next_batch(self.now, device_idle=idle, more_coming=more, cost=cost)
         if batch is not None:
-            self.check(batch, rate)
+            self.check(batch, cost)
         if expected is not None:  # without dead items the model knows the choice
             first = None if batch is None else batch.chunks[0].bucket
             assert first in expected
 
-    @rule(idle=st.booleans(), rate=RATES)
-    def it_comes_due(self, idle, rate):
-        while (due_at := self.planner.due_at(device_idle=idle)) is not None:
+    @rule(idle=st.booleans(), cost=COSTS)
+    def it_comes_due(self, idle, cost):
+        while (due_at := self.planner.due_at(device_idle=idle, cost=cost)) < inf:
             self.now = max(self.now, due_at)
             held = self.planner.held_items
-            batch = self.planner.next_batch(
-                self.now, device_idle=idle, more_coming=True, tokens_per_s=rate
-            )
+            batch = self.planner.next_batch(self.now, device_idle=idle, more_coming=True, cost=cost)
             if batch is not None:
-                self.check(batch, rate)
+                self.check(batch, cost)
                 return
             assert self.planner.held_items < held, "due, and yet nothing happens"
         assert not any(self.alive(bucket) for bucket in BUCKETS)
@@ -129,7 +136,7 @@ class AnyPlanner(RuleBasedStateMachine):
     def all_is_taken(self):
         """As in a drain: nothing that was taken in stays behind."""
         while self.planner.held_items:
-            self.it_comes_due(idle=True, rate=0.0)
+            self.it_comes_due(idle=True, cost=None)
         assert not any(self.alive(bucket) for bucket in BUCKETS)
         for queue in self.queues.values():
             queue.clear()
@@ -146,11 +153,33 @@ class AnyPlanner(RuleBasedStateMachine):
     def alive(self, bucket):
         return [item for item in self.queues[bucket] if item.ticket.waiting]
 
-    def budget(self, rate):
-        by_time = max(1, int(rate * self.limits.max_batch_s)) if rate else 10**9
-        return min(self.limits.max_tokens, by_time)
+    def time(self, cost, lengths):
+        """Predicted seconds of such texts, beside what every batch costs."""
+        return 0.0 if cost is None else cost.seconds(Work.of(lengths), batches=0)
 
-    def expected_first(self, idle, more, rate):
+    def max_time(self, cost):
+        """How long they may take together."""
+        max_s = self.limits.max_batch_s
+        return inf if cost is None else max(max_s - cost.fixed_s, max_s / 2)
+
+    def within(self, cost, lengths):
+        """Whether a batch of such texts, or rows, is within every bound (rounding apart)."""
+        return (
+            len(lengths) <= self.limits.max_items
+            and sum(lengths) <= self.limits.max_tokens
+            and self.time(cost, lengths) <= self.max_time(cost) + 1e-9
+        )
+
+    def delay_s(self, cost):
+        """How long an idle device waits for what is on its way."""
+        if cost is None:
+            return self.limits.min_delay_s
+        lengths = [item.length for queue in self.queues.values() for item in queue]
+        if cost.fixed_s < REAL_SHARE * cost.seconds(Work.of(lengths)):
+            return 0.0
+        return min(self.limits.min_delay_s, cost.fixed_s)
+
+    def expected_first(self, idle, more, cost):
         """The buckets that may come first; {None} when it must wait; None if unknown."""
         waiting = {bucket: queue for bucket, queue in self.queues.items() if queue}
         if any(not item.ticket.waiting for queue in waiting.values() for item in queue):
@@ -161,49 +190,56 @@ class AnyPlanner(RuleBasedStateMachine):
         if self.now >= oldest_at + self.limits.stale_after_s:
             return {b for b, queue in waiting.items() if queue[0].arrived_at == oldest_at}
         tokens = {b: sum(item.length for item in queue) for b, queue in waiting.items()}
-        full = {bucket for bucket in waiting if self.is_full(bucket, rate)}
+        full = {bucket for bucket in waiting if self.is_full(bucket, cost)}
         if full:
             most = max(tokens[bucket] for bucket in full)
             return {bucket for bucket in full if tokens[bucket] == most}
-        if idle and (not more or self.now >= oldest_at + self.limits.min_delay_s):
+        if idle and (not more or self.now >= oldest_at + self.delay_s(cost)):
             return {b for b in waiting if tokens[b] == max(tokens.values())}
         return {None}
 
-    def is_full(self, bucket, rate):
+    def is_full(self, bucket, cost):
         if self.limits.layout is Layout.PADDED:
-            return len(self.queues[bucket]) >= self.most_rows(bucket, rate)
-        items = [item for queue in self.queues.values() for item in queue]
-        held = sum(item.length for item in items)
-        return held >= self.budget(rate) or len(items) >= self.limits.max_items
+            return len(self.queues[bucket]) >= self.most_rows(bucket, cost)
+        lengths = [item.length for queue in self.queues.values() for item in queue]
+        return (
+            len(lengths) >= self.limits.max_items
+            or sum(lengths) >= self.limits.max_tokens
+            or self.time(cost, lengths) >= self.max_time(cost)
+        )
 
-    def most_rows(self, bucket, rate):
-        rows = max(1, min(self.limits.max_items, self.budget(rate) // bucket))
+    def most_rows(self, bucket, cost):
+        counts = range(1, self.limits.max_items + 1)
+        fitting = [rows for rows in counts if self.within(cost, [bucket] * rows)]
+        rows = max(fitting, default=1)
         return max((size for size in self.limits.batch_sizes if size <= rows), default=rows)
 
-    def check(self, batch, rate):
+    def check(self, batch, cost):
         self.batches += 1
         assert batch.number == self.batches
-        self.check_size(batch, rate)
+        self.check_size(batch, cost)
         self.check_urgency(batch)
         for chunk in batch.chunks:
             self.check_and_remove(chunk)
 
-    def check_size(self, batch, rate):
-        limits, budget = self.limits, self.budget(rate)
+    def check_size(self, batch, cost):
+        limits = self.limits
         assert 1 <= batch.items <= limits.max_items
         assert batch.layout is limits.layout
         if limits.layout is Layout.PACKED:
             assert (batch.rows, batch.width) == (1, batch.tokens)
-            assert batch.tokens <= budget or batch.items == 1
+            lengths = [n for chunk in batch.chunks for n in chunk.ids.lengths.tolist()]
+            assert self.within(cost, lengths) or batch.items == 1
             return
         assert {chunk.bucket for chunk in batch.chunks} == {batch.width}
         assert batch.items <= batch.rows
         assert batch.rows * batch.width <= limits.max_tokens or batch.items == batch.rows == 1
-        assert batch.items * batch.width <= budget or batch.items == 1
+        assert self.within(cost, [batch.width] * batch.items) or batch.items == 1
         sizes = limits.batch_sizes
         if batch.rows in sizes:
             assert batch.rows == min(size for size in sizes if size >= batch.items)
-            assert batch.rows * batch.width <= budget or batch.rows == sizes[0]
+            rows = [batch.width] * batch.rows
+            assert self.within(cost, rows) or batch.rows == sizes[0]
         else:
             assert batch.rows == batch.items, "a dummy row that no graph needs"
             assert not sizes or sizes[0] * batch.width > limits.max_tokens

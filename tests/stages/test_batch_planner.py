@@ -3,6 +3,8 @@
 ``test_any_batch_planner`` does anything at all to a planner.
 """
 
+import math
+
 import numpy as np
 import pytest
 from attrs import evolve
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.batch_planner import BatchPlanner
+from stages.cost_model import CostModel, Work
 from stages.messages import Layout
 from stages.ticket import OpenTickets
 
@@ -20,9 +23,14 @@ def planner_of(layout=Layout.PACKED, **changes):
     return tickets, BatchPlanner(limits_of(layout, **changes), tickets.alive)
 
 
-def add(tickets, planner, lengths, now=0.0, **options):
+def cost_of(tokens_per_s):
+    """A device without fixed costs; None for 0: unknown."""
+    return CostModel(0.0, 1 / tokens_per_s, 0.0) if tokens_per_s else None
+
+
+def add(tickets, planner, lengths, now=0.0, timeout_s=1e9, **options):
     """Queue a new request of one bucket; its ticket."""
-    ticket = open_ticket(tickets, len(lengths), now=now)
+    ticket = open_ticket(tickets, len(lengths), now=now, timeout_s=timeout_s)
     assert planner.add(chunk_of(ticket, lengths, **options), now) is None
     return ticket
 
@@ -54,6 +62,50 @@ def test_an_idle_device_waits_a_little_for_what_is_known_to_come(layout):
     assert planner.next_batch(0.1, device_idle=True, more_coming=True).items == 1
 
 
+@pytest.mark.parametrize(
+    ("cost", "delay_s"),
+    [
+        (CostModel(0.05, 0.01, 0.0), 0.05),  # a wait longer than what it saves cannot pay
+        (CostModel(0.3, 0.01, 0.0), 0.1),  # min_delay_s bounds it
+        (CostModel(0.05, 1.0, 0.0), 0.0),  # the fixed cost is next to nothing of the batch
+        (CostModel(0.0, 0.01, 0.0), 0.0),
+    ],
+)
+def test_an_idle_device_waits_only_while_that_may_save_more_than_it_loses(cost, delay_s):
+    tickets, planner = planner_of()
+    add(tickets, planner, [4])
+
+    def goes(now):
+        idle = {"device_idle": True, "cost": cost}
+        assert planner.due_at(**idle) == delay_s
+        return planner.next_batch(now, more_coming=True, **idle) is not None
+
+    assert not delay_s or not goes(delay_s * 0.9)
+    assert goes(delay_s)
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_what_would_miss_its_deadline_by_waiting_goes_now(idle):
+    cost = CostModel(0.05, 0.01, 0.0)
+    tickets, planner = planner_of()
+    add(tickets, planner, [16])
+    add(tickets, planner, [4], timeout_s=0.3)
+    waiting = {"device_idle": idle, "cost": cost}
+    hurry_at = 0.3 - cost.seconds(Work.of([16, 4]))
+    assert planner.due_at(**waiting) == pytest.approx(0.05 if idle else hurry_at)
+    assert planner.next_batch(0.04, more_coming=True, **waiting) is None
+    batch = planner.next_batch(hurry_at + 1e-9, more_coming=True, **waiting)
+    assert batch.chunks[0].bucket == 4  # though the other bucket is older and larger
+
+
+def test_a_deadline_that_has_left_the_queue_hurries_nothing():
+    tickets, planner = planner_of(max_items=1)
+    pressed = add(tickets, planner, [4], timeout_s=0.2)
+    add(tickets, planner, [4])
+    assert planner.next_batch(0.0, device_idle=True).chunks[0].ticket is pressed
+    assert planner.due_at(device_idle=False) == 1.0
+
+
 @pytest.mark.parametrize("layout", Layout)
 def test_a_stale_item_goes_before_a_full_bucket(layout):
     tickets, planner = planner_of(layout, max_items=2)
@@ -82,8 +134,8 @@ def test_staleness_comes_due_also_where_it_is_shorter_than_the_wait_of_an_idle_d
 def test_an_empty_planner_has_nothing_and_nothing_due():
     _, planner = planner_of()
     assert planner.next_batch(0.0, device_idle=True) is None
-    assert planner.due_at(device_idle=True) is None
-    assert planner.due_at(device_idle=False) is None
+    assert planner.due_at(device_idle=True) == math.inf
+    assert planner.due_at(device_idle=False) == math.inf
 
 
 @pytest.mark.parametrize("layout", Layout)
@@ -146,8 +198,27 @@ def test_a_slow_device_gets_small_batches_and_a_very_slow_one_single_items(layou
     for rate, items in ((0.0, 8), (16.0, 4), (4.0, 1), (0.5, 1)):
         tickets, planner = planner_of(layout)
         add(tickets, planner, [4] * 8)
-        batch = planner.next_batch(0.0, device_idle=True, tokens_per_s=rate)
+        batch = planner.next_batch(0.0, device_idle=True, cost=cost_of(rate))
         assert batch.items == items, rate
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_long_texts_make_a_batch_shorter_than_short_ones(layout):
+    cost = CostModel(0.0, 1 / 64, 1 / 512)
+    for length, tokens in ((2, 16), (4, 32), (16, 16)):  # 1.0 s; 8 items are the most
+        tickets, planner = planner_of(layout)
+        add(tickets, planner, [length] * 8, bucket=max(4, length))
+        batch = planner.next_batch(0.0, device_idle=True, cost=cost)
+        assert batch.tokens == tokens, length
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_what_every_batch_costs_counts_in_its_time(layout):
+    for fixed_s, items in ((0.0, 4), (0.25, 3), (0.5, 2), (5.0, 2)):  # half is for the work
+        tickets, planner = planner_of(layout)
+        add(tickets, planner, [4] * 8)
+        cost = CostModel(fixed_s, 1 / 16, 0.0)
+        assert planner.next_batch(0.0, device_idle=False, cost=cost).items == items
 
 
 @pytest.mark.parametrize("layout", Layout)

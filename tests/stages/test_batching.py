@@ -6,6 +6,7 @@ from core_builders import chunk_of, drain, keep_room, limits_of, load_of, open_t
 from trio.testing import wait_all_tasks_blocked
 
 from stages.batching import RoomCredit, run_batching
+from stages.cost_model import CostModel
 from stages.messages import Layout
 from stages.ticket import OpenTickets
 
@@ -212,9 +213,10 @@ async def test_what_it_has_taken_in_is_on_its_way_no_more(nursery):
     assert stage.tickets.items_on_their_way == 3
 
 
-async def test_batches_are_bounded_by_the_measured_speed(nursery):
+async def test_batches_are_bounded_by_the_measured_cost_and_its_drift(nursery):
     stage = Stage(max_batch_s=1.0)
-    stage.load.computed_rate.tokens_per_s = 8.0
+    stage.load.cost = CostModel(0.0, 1 / 16, 0.0)
+    stage.load.computed_drift.ratio = 2.0
     nursery.start_soon(stage.run)
     stage.send([4] * 4)
     stage.room.send_nowait(RoomCredit())

@@ -7,42 +7,10 @@ from core_builders import batch_of, chunk_of, open_ticket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.load import LatencyWindow, LoadMeter, LoadView, ServiceRate
+from stages.cost_model import NO_WORK, CostModel, Work
+from stages.load import LatencyWindow, LoadMeter, LoadView
 from stages.messages import Layout
 from stages.ticket import OpenTickets
-
-
-def test_the_first_batch_sets_the_rate_and_later_ones_move_it():
-    rate = ServiceRate(alpha=0.5)
-    rate.observe(100, busy_s=1.0, full_s=1.0)
-    assert rate.tokens_per_s == 100.0
-    rate.observe(300, busy_s=1.0, full_s=1.0)
-    assert rate.tokens_per_s == 200.0
-
-
-def test_a_short_batch_moves_the_rate_by_its_share_of_a_full_one():
-    rate = ServiceRate(alpha=0.5, tokens_per_s=100.0)
-    rate.observe(30, busy_s=0.1, full_s=1.0)
-    assert rate.tokens_per_s == pytest.approx(100.0 + 0.05 * 200.0)
-
-
-@pytest.mark.parametrize(("tokens", "busy_s"), [(0, 1.0), (10, 0.0), (10, -1.0)])
-def test_a_batch_that_says_nothing_changes_nothing(tokens, busy_s):
-    rate = ServiceRate(alpha=0.5, tokens_per_s=100.0)
-    rate.observe(tokens, busy_s, full_s=1.0)
-    assert rate.tokens_per_s == 100.0
-
-
-@given(
-    batches=st.lists(st.tuples(st.integers(1, 5000), st.floats(1e-3, 2.0)), min_size=1),
-    alpha=st.floats(0.01, 1.0),
-)
-def test_the_rate_stays_between_the_slowest_and_the_fastest_batch(batches, alpha):
-    rate = ServiceRate(alpha)
-    for tokens, busy_s in batches:
-        rate.observe(tokens, busy_s, full_s=0.25)
-    rates = [tokens / busy_s for tokens, busy_s in batches]
-    assert min(rates) * 0.999 <= rate.tokens_per_s <= max(rates) * 1.001
 
 
 @given(
@@ -62,10 +30,13 @@ def test_p95_is_numpys_over_the_samples_in_the_window(samples, window_s):
     assert window.p95_s(now + window_s + 1.0) is None
 
 
+def meter_of(cost=None):
+    return LoadMeter(OpenTickets(), cost, 1.0, LatencyWindow(1.0), 1, full_tokens=1000, full_s=0.25)
+
+
 @pytest.fixture
 def meter():
-    rates = ServiceRate(1.0), ServiceRate(1.0)
-    return LoadMeter(OpenTickets(), *rates, LatencyWindow(1.0), 1, full_batch_s=0.25)
+    return meter_of()
 
 
 def test_idle_time_does_not_lower_the_rate(meter):
@@ -75,7 +46,7 @@ def test_idle_time_does_not_lower_the_rate(meter):
         meter.launched(batch, start)
         meter.finished(batch, busy_s=0.5, now=start + 0.5)
         assert meter.rate.tokens_per_s == 32.0
-    assert meter.view(1e6).tokens_per_s == 32.0
+    assert meter.view(1e6).cost == CostModel(0.0, 1 / 32, 0.0)
 
 
 def test_padding_counts_as_computed_and_not_as_served(meter):
@@ -87,18 +58,20 @@ def test_padding_counts_as_computed_and_not_as_served(meter):
     )
     meter.launched(batch, 0.0)
     meter.finished(batch, busy_s=0.5, now=0.5)
-    assert (meter.rate.tokens_per_s, meter.computed_rate.tokens_per_s) == (16.0, 256.0)
+    assert meter.rate.tokens_per_s == 16.0
+    assert meter.view(0.5).cost == CostModel(0.0, 1 / 16, 0.0)
+    assert meter.computed_cost == CostModel(0.0, 1 / 256, 0.0)
 
 
 def test_queued_tokens_are_those_reserved_and_not_on_the_device(meter):
     ticket = open_ticket(meter.tickets, 8)
-    meter.tickets.reserve(ticket, 50)
+    meter.tickets.reserve(ticket, Work.of([5] * 10))
     batch = batch_of(chunk_of(ticket, [4] * 4))
-    assert meter.queued_tokens == 50
+    assert meter.queued == Work(50, 250)
     meter.launched(batch, 0.0)
-    assert meter.view(0.0).queued_tokens == 34
+    assert meter.view(0.0).queued == Work(50 - 16, 250 - 64)
     meter.tickets.abandon(ticket, 0.0)
-    assert meter.queued_tokens == 0
+    assert meter.queued == NO_WORK
     meter.finished(batch, None, 0.0)
     assert (meter.batches_on_device, meter.tokens_on_device) == (0, 0)
 
@@ -108,6 +81,32 @@ def test_a_failed_batch_teaches_no_rate(meter):
     meter.launched(batch, 0.0)
     meter.finished(batch, None, 9.0)
     assert meter.rate.tokens_per_s == 0.0
+    assert meter.view(0.0).cost is None
+
+
+def run(meter, lengths, busy_s):
+    batch = batch_of(chunk_of(open_ticket(meter.tickets, len(lengths)), lengths, bucket=16))
+    meter.launched(batch, 0.0)
+    meter.finished(batch, busy_s, busy_s)
+
+
+def test_a_device_that_is_slower_than_measured_drifts():
+    cost = CostModel(0.1, 0.01, 0.001)
+    meter = meter_of(cost)
+    assert meter.view(0.0).cost == meter.computed_cost == cost
+    assert meter.rate.tokens_per_s == pytest.approx(1 / (0.01 + 64 * 0.001))
+    lengths = [16] * 4
+    run(meter, lengths, busy_s=3 * cost.seconds(Work.of(lengths)))
+    assert meter.drift.ratio == pytest.approx(3.0)
+    assert meter.view(0.0).cost.square_s == pytest.approx(0.003)
+
+
+def test_a_device_that_is_as_fast_as_measured_does_not_drift_whatever_it_runs():
+    cost = CostModel(0.1, 0.01, 0.001)
+    meter = meter_of(cost)
+    for lengths in ([1], [16] * 8, [2] * 30):
+        run(meter, lengths, busy_s=cost.seconds(Work.of(lengths)))
+        assert meter.drift.ratio == pytest.approx(1.0)
 
 
 def test_progress_is_the_last_end_of_a_batch_or_the_first_launch_after_idle(meter):
@@ -123,6 +122,21 @@ def test_progress_is_the_last_end_of_a_batch_or_the_first_launch_after_idle(mete
     assert meter.devices[0].progress_at == 50.0
 
 
-def test_drain_time_is_the_queue_over_the_rate_and_zero_while_that_is_unknown():
-    assert LoadView(100, 50.0, None).drain_s == 2.0
-    assert LoadView(100, 0.0, None).drain_s == 0.0
+def test_drain_time_is_what_the_queue_costs_and_zero_while_that_is_unknown():
+    def drain_s(queued, cost, more=NO_WORK):
+        return LoadView(queued, cost, None, full_tokens=100, full_s=10.0).drain_with_s(more)
+
+    work = Work(200, 1000)
+    assert drain_s(work, None) == 0.0
+    assert drain_s(NO_WORK, CostModel(1.0, 1.0, 1.0)) == 0.0
+    assert drain_s(work, CostModel(0.0, 0.01, 0.0)) == pytest.approx(2.0)
+    assert drain_s(work, CostModel(0.0, 0.01, 0.001)) == pytest.approx(3.0)
+    assert drain_s(work, CostModel(0.5, 0.01, 0.0)) == pytest.approx(2.0 + 2 * 0.5)  # by tokens
+    assert drain_s(work, CostModel(0.5, 0.2, 0.0)) == pytest.approx(40.0 + 4 * 0.5)  # by time
+    assert drain_s(Work(1, 1), CostModel(0.5, 0.01, 0.0)) == pytest.approx(0.51)
+    assert drain_s(work, CostModel(0.0, 0.01, 0.0), Work(100, 0)) == pytest.approx(3.0)
+
+
+def test_devices_drain_the_queue_together():
+    view = LoadView(Work(200, 0), CostModel(0.0, 0.01, 0.0), None, 100, 10.0, devices=2)
+    assert view.drain_s == pytest.approx(1.0)

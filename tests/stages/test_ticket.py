@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stages.answer import Answer, ItemError
+from stages.cost_model import NO_WORK, Work
 from stages.errors import DeadlineExceeded, Internal
 from stages.ticket import OpenTickets, TicketState
 
@@ -50,15 +51,22 @@ class TicketLives(RuleBasedStateMachine):
         self.on_their_way[ticket] = items
 
     @precondition(lambda self: self.all)
-    @rule(data=st.data(), tokens=st.integers(0, 1000), settle=st.booleans())
-    def reserve_or_settle(self, data, tokens, settle):
+    @rule(
+        data=st.data(),
+        work=st.builds(Work, st.integers(0, 1000), st.integers(0, 10**6)),
+        settle=st.booleans(),
+    )
+    def reserve_or_settle(self, data, work, settle):
         ticket = self.pick(data)
-        before = ticket.reserved_tokens
-        (self.tickets.settle if settle else self.tickets.reserve)(ticket, tokens)
+        before = ticket.reserved
+        (self.tickets.settle if settle else self.tickets.reserve)(ticket, work)
         if not ticket.waiting:
-            assert ticket.reserved_tokens == before
+            assert ticket.reserved == before
+        elif settle:
+            assert ticket.reserved.tokens == min(before.tokens, work.tokens)
+            assert ticket.reserved.squares == min(before.squares, work.squares)
         else:
-            assert ticket.reserved_tokens == (min(before, tokens) if settle else tokens)
+            assert ticket.reserved == work
 
     @precondition(lambda self: self.all)
     @rule(data=st.data())
@@ -125,7 +133,7 @@ class TicketLives(RuleBasedStateMachine):
         waiting = [ticket for ticket in self.all if ticket.waiting]
         assert list(self.tickets) == waiting
         assert len(self.tickets) == len(waiting)
-        assert self.tickets.reserved_tokens == sum(t.reserved_tokens for t in waiting)
+        assert self.tickets.reserved == sum((t.reserved for t in waiting), NO_WORK)
         assert self.tickets.items_on_their_way == sum(self.on_their_way[t] for t in waiting)
 
     @invariant()
@@ -139,7 +147,7 @@ class TicketLives(RuleBasedStateMachine):
     def teardown(self):
         for ticket in self.tickets:
             self.tickets.abandon(ticket, self.now)
-        assert self.tickets.reserved_tokens == 0
+        assert self.tickets.reserved == NO_WORK
         assert self.tickets.items_on_their_way == 0
         assert len(self.tickets) == 0
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from simulations.modelled import ModelledRunner
+from stages.cost_model import Work
 from stages.errors import Internal, InvalidInput
 from stages.messages import EmbedRequest, Side
 from stages.ticket import OpenTickets
@@ -45,7 +46,7 @@ class Stage:
 
     def hand_in(self, request, **options):
         submission = submission_of(self.tickets, request, **options)
-        self.tickets.reserve(submission.ticket, 10**6)
+        self.tickets.reserve(submission.ticket, Work(10**6, 10**9))
         self.admit.send_nowait(submission)
         return submission.ticket
 
@@ -78,7 +79,7 @@ async def test_texts_become_ids_at_their_positions_and_the_estimate_is_settled(s
     assert ids_by_position(sent) == {0: [1, 2, 3], 1: [4] * 4, 2: [1]}
     assert texts.token_counts.tolist() == [3, 20, 1]
     assert texts.truncated == [1]
-    assert texts.reserved_tokens == stage.tickets.reserved_tokens == 3 + 4 + 1
+    assert texts.reserved == stage.tickets.reserved == Work.of([3, 4, 1])
 
 
 async def test_ids_pass_without_the_thread_and_are_not_copied(stage):
@@ -89,7 +90,7 @@ async def test_ids_pass_without_the_thread_and_are_not_copied(stage):
     assert sent.ids is request.ids
     assert sent.positions.tolist() == [0, 1]
     assert ticket.token_counts.tolist() == [3, 2]
-    assert ticket.reserved_tokens == 5
+    assert ticket.reserved == Work.of([3, 2])
 
 
 async def test_over_long_ids_are_cut_from_the_side_asked_for(stage):

@@ -59,7 +59,7 @@ def test_it_packs_and_knows_itself(engine):
     assert (engine.layout, engine.layout_reason) == (Layout.PACKED, "")
     assert (engine.dimension, engine.vocabulary) == (384, 30522)
     assert (engine.device, engine.dtype) == ("cpu", "float32")
-    assert engine.tokens_per_s > 0
+    assert engine.cost.token_s > 0
 
 
 @pytest.mark.parametrize("layout", Layout)

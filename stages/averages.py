@@ -1,0 +1,50 @@
+"""Moving averages of the device's speed, over its *busy* time: a pause changes none.
+
+A batch weighs by its share of a full one's time: short ones say little.
+"""
+
+from attrs import define
+
+
+def share_of_full(busy_s: float, full_s: float) -> float:
+    """What a batch weighs; ``full_s`` is how long a full one may take."""
+    return min(1.0, busy_s / full_s)
+
+
+@define
+class ServiceRate:
+    """Moving average of the device's speed, in true tokens a second of busy time.
+
+    ``alpha`` is the weight of the newest full batch.
+    """
+
+    alpha: float
+    tokens_per_s: float = 0.0  # 0 while unknown
+
+    def observe(self, tokens: int, busy_s: float, full_s: float) -> None:
+        """Learn from a batch of ``tokens`` that took ``busy_s``."""
+        if busy_s <= 0 or tokens <= 0:
+            return
+        rate = tokens / busy_s
+        if self.tokens_per_s == 0.0:
+            self.tokens_per_s = rate
+            return
+        weight = self.alpha * share_of_full(busy_s, full_s)
+        self.tokens_per_s += weight * (rate - self.tokens_per_s)
+
+
+@define
+class Drift:
+    """Moving average of observed over predicted time: 2 on a device half as fast as measured.
+
+    ``alpha`` is the weight of the newest full batch.
+    """
+
+    alpha: float
+    ratio: float = 1.0
+
+    def observe(self, predicted_s: float, busy_s: float, full_s: float) -> None:
+        """Learn from a batch that took ``busy_s``."""
+        if busy_s > 0 and predicted_s > 0:
+            weight = self.alpha * share_of_full(busy_s, full_s)
+            self.ratio += weight * (busy_s / predicted_s - self.ratio)
