@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipeline.logs import set_up_logs
+from pipeline.processors import check_cores
 from pipeline.ready import is_loopback, joined, reachable, ready_line
 from pipeline.settings.kinds import Flag
 from pipeline.settings.report import as_json, as_table, as_toml
@@ -45,8 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "serve":
-        settings, _ = _settings(options)
-        prepare_environment(os.environ, os.cpu_count() or 1)
+        settings, sources = _settings(options)
+        cores = os.sched_getaffinity(0)
+        check_cores(settings, sources["device_cpus"], cores)
+        prepare_environment(os.environ, len(cores))
         from pipeline.server import serve  # noqa: PLC0415 (heavy, and needs the above)
 
         set_up_logs(settings.log_format, settings.log_level)

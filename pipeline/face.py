@@ -76,6 +76,14 @@ class RequestLimits:
 
 
 @frozen
+class DeviceState:
+    """One device at one moment."""
+
+    batches: int = 0  # in hand
+    silent_s: float = 0.0  # since a batch last finished while there is work; else 0
+
+
+@frozen
 class LoadSnapshot:
     """The server's state at one moment: health routes and early refusals read it."""
 
@@ -91,7 +99,12 @@ class LoadSnapshot:
     uptime_s: float
     retry_after_s: float  # when not accepting: predicted time until there is room
     open_requests: int
-    idle_for_s: float  # since a batch last finished while work is outstanding; else 0
+    devices: tuple[DeviceState, ...] = (DeviceState(),)  # in the order of DEVICE
+
+    @property
+    def idle_for_s(self) -> float:
+        """How long the most silent device that has work has finished no batch; else 0."""
+        return max(device.silent_s for device in self.devices)
 
 
 class Desk(Protocol):

@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from pipeline.face import (
+    DeviceState,
     LoadSnapshot,
     ModelInfo,
     Phase,
@@ -37,8 +38,10 @@ class FrontDesk:
         self,
         limits: RequestLimits,
         on_refused: Callable[[PenstockError], None] = lambda _: None,
+        devices: int = 1,
     ) -> None:
         self._limits = limits
+        self._devices = devices
         self._on_refused = on_refused
         self._phase = Phase.LOADING
         self._taking = False
@@ -123,7 +126,7 @@ class FrontDesk:
                 uptime_s=now - self._opened_at,
                 retry_after_s=1.0,
                 open_requests=0,
-                idle_for_s=0.0,
+                devices=(DeviceState(),) * self._devices,
             )
         load = pipeline.load
         view = load.view(now)
@@ -141,7 +144,7 @@ class FrontDesk:
             uptime_s=now - self._opened_at,
             retry_after_s=refused.retry_after_s if refused else 0.0,
             open_requests=len(pipeline.tickets),
-            idle_for_s=max(device.silent_s(now) for device in load.devices),
+            devices=tuple(DeviceState(each.batches, each.silent_s(now)) for each in load.devices),
         )
 
 

@@ -51,15 +51,20 @@ class Server:
     settings: Settings
     faults: Sequence[Observer] = ()  # observers of the links that a soak test puts in
     tickets: OpenTickets = field(init=False, factory=OpenTickets)
-    metrics: Metrics = field(init=False, factory=Metrics)
+    metrics: Metrics = field(init=False)
     desk: FrontDesk = field(init=False)
     tracer: Tracer | None = field(init=False)
     grpc: GrpcServer = field(init=False)
     http: HttpServer = field(init=False)
 
+    @metrics.default
+    def _metrics(self) -> Metrics:
+        return Metrics(len(self.settings.device))
+
     @desk.default
     def _desk(self) -> FrontDesk:
-        return FrontDesk(planning.request_limits(self.settings), self.metrics.refused)
+        limits = planning.request_limits(self.settings)
+        return FrontDesk(limits, self.metrics.refused, len(self.settings.device))
 
     @tracer.default
     def _tracer(self) -> Tracer | None:

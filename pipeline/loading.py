@@ -4,6 +4,7 @@ The tokenizing thread and the device thread are started under a nursery that
 outlives the stages, so that a restarted stage finds its model warm.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -54,19 +55,27 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
     recipe = Recipe.read(resolved.folder, pooling_override=settings.pooling or None)
     if not recipe.declared:
         log.warning("the model declares no recipe", pooling=recipe.pooling_name, normalize=True)
-    spec = planning.engine_spec(settings, resolved.folder, recipe)
+    specs = planning.engine_specs(settings, resolved.folder, recipe, os.sched_getaffinity(0))
     # The tokenizing thread imports for both. What imports leave in a thread's heap would
     # lie between the device's tensors, and keep 100 MB of freed memory from being reused.
     text_tokenizer, tokenizer_runner = await _start(
-        nursery, "tokenizer", partial(_tokenizer, settings, resolved, recipe, spec), _encoding
+        nursery, "tokenizer", partial(_tokenizer, settings, resolved, recipe, specs[0]), _encoding
     )
-    device, device_runner = await _start(nursery, "device", partial(make_device, spec), _itself)
-    if text_tokenizer.vocabulary > device.vocabulary and settings.device != "null":
+    # One after another: transformers keeps state of its own while it builds a model, and
+    # each measures its speed undisturbed.
+    started = [
+        await _start(nursery, f"device {number}", partial(make_device, spec), _itself)
+        for number, spec in enumerate(specs)
+    ]
+    devices, runners = [device for device, _ in started], [runner for _, runner in started]
+    device = devices[0]
+    require_agreement(devices)
+    if text_tokenizer.vocabulary > device.vocabulary and device.device != "null":
         raise ModelError(
             f"the tokenizer knows {text_tokenizer.vocabulary} tokens and the model only "
             f"{device.vocabulary}: name the added ones in CONTROL_TOKENS, which widens the model"
         )
-    if device.layout is not spec.layout:
+    if device.layout is not specs[0].layout:
         log.warning("the model cannot be packed", reason=device.layout_reason)
     mark = await trio.to_thread.run_sync(_fingerprint, settings, resolved, recipe, device)
     info = ModelInfo(
@@ -78,7 +87,7 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         pooling=recipe.pooling_name,
         normalize=recipe.normalize,
         dtype=device.dtype,
-        device=device.device,
+        device=",".join(device.device for device in devices),
         batching=device.layout.value,
         batching_reason=device.layout_reason,
         prompts=dict(recipe.prompts),
@@ -94,7 +103,20 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         max_tokens=info.max_tokens,
         pooling=info.pooling,
     )
-    return LoadedModel(info, recipe, text_tokenizer, device, tokenizer_runner, (device_runner,))
+    return LoadedModel(info, recipe, text_tokenizer, device, tokenizer_runner, runners)
+
+
+def require_agreement(devices: Sequence[Device]) -> None:
+    """Raise ModelError unless a request may go to any of ``devices``."""
+    first = devices[0]
+    for other in devices[1:]:
+        for what in ("dimension", "layout", "dtype", "vocabulary"):
+            one, two = getattr(first, what), getattr(other, what)
+            if one != two:
+                raise ModelError(
+                    f"DEVICE: {first.device} and {other.device} do not agree in {what}: {one} and "
+                    f"{two} (one server needs devices that give the same vectors)"
+                )
 
 
 async def _start(

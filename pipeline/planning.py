@@ -1,14 +1,16 @@
 """From settings and a loaded model to the plan of the pipeline: plain functions."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from attrs import evolve
 
 from pipeline.face import RequestLimits
 from pipeline.loaded_model import LoadedModel
+from pipeline.processors import shares
 from pipeline.settings.table import Settings
 from pipeline.topology import PipelinePlan
 from stages.admission_policies import AdmissionPolicy, LatencyPolicy, ThroughputPolicy
@@ -60,15 +62,15 @@ def batch_sizes(settings: Settings) -> tuple[int, ...]:
     return (*(size for size in BATCH_SIZES if size < most), most)
 
 
-def engine_spec(settings: Settings, folder: Path, recipe: Recipe) -> EngineSpec:
-    """What the device is asked to be."""
-    return EngineSpec(
+def engine_specs(
+    settings: Settings, folder: Path, recipe: Recipe, cores: Collection[int]
+) -> tuple[EngineSpec, ...]:
+    """What each device is asked to be; ``cores`` are those that this process may run on."""
+    common = EngineSpec(
         folder=folder,
         recipe=recipe,
-        device=settings.device,
         dtype=settings.dtype,
         layout=Layout(settings.batching),
-        threads=settings.device_threads,
         attention=settings.attention,
         trust_remote_code=settings.trust_remote_code,
         control_tokens=settings.control_tokens,
@@ -79,6 +81,10 @@ def engine_spec(settings: Settings, folder: Path, recipe: Recipe) -> EngineSpec:
         max_tokens_per_batch=settings.max_tokens_per_batch,
         max_batch_size=settings.max_batch_size,
         null_dimension=settings.null_dimension,
+    )
+    return tuple(
+        evolve(common, device=device, cores=share.cores, threads=share.threads)
+        for device, share in zip(settings.device, shares(settings, cores), strict=True)
     )
 
 

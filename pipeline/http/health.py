@@ -7,12 +7,16 @@ from pipeline.face import LoadSnapshot, Phase, ServerStatus
 
 CAN_SERVE: Final = frozenset({ServerStatus.HEALTHY, ServerStatus.DEGRADED, ServerStatus.OVERLOADED})
 
-Json: TypeAlias = dict[str, str | bool | int | float | None]
+Plain: TypeAlias = str | bool | int | float | None
+Json: TypeAlias = dict[str, Plain | list[dict[str, Plain]]]
 
 
 def health_body(load: LoadSnapshot) -> Json:
-    """The fields of ``GET /health``. Numbers that are not finite become null."""
-    return {
+    """The fields of ``GET /health``. Numbers that are not finite become null.
+
+    With several devices there is a list of them besides, in the order of DEVICE.
+    """
+    body: Json = {
         "status": load.status,
         "accepting_requests": load.accepting_requests,
         "queued_tokens": load.queued_tokens,
@@ -23,6 +27,12 @@ def health_body(load: LoadSnapshot) -> Json:
         "embedding_dimension": load.embedding_dimension,
         "uptime_seconds": int(load.uptime_s),
     }
+    if len(load.devices) > 1:
+        body["devices"] = [
+            {"batches": device.batches, "silent_seconds": _rounded(device.silent_s)}
+            for device in load.devices
+        ]
+    return body
 
 
 def can_serve(load: LoadSnapshot) -> bool:
@@ -38,8 +48,8 @@ def is_ready(load: LoadSnapshot) -> bool:
 def is_alive(load: LoadSnapshot, hang_timeout_s: float) -> bool:
     """Whether ``/livez`` is 200.
 
-    Not after a failure, nor when work is outstanding and no batch has finished
-    for ``hang_timeout_s``.
+    Not after a failure, nor when a device has work and has finished no batch for
+    ``hang_timeout_s``.
     """
     return load.phase is not Phase.FAILED and load.idle_for_s < hang_timeout_s
 

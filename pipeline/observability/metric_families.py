@@ -65,11 +65,16 @@ def load_families(load: LoadSnapshot) -> Iterator[Metric]:
     yield gauges("status", "1 for the status that /health shows", "status", statuses)
     yield gauge("uptime_seconds", "Time since the start", load.uptime_s)
     yield gauge("open_requests", "Requests not answered yet", load.open_requests)
-    yield gauge("queued_tokens", "Tokens that wait for the device", load.queued_tokens)
+    yield gauge("queued_tokens", "Tokens that wait for a device", load.queued_tokens)
     yield gauge("backlog_seconds", "Time to work off what waits", load.estimated_drain_s)
     yield gauge(
         "service_rate_tokens_per_second",
-        "The device's speed while it is busy; 0 while unknown",
+        "The speed of all devices while they are busy; 0 while unknown",
         load.service_rate_tokens_per_s,
     )
-    yield gauge("device_queue_batches", "Batches at the device", load.gpu_queue_depth)
+    yield gauge("device_queue_batches", "Batches at the devices", load.gpu_queue_depth)
+    in_hand = {str(number): device.batches for number, device in enumerate(load.devices)}
+    yield gauges("device_batches", "Batches that a device has in hand", "device", in_hand)
+    silent_s = {str(number): device.silent_s for number, device in enumerate(load.devices)}
+    text = "Time in which a device with work has given nothing back"
+    yield gauges("device_silent_seconds", text, "device", silent_s)

@@ -19,9 +19,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 
 from pipeline.face import LoadSnapshot, Phase, ServerStatus, StatusBoard
+from pipeline.observability.device_counts import DeviceCounts, device_families
 from pipeline.observability.histogram import Histogram
 from pipeline.observability.metric_families import (
-    counter,
     counters,
     gauges,
     histogram,
@@ -76,7 +76,6 @@ NOTHING_KNOWN: Final = LoadSnapshot(
     uptime_s=0.0,
     retry_after_s=0.0,
     open_requests=0,
-    idle_for_s=0.0,
 )
 
 ChannelStatistics: TypeAlias = Callable[[], trio.MemoryChannelStatistics]
@@ -95,10 +94,11 @@ class Metrics:
 
     A :class:`pipeline.passages.Watcher`. All of it belongs to Trio's thread; only
     :meth:`refused` may be called from any.
+    ``devices`` is how many there are; theirs are labelled by their place in DEVICE.
     ``registry`` holds these series and the process's own (memory, CPU, files).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, devices: int = 1) -> None:
         self.registry = CollectorRegistry()
         self._requests = dict.fromkeys(CODES, 0)
         self._refusals = dict.fromkeys(REASONS, 0)
@@ -107,8 +107,7 @@ class Metrics:
         self._stage_seconds = {stage: Histogram(SECONDS) for stage in STAGES}
         self._restarts = dict.fromkeys(STAGES, 0)
         self._batches = {layout.value: 0 for layout in Layout}
-        self._failed_batches = self._items = self._tokens = self._padding = 0
-        self._busy_s = 0.0
+        self._devices = [DeviceCounts() for _ in range(devices)]
         self._fill, self._batch_items = Histogram(SHARES), Histogram(ITEMS)
         self._channels: dict[str, WatchedChannel] = {}
         self._board: StatusBoard | None = None
@@ -160,13 +159,14 @@ class Metrics:
         """See :class:`pipeline.passages.Watcher`."""
         batch = result.batch
         self._batches[batch.layout.value] += 1
-        self._busy_s += result.finished_at - result.started_at
+        device = self._devices[result.device]
+        device.busy_s += result.finished_at - result.started_at
         if result.error is not None:
-            self._failed_batches += 1
+            device.failed_batches += 1
             return
-        self._items += batch.items
-        self._tokens += batch.tokens
-        self._padding += batch.padding
+        device.items += batch.items
+        device.tokens += batch.tokens
+        device.padding += batch.padding
         self._fill.observe(batch.tokens / (batch.rows * batch.width))
         self._batch_items.observe(batch.items)
 
@@ -177,12 +177,8 @@ class Metrics:
         yield histogram("request_duration_seconds", text, self._durations)
 
     def _batch_families(self) -> Iterator[Metric]:
-        yield counter("items", "Items run on the device", self._items)
-        yield counter("tokens", "True tokens run on the device", self._tokens)
-        yield counter("padding_tokens", "Tokens run on the device for nothing", self._padding)
+        yield from device_families(self._devices)
         yield counters("batches", "Batches run, by layout", "layout", self._batches)
-        yield counter("failed_batches", "Batches that the device failed", self._failed_batches)
-        yield counter("device_busy_seconds", "Time the device spent on batches", self._busy_s)
         yield histogram("batch_fill_ratio", "True tokens by computed tokens", self._fill)
         yield histogram("batch_items", "Items in a batch", self._batch_items)
 

@@ -5,7 +5,8 @@ of its own, spelled as a process so that the rows keep the order of the flow:
 
 - a request from its arrival to its end, and each stay of a part of it in a stage,
   are async spans ("b" and "e", with an id of their own), because they overlap;
-- what the device ran are complete events ("X"): batches never overlap there.
+- what a device ran are complete events ("X"), in a row of its own within the row of
+  all devices: batches never overlap there.
 
 Times are whole microseconds since ``started_at``; the same input gives the same
 text, byte for byte. Nothing of an input's text is written.
@@ -113,8 +114,8 @@ class Tracer:
         begin_us = round((result.started_at - self._started_at) * 1e6)
         end_us = round((result.finished_at - self._started_at) * 1e6)
         self._events.append(
-            f',\n{{"name":"batch {batch.number}","ph":"X","pid":{PID["device"]},"tid":0,'
-            f'"ts":{begin_us},"dur":{end_us - begin_us},"args":{{'
+            f',\n{{"name":"batch {batch.number}","ph":"X","pid":{PID["device"]},'
+            f'"tid":{result.device},"ts":{begin_us},"dur":{end_us - begin_us},"args":{{'
             f'"layout":"{batch.layout.value}","bucket":{max(c.bucket for c in batch.chunks)},'
             f'"rows":{batch.rows},"width":{batch.width},"items":{batch.items},'
             f'"tokens":{batch.tokens},"padding":{batch.padding},'

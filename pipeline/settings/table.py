@@ -15,12 +15,10 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from pipeline.settings.device_kinds import CpuSets, Devices
 from pipeline.settings.kinds import Choice, Flag, Integer, Kind, Number, Size, Text, Words
 
 PORT = Integer(0, 65535)
-DEVICES = Text(
-    "auto, cpu, null, cuda or cuda:N, and one of them only", r"auto|cpu|cuda(:\d{1,3})?|null"
-)
 POOLINGS = ("", "cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken")
 REVISION = Text("a branch, a tag or a commit", r"[\w./-]*")
 HOST = Text("an address or a host name", r"[\w.:%-]+")
@@ -51,13 +49,22 @@ class Settings:
         "Where downloaded models are kept",
     )
     trust_remote_code: bool = _row(False, Flag(), "Run Python code that comes with a model")
-    device: str = _row(
-        "auto",
-        DEVICES,
-        "`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; `null` loads no "
-        "weights and answers numbers made of the token ids, for load tests",
+    device: tuple[str, ...] = _row(
+        ("auto",),
+        Devices(),
+        "`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`, or several, such as "
+        "`cuda:0,cuda:1`; `null` loads no weights and answers numbers made of the token ids, for "
+        "load tests",
     )
-    device_threads: int = _row(0, Integer(0, 1024), "Threads of the CPU engine; 0: all cores")
+    device_threads: int = _row(
+        0, Integer(0, 1024), "Threads of a CPU engine; 0: the cores that it has, by device"
+    )
+    device_cpus: tuple[tuple[int, ...], ...] = _row(
+        (),
+        CpuSets(),
+        "Cores that the threads of the device run on, such as `0-1` or `0,2-3`; with several "
+        "devices `0-3;4-7` gives each its own; unset: all cores",
+    )
     dtype: str = _row(
         "auto",
         Choice(("auto", "float32", "float16", "bfloat16")),
@@ -111,7 +118,7 @@ class Settings:
         "runs a batch that is not full",
     )
     gpu_queue_maxsize: int = _row(
-        4, Integer(1, 64), "Batches on their way to the device; at most two are formed ahead"
+        4, Integer(1, 64), "Batches on their way to a device; at most two are formed ahead"
     )
     max_items_per_request: int = _row(4096, Integer(1, 1 << 20), "Maximum items in a request")
     max_request_bytes: int = _row(16 << 20, Size(1024, 1 << 30), "Maximum bytes of a request")
@@ -220,8 +227,10 @@ def conflicts(settings: Settings) -> Iterator[tuple[str, str, str]]:
     same_host = settings.grpc_host == settings.http_host
     if same_host and settings.grpc_port == settings.http_health_port != 0:
         yield "http_health_port", "grpc_port", "must differ from"
+    if len(settings.device_cpus) not in {0, 1, len(settings.device)}:
+        yield "device_cpus", "device", "must be one set of cores, or as many as there are in"
     if settings.attention == "flash_attention_2":
-        if settings.device in {"cpu", "null"}:
+        if {"cpu", "null"} & set(settings.device):
             yield "attention", "device", "needs CUDA, which is ruled out by"
         if settings.dtype == "float32":
             yield "attention", "dtype", "needs float16 or bfloat16, which is ruled out by"

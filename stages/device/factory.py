@@ -1,5 +1,6 @@
 """Makes the device that a spec describes. Imports no torch before it is asked to."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +19,14 @@ def import_device(spec: EngineSpec) -> None:
 def make_device(spec: EngineSpec) -> Device:
     """Load, check and warm up what ``spec`` describes, in the calling thread.
 
-    Imports torch unless the null device is asked for.
+    Imports torch unless the null device is asked for. With ``spec.cores`` the calling
+    thread, and every one that it starts, runs on these from now on.
 
     Raises:
         ModelError: the checkpoint or the device cannot be used as asked.
     """
+    if spec.cores:
+        os.sched_setaffinity(0, spec.cores)  # of this thread; those that torch makes inherit it
     import_device(spec)
     if spec.device == "null":
         from stages.device.null_engine import NullEngine  # noqa: PLC0415

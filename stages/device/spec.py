@@ -26,6 +26,7 @@ class EngineSpec:
     dtype: str = "auto"
     layout: Layout = Layout.PACKED  # asked for; the engine may have to say no
     threads: int = 0  # 0: torch's own choice
+    cores: tuple[int, ...] = ()  # that its threads run on; empty: any
     attention: str = "auto"  # auto | sdpa | flash_attention_2
     trust_remote_code: bool = False
     control_tokens: tuple[str, ...] = ()  # added to the tokenizer, embeddings resized

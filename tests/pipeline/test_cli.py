@@ -134,11 +134,21 @@ def test_a_bad_setting_is_exit_code_2_and_one_line(command, tmp_path):
     assert done.returncode == 2
     assert done.stderr == (
         "penstock: DEVICE='tpu' (environment variable DEVICE) is not allowed: "
-        "must be auto, cpu, null, cuda or cuda:N, and one of them only\n"
+        "must be auto, or one or more of cpu, of null or of cuda:N (cuda is cuda:0), separated by "
+        "commas: not of two kinds, and no cuda:N twice\n"
     )
     file = tmp_path / "settings.toml"
     file.write_text("speed = 11")
     assert "'speed' is not a setting" in penstock(command, "--config", str(file)).stderr
+
+
+def test_serving_on_cores_that_are_not_there_is_exit_code_2():
+    done = penstock("serve", DEVICE_CPUS="9999")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "penstock: DEVICE_CPUS=9999 (environment variable DEVICE_CPUS) is not allowed: "
+        "must be of the cores "
+    )
 
 
 def test_config_shows_value_and_source(tmp_path):

@@ -49,7 +49,6 @@ SNAPSHOT = LoadSnapshot(
     uptime_s=12.5,
     retry_after_s=0.0,
     open_requests=0,
-    idle_for_s=0.0,
 )
 
 

@@ -9,10 +9,11 @@ import pytest
 import trio
 from attrs import define, evolve
 
-from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits
+from pipeline.face import DeviceState, LoadSnapshot, ModelInfo, Phase, RequestLimits
 from pipeline.http.server import HttpServer
 from pipeline.observability.metrics import NOTHING_KNOWN, Metrics
 
+SOUND = DeviceState(batches=1, silent_s=0.5)
 HEALTHY = LoadSnapshot(
     phase=Phase.SERVING,
     status="healthy",
@@ -26,7 +27,6 @@ HEALTHY = LoadSnapshot(
     uptime_s=3600.9,
     retry_after_s=0.0,
     open_requests=3,
-    idle_for_s=0.0,
 )
 LIMITS = RequestLimits(4096, 1 << 24, 1 << 20, 30.0)
 
@@ -76,6 +76,16 @@ async def test_health_has_the_fields_in_their_order(base):
     ]
 
 
+async def test_health_shows_each_of_several_devices(base, board):
+    board.snapshot = evolve(HEALTHY, devices=(DeviceState(), DeviceState(2, 1.5)))
+    reply = (await call(base, "/health")).json()
+    assert list(reply)[-1] == "devices"
+    assert reply["devices"] == [
+        {"batches": 0, "silent_seconds": 0.0},
+        {"batches": 2, "silent_seconds": 1.5},
+    ]
+
+
 async def test_health_is_json_also_when_a_figure_is_not_finite(base, board):
     board.snapshot = evolve(HEALTHY, estimated_drain_s=float("inf"), p95_latency_s=0.1234567)
     reply = (await call(base, "/health")).json()
@@ -119,7 +129,7 @@ async def test_ready_only_while_it_accepts_work(base, board, accepting):
     ],
 )
 async def test_alive_unless_it_hangs_or_failed(base, board, phase, idle_for_s, code):
-    board.snapshot = evolve(HEALTHY, phase=phase, idle_for_s=idle_for_s)
+    board.snapshot = evolve(HEALTHY, phase=phase, devices=(SOUND, DeviceState(1, idle_for_s)))
     assert (await call(base, "/livez")).status_code == code
 
 

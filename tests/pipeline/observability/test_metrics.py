@@ -5,9 +5,10 @@ import threading
 import pytest
 import trio
 from attrs import define, evolve
+from core_builders import batch_of, chunk_of, open_ticket, result_of
 from journeys import Journey
 
-from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits
+from pipeline.face import DeviceState, LoadSnapshot, ModelInfo, Phase, RequestLimits
 from pipeline.observability.metrics import CHANNELS, CODES, NOTHING_KNOWN, REASONS, STAGES, Metrics
 from stages.errors import (
     DeadlineExceeded,
@@ -18,6 +19,9 @@ from stages.errors import (
     TooLarge,
 )
 from stages.messages import Layout
+from stages.ticket import OpenTickets
+
+STUCK = DeviceState(batches=2, silent_s=9.5)
 
 
 @define
@@ -96,8 +100,8 @@ def test_an_answered_request_is_counted_once_with_its_time(metrics, journey):
     assert read(metrics, "request_duration_seconds_sum") == 3.0
     assert read(metrics, "request_duration_seconds_bucket", le="2.5") == 0
     assert read(metrics, "request_duration_seconds_bucket", le="5.0") == 1
-    assert read(metrics, "items_total") == 3
-    assert read(metrics, "tokens_total") == 30
+    assert read(metrics, "items_total", device="0") == 3
+    assert read(metrics, "tokens_total", device="0") == 30
 
 
 def test_the_time_in_each_stage_is_its_own(metrics, journey):
@@ -157,19 +161,33 @@ def test_padding_fill_and_layout_of_batches(metrics, journey):
     journey.run([chunk], begin=4.0, step=2.0, layout=Layout.PADDED, rows=8, width=16)
     assert read(metrics, "batches_total", layout="bucketed") == 1
     assert read(metrics, "batches_total", layout="packed") == 0
-    assert read(metrics, "padding_tokens_total") == 8 * 16 - 30
+    assert read(metrics, "padding_tokens_total", device="0") == 8 * 16 - 30
     assert read(metrics, "batch_fill_ratio_sum") == 30 / 128
     assert read(metrics, "batch_items_sum") == 3
-    assert read(metrics, "device_busy_seconds_total") == 2.0
+    assert read(metrics, "device_busy_seconds_total", device="0") == 2.0
 
 
 def test_a_failed_batch_counts_as_time_and_not_as_work(metrics, journey):
     chunk = journey.to_planner(journey.open(3), begin=0.0, step=1.0)
     journey.run([chunk], begin=4.0, step=2.0, error=RuntimeError("device"))
-    assert read(metrics, "failed_batches_total") == 1
-    assert read(metrics, "device_busy_seconds_total") == 2.0
-    assert read(metrics, "tokens_total") == 0
+    assert read(metrics, "failed_batches_total", device="0") == 1
+    assert read(metrics, "device_busy_seconds_total", device="0") == 2.0
+    assert read(metrics, "tokens_total", device="0") == 0
     assert read(metrics, "batch_items_count") == 0
+
+
+def test_each_device_has_series_of_its_own():
+    metrics = Metrics(devices=2)
+    ticket = open_ticket(OpenTickets(), 2)
+    metrics.ran(result_of(batch_of(chunk_of(ticket, [4])), finished_at=1.0))
+    metrics.ran(result_of(batch_of(chunk_of(ticket, [8])), finished_at=3.0, device=1))
+    for device, tokens, busy_s in (("0", 4, 1.0), ("1", 8, 3.0)):
+        assert read(metrics, "tokens_total", device=device) == tokens
+        assert read(metrics, "device_busy_seconds_total", device=device) == busy_s
+    metrics.watch_board(FakeBoard(evolve(NOTHING_KNOWN, devices=(DeviceState(), STUCK))))
+    assert read(metrics, "device_batches", device="1") == 2
+    assert read(metrics, "device_silent_seconds", device="0") == 0
+    assert read(metrics, "device_silent_seconds", device="1") == 9.5
 
 
 def test_restarts_by_stage(metrics):

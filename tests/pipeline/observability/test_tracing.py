@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import structlog.testing
 import trio
+from core_builders import batch_of, chunk_of, open_ticket, result_of
 from journeys import Journey
 
 from pipeline.observability.tracing import PID, TAIL, WRITE_INTERVAL_S, Tracer, write_trace
 from pipeline.topology import STAGES
 from stages.errors import Overloaded
 from stages.messages import Layout
+from stages.ticket import OpenTickets
 
 STARTED_AT = 1000.0
 
@@ -109,6 +111,16 @@ def test_a_batch_says_how_full_it_was(tracer, journey):
             },
         }
     ]
+
+
+def test_batches_of_several_devices_do_not_share_a_row(tracer):
+    batch = batch_of(chunk_of(open_ticket(OpenTickets(), 1), [4]))
+    for device in (0, 1):
+        tracer.ran(
+            result_of(batch, started_at=STARTED_AT, finished_at=STARTED_AT + 1, device=device)
+        )
+    rows = [(e["pid"], e["tid"]) for e in events(tracer) if e["ph"] == "X"]
+    assert rows == [(PID["device"], 0), (PID["device"], 1)]
 
 
 def test_a_batch_that_failed_says_so(tracer, journey):

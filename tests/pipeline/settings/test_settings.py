@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.settings.device_kinds import CpuSets
 from pipeline.settings.kinds import Integer, Number, Size, Words
 from pipeline.settings.sources import load_settings
 from pipeline.settings.table import SettingError, Settings, rows
@@ -20,7 +21,17 @@ BAD_VALUES = [
     ("GRPC_PORT", "50051.5"),
     ("GRPC_HOST", "local host"),
     ("DEVICE", "tpu"),
-    ("DEVICE", "cuda:0,cuda:1"),
+    ("DEVICE", "cuda:1,cuda:1"),
+    ("DEVICE", "cuda,cuda:0"),
+    ("DEVICE", "auto,auto"),
+    ("DEVICE", "cpu,cuda:0"),
+    ("DEVICE", "null,cpu"),
+    ("DEVICE", "cpu,"),
+    ("DEVICE_CPUS", "one"),
+    ("DEVICE_CPUS", "3-1"),
+    ("DEVICE_CPUS", "-1"),
+    ("DEVICE_CPUS", "0;;1"),
+    ("DEVICE_CPUS", "0-99999"),
     ("DEVICE", "cuda:"),
     ("DTYPE", "int8"),
     ("ATTENTION", "magic"),
@@ -70,7 +81,9 @@ def test_a_bad_value_names_setting_value_source_and_what_is_allowed(name, value)
         ),
         ("MAX_ITEM_BYTES", "MAX_REQUEST_BYTES", {"MAX_REQUEST_BYTES": "1023KiB"}),
         ("HTTP_HEALTH_PORT", "GRPC_PORT", {"GRPC_PORT": "8001"}),
-        ("ATTENTION", "DEVICE", {"ATTENTION": "flash_attention_2", "DEVICE": "cpu"}),
+        ("ATTENTION", "DEVICE", {"ATTENTION": "flash_attention_2", "DEVICE": "cpu,cpu"}),
+        ("DEVICE_CPUS", "DEVICE", {"DEVICE_CPUS": "0;1", "DEVICE": "cpu,cpu,cpu"}),
+        ("DEVICE_CPUS", "DEVICE", {"DEVICE_CPUS": "0;1"}),
         ("ATTENTION", "DTYPE", {"ATTENTION": "flash_attention_2", "DTYPE": "float32"}),
     ],
 )
@@ -103,7 +116,7 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path):
     settings, sources = load_settings(
         {"grpc_port": "3"}, {"GRPC_PORT": "4", "HTTP_HEALTH_PORT": "5"}, file
     )
-    assert (settings.grpc_port, settings.http_health_port, settings.device) == (3, 5, "cpu")
+    assert (settings.grpc_port, settings.http_health_port, settings.device) == (3, 5, ("cpu",))
     assert sources["grpc_port"] == "flag --grpc-port"
     assert sources["http_health_port"] == "environment variable HTTP_HEALTH_PORT"
     assert sources["device"] == f"file {file}"
@@ -136,6 +149,10 @@ def test_toml_values_keep_their_types(tmp_path):
         ("control_tokens = [1]", "CONTROL_TOKENS=[1]"),
         ("[grpc_port]\na = 1", "GRPC_PORT={"),
         ("device = 1", "DEVICE=1"),
+        ("device = []", "DEVICE=[]"),
+        ("device_cpus = 0", "DEVICE_CPUS=0"),
+        ("device_cpus = [0]", "DEVICE_CPUS=[0]"),
+        ("device_cpus = [[true]]", "DEVICE_CPUS=[["),
         ("dtype = 1979-05-27", "DTYPE="),
     ],
 )
@@ -155,6 +172,27 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     binary.write_bytes(b"\xff\xfe")
     with pytest.raises(SettingError, match="not UTF-8"):
         load_settings({}, {}, binary)
+
+
+@pytest.mark.parametrize("value", ["cpu", "cpu, cpu", "null,null,null", "cuda", "cuda:3,cuda:0"])
+def test_several_devices_of_one_kind_are_taken_in_order(value):
+    settings, _ = load_settings({"device": value}, {})
+    assert settings.device == tuple(value.replace(" ", "").split(","))
+
+
+def test_cores_are_numbers_and_spans_a_set_for_all_devices_or_one_for_each(tmp_path):
+    one, _ = load_settings({"device_cpus": "2-3, 0"}, {})
+    assert one.device_cpus == ((0, 2, 3),)
+    file = tmp_path / "settings.toml"
+    file.write_text('device = ["cpu", "cpu"]\ndevice_cpus = [[0, 1], [2, 3]]\n')
+    two, _ = load_settings({}, {}, file)
+    assert (two.device, two.device_cpus) == (("cpu", "cpu"), ((0, 1), (2, 3)))
+
+
+@given(st.lists(st.sets(st.integers(0, 300), min_size=1)))
+def test_cores_survive_a_round_trip(sets):
+    value = tuple(tuple(sorted(cores)) for cores in sets)
+    assert CpuSets().parse(CpuSets().show(value)) == value
 
 
 @given(st.integers(0, 1 << 40))

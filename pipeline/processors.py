@@ -1,0 +1,73 @@
+"""Which cores each device's thread runs on, and with how many threads it computes.
+
+The cores of a device's own (DEVICE_CPUS) are taken by its thread before torch makes
+others for it: they inherit them. Trio's thread, the edge's and the tokenizer's keep
+all cores, and so find one that is free beside a busy engine.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from pipeline.settings.table import SettingError, Settings, rows
+
+TOPOLOGY: Final = Path("/sys/devices/system/cpu")
+
+
+@frozen
+class Share:
+    """What a device gets of the processor. No ``cores``: any; 0 ``threads``: torch's choice."""
+
+    cores: tuple[int, ...]
+    threads: int
+
+
+def check_cores(settings: Settings, source: str, available: Collection[int]) -> None:
+    """Raise SettingError when DEVICE_CPUS (from ``source``) names a core that is not there.
+
+    ``available`` are the cores that this process may run on.
+    """
+    missing = {core for cores in settings.device_cpus for core in cores} - set(available)
+    if missing:
+        (kind,) = (row.kind for row in rows() if row.field == "device_cpus")
+        raise SettingError(
+            f"DEVICE_CPUS={kind.show(settings.device_cpus)} ({source}) is not allowed: must be of "
+            f"the cores {kind.show((tuple(sorted(available)),))}, which this process may run on"
+        )
+
+
+def shares(
+    settings: Settings, available: Collection[int], topology: Path = TOPOLOGY
+) -> tuple[Share, ...]:
+    """The share of each device in DEVICE.
+
+    DEVICE_THREADS, or else as many threads as there are cores for it: its own, or an
+    equal part of those it shares with the other devices.
+    """
+    devices, sets = len(settings.device), settings.device_cpus
+    own = sets if len(sets) == devices else sets * devices or ((),) * devices
+    sharing = 1 if len(sets) == devices else devices
+    return tuple(
+        Share(
+            cores,
+            settings.device_threads
+            or max(1, physical_cores(cores or available, topology) // sharing),
+        )
+        for cores in own
+    )
+
+
+def physical_cores(cpus: Collection[int], topology: Path = TOPOLOGY) -> int:
+    """How many of the cores ``cpus`` compute at a time: hyperthreads of one count once.
+
+    Two threads in the same core's arithmetic gain nothing in matrix products.
+    """
+    groups = set()
+    for cpu in cpus:
+        try:
+            groups.add((topology / f"cpu{cpu}/topology/thread_siblings_list").read_text())
+        except OSError:  # no such machine's files: count it as one of its own
+            groups.add(str(cpu))
+    return len(groups)
