@@ -1,4 +1,4 @@
-"""The ``penstock`` command: serve, embed, info, config.
+"""The ``penstock`` command: serve, embed, info, config, calibrate.
 
 Exit codes: 0 done, 1 it failed (one line on stderr says why), 2 wrong usage or a
 setting that cannot be used, 130 interrupted. Settings are read before anything
@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import MutableMapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,8 @@ def _run(options: argparse.Namespace) -> int:
         set_up_logs(settings.log_format, settings.log_level)
         _warn_of_open_hosts(settings)
         return serve(settings, _announce)
+    if options.command == "calibrate":
+        return _calibrate(options)
     if options.command == "config":
         settings, sources = _settings(options)
         show = {"table": as_table, "json": as_json, "toml": as_toml}[options.form]
@@ -77,6 +80,19 @@ def _run(options: argparse.Namespace) -> int:
     except client_commands.CommandError as error:
         return _fail(str(error), 1)
     return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    settings, _ = _settings(options)
+    output: Path = options.output
+    if not output.parent.is_dir():
+        return _fail(f"--output {output}: no such folder", 2)
+    prepare_environment(os.environ, os.cpu_count() or 1)
+    from pipeline.calibrate import calibrate  # noqa: PLC0415 (heavy, and needs the above)
+    from pipeline.failures import run_logged  # noqa: PLC0415
+
+    set_up_logs(settings.log_format, settings.log_level)
+    return run_logged(partial(calibrate, settings, output), "the device was not measured")
 
 
 def prepare_environment(environ: MutableMapping[str, str], cores: int) -> None:
@@ -146,6 +162,14 @@ def _parser() -> argparse.ArgumentParser:
         form.add_argument(f"--{name}", dest="form", action="store_const", const=name)
     config.set_defaults(form="table")
     _add_settings(config)
+    calibrate = commands.add_parser(
+        "calibrate",
+        help="measure what work costs on the device, for the simulator",
+        usage=f"penstock calibrate --output DEVICE.json {SETTINGS_USAGE}",
+        allow_abbrev=False,
+    )
+    calibrate.add_argument("--output", metavar="DEVICE.json", type=Path, required=True)
+    _add_settings(calibrate)
     _add_embed(commands.add_parser("embed", help="embed texts", allow_abbrev=False))
     info = commands.add_parser("info", help="say what a running server serves", allow_abbrev=False)
     _add_target(info)

@@ -8,21 +8,19 @@ number at the second one.
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
 import trio
 
+from pipeline.failures import run_logged
 from pipeline.lifecycle import Addresses, Server
 from pipeline.links import Observer
-from pipeline.models.errors import ModelError as NoModel
 from pipeline.settings.table import Settings
-from pipeline.supervisor import StageFailed
-from stages.device.errors import ModelError
 
 WATCHDOG_S: Final = 5.0  # beyond the grace; a forward pass that hangs cannot be cancelled
-FORESEEN: Final = (OSError, NoModel, ModelError, StageFailed)  # their messages say it all
 
 log = structlog.get_logger()
 
@@ -35,16 +33,7 @@ def serve(
     ``ready`` is told the addresses. ``faults`` are observers that crash stages, for
     soak tests.
     """
-    try:
-        trio.run(_main, settings, faults, ready)
-    except Exception as error:
-        causes = list(_causes(error))
-    else:
-        return 0
-    for cause in causes:
-        foreseen = isinstance(cause, FORESEEN)
-        log.error("the server failed", error=str(cause), exc_info=None if foreseen else cause)
-    return 1
+    return run_logged(partial(_main, settings, faults, ready), "the server failed")
 
 
 async def _main(
@@ -68,12 +57,3 @@ async def _watch_signals(stop: trio.Event, grace_s: float) -> None:
             watchdog = threading.Timer(grace_s + WATCHDOG_S, os._exit, (1,))
             watchdog.daemon = True
             watchdog.start()
-
-
-def _causes(error: Exception) -> Iterator[Exception]:
-    """The single exceptions in a group of groups."""
-    if isinstance(error, ExceptionGroup):
-        for part in error.exceptions:
-            yield from _causes(part)
-    else:
-        yield error

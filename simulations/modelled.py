@@ -6,12 +6,14 @@ would take, on the virtual clock, and give answers that can be checked.
 
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 import numpy as np
 import trio
 from attrs import define, field, frozen
 
+from pipeline.calibrate import read_cost
 from stages.cost_model import CostModel
 from stages.messages import Batch, DeviceOutput, Int32
 from stages.runner import Timed
@@ -31,6 +33,14 @@ class DeviceCost:
 
     model: CostModel = CPU
     jitter: float = 0.05
+
+    @classmethod
+    def read(cls, path: Path, jitter: float = 0.05) -> "DeviceCost":
+        """The cost of a device that ``penstock calibrate --output`` has measured.
+
+        Raises what :func:`pipeline.calibrate.read_cost` raises.
+        """
+        return cls(read_cost(path), jitter)
 
     def seconds(self, batch: Batch, rng: random.Random) -> float:
         """How long ``batch`` takes this time."""

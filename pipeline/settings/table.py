@@ -139,7 +139,9 @@ class Settings:
         131072, Integer(1, 1 << 30), "Throughput strategy: most tokens queued"
     )
     backpressure_ema_alpha: float = _row(
-        0.3, Number(0, 1, above=True), "Throughput strategy: weight of the newest service rate"
+        0.3,
+        Number(0, 1, above=True),
+        "Weight of the newest full batch in what is known of the device's speed",
     )
     backpressure_latency_enabled: bool = _row(False, Flag(), "Refuse by the P95 latency seen")
     backpressure_latency_window_s: float = _row(
