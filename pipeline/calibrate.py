@@ -5,6 +5,7 @@ as when it serves; only longer, and on more shapes, than a start has time for.
 """
 
 import json
+import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -17,11 +18,11 @@ from attrs import field, frozen
 
 from pipeline.loaded_model import LoadedModel
 from pipeline.loading import load_model
-from pipeline.planning import engine_spec
+from pipeline.planning import engine_specs
 from pipeline.settings.table import Settings
 from stages.cost_model import CostModel, CostSample
 from stages.device.calibration import Shape, measure, shapes_of
-from stages.device.spec import Device
+from stages.device.spec import Device, EngineSpec
 from stages.messages import Batch, Chunk, Layout
 from stages.ticket import OpenTickets
 
@@ -108,18 +109,17 @@ async def measured(settings: Settings) -> Calibration:
     """
     async with trio.open_nursery() as machines:
         loaded = await load_model(settings, machines)
-        samples = await trio.to_thread.run_sync(_measure, settings, loaded)
+        spec = engine_specs(settings, Path(), loaded.recipe, os.sched_getaffinity(0))[0]
+        samples = await trio.to_thread.run_sync(_measure, spec, loaded)
         machines.cancel_scope.cancel()
-    return Calibration(_facts(settings, loaded), tuple(samples))
+    return Calibration(_facts(spec, loaded), tuple(samples))
 
 
-def _measure(settings: Settings, loaded: LoadedModel) -> list[CostSample]:
+def _measure(spec: EngineSpec, loaded: LoadedModel) -> list[CostSample]:
     """In a thread of Trio's: waits for each batch in turn."""
-    device, recipe = loaded.device, loaded.recipe
+    device = loaded.device
     captured = device.layout is Layout.PADDED and device.device.startswith("cuda")
-    shapes = shapes_of(
-        engine_spec(settings, Path(), recipe), longest=recipe.max_tokens, captured=captured
-    )
+    shapes = shapes_of(spec, longest=loaded.recipe.max_tokens, captured=captured)
     _run_in_trio(loaded, shapes[0])  # unmeasured: the first batch after a pause
     return measure(lambda shape: _run_in_trio(loaded, shape), shapes, BUDGET_S)
 
@@ -144,16 +144,16 @@ def _batch(device: Device, shape: Shape) -> Batch:
     return Batch(0, (chunk,), device.layout, rows, width)
 
 
-def _facts(settings: Settings, loaded: LoadedModel) -> dict[str, object]:
+def _facts(spec: EngineSpec, loaded: LoadedModel) -> dict[str, object]:
     info = loaded.info
     libraries = ("penstock", "torch", "transformers", "numpy")
     return {
         "model": info.model_id,
         "fingerprint": info.fingerprint,
-        "device": info.device,
+        "device": loaded.device.device,
         "dtype": info.dtype,
         "batching": info.batching,
-        "threads": settings.device_threads,
+        "threads": spec.threads,
         "machine": platform.machine(),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in libraries},
