@@ -2,6 +2,12 @@
 
 Pure: knows the model's numbers, not its tokenizer. The same rules serve texts
 and ids that a client sends.
+
+**A prompt that stays out of the pooling is never cut.** Truncating the joined text
+from the left would take the prompt first, and leave as many tokens of the text out
+of the pooling in its place (sentence-transformers' mask does). Here the prompt
+stays, as it does when the end is cut, and the text gives way: the model reads the
+instruction that it was trained with, and all that it reads of the text is pooled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,14 +60,14 @@ class TokenRules:
         return RaggedIds(np.concatenate(items, dtype=np.int32), starts, lengths)
 
     def fit(
-        self, ids: RaggedIds, positions: Int32, *, truncate: bool, side: Side
+        self, ids: RaggedIds, positions: Int32, *, truncate: bool, side: Side, pool_from: int = 0
     ) -> tuple[RaggedIds, Int32]:
         """``ids`` with every item within ``max_tokens``, and which of them were cut.
 
         ``positions`` are the items' indices in the request, for messages. Nothing
-        is copied unless an item is too long. Special tokens around an item
-        stay: what is cut is its text. Raises :class:`InvalidInput` for an over-long
-        item where ``truncate`` is off.
+        is copied unless an item is too long. Special tokens around an item and its
+        first ``pool_from`` tokens stay: what is cut is its text. Raises
+        :class:`InvalidInput` for an over-long item where ``truncate`` is off.
         """
         over = np.flatnonzero(ids.lengths > self.max_tokens).astype(np.int32)
         if not len(over):
@@ -76,12 +82,13 @@ class TokenRules:
             )
         items = [ids.item(index) for index in range(len(ids))]
         for index in over:
-            items[index] = self._cut(items[index], side)
+            items[index] = self._cut(items[index], side, pool_from)
         return self.join(items), over
 
-    def _cut(self, item: Int32, side: Side) -> Int32:
-        """One over-long item at ``max_tokens``, its special tokens kept."""
+    def _cut(self, item: Int32, side: Side, pool_from: int) -> Int32:
+        """One over-long item at ``max_tokens``, its special tokens and its prompt kept."""
         head = len(self.prefix) if tuple(item[: len(self.prefix)]) == self.prefix else 0
+        head = max(head, pool_from)
         tail = len(self.suffix)
         if tail and tuple(item[-tail:]) != self.suffix:
             tail = 0

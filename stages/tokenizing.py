@@ -117,17 +117,20 @@ def _fit_or_fail(
 ) -> TokenizedItems | None:
     """The items within the model's rules; None when that has failed the ticket."""
     ticket, request = submission.ticket, submission.request
-    pool_from = rules.pool_from.get(rules.prompt_name(request.prompt_name), 0)
+    prompt = rules.prompt_name(request.prompt_name)
+    pool_from = rules.pool_from.get(prompt, 0) if request.ids is None else 0
     try:
-        fitted, cut = rules.fit(ids, positions, truncate=request.truncate, side=request.side)
-        rules.check_poolable(fitted, positions, pool_from if request.ids is None else 0)
+        fitted, cut = rules.fit(
+            ids, positions, truncate=request.truncate, side=request.side, pool_from=pool_from
+        )
+        rules.check_poolable(fitted, positions, pool_from)
     except InvalidInput as error:
         tickets.fail(ticket, error, trio.current_time())
         return None
     if ticket.token_counts is not None:
         ticket.token_counts[positions] = ids.lengths
     ticket.truncated.extend(positions[cut].tolist())
-    return TokenizedItems(ticket, fitted, positions, pool_from if request.ids is None else 0)
+    return TokenizedItems(ticket, fitted, positions, pool_from)
 
 
 @define(eq=False)

@@ -16,10 +16,12 @@ SPECIALS = st.lists(st.integers(1, 9), max_size=3).map(tuple)
 ITEMS = st.lists(st.lists(st.integers(10, 99), min_size=1, max_size=12), min_size=1, max_size=6)
 
 
-def fit(rules, items, *, side=Side.RIGHT, truncate=True):
+def fit(rules, items, *, side=Side.RIGHT, truncate=True, pool_from=0):
     """Items after the rules, as lists, and the indices of those that were cut."""
     positions = np.arange(len(items), dtype=np.int32)
-    fitted, cut = rules.fit(ragged(items), positions, truncate=truncate, side=side)
+    fitted, cut = rules.fit(
+        ragged(items), positions, truncate=truncate, side=side, pool_from=pool_from
+    )
     return [fitted.item(i).tolist() for i in range(len(fitted))], cut.tolist()
 
 
@@ -63,6 +65,27 @@ def test_nothing_is_longer_than_the_maximum_and_what_is_kept_is_of_the_item(
         if room >= 0:
             kept = text[:room] if side is Side.RIGHT else text[len(text) - room :]
             assert after == [*prefix, *kept, *suffix]
+
+
+@given(
+    items=ITEMS,
+    prefix=SPECIALS,
+    prompt=st.lists(st.integers(100, 109), min_size=1, max_size=4).map(tuple),
+    suffix=SPECIALS,
+    room=st.integers(1, 12),
+)
+@pytest.mark.parametrize("side", Side)
+def test_a_prompt_that_is_not_pooled_stays_and_all_that_is_kept_of_the_text_is_pooled(
+    side, items, prefix, prompt, suffix, room
+):
+    head = (*prefix, *prompt)
+    rules = TokenRules(len(head) + room + len(suffix), prefix, suffix)
+    whole = [[*head, *item, *suffix] for item in items]
+    fitted, _ = fit(rules, whole, side=side, pool_from=len(head))
+    for text, after in zip(items, fitted, strict=True):
+        kept = text[:room] if side is Side.RIGHT else text[-room:]
+        assert after[: len(head)] == [*head]
+        assert after[len(head) :] == [*kept, *suffix]
 
 
 def test_nothing_is_copied_when_nothing_is_cut():

@@ -129,6 +129,18 @@ async def test_a_prompt_goes_before_every_text_and_may_stay_out_of_the_pooling()
     assert (texts.pool_from, ids.pool_from) == (2, 0)
 
 
+async def test_a_prompt_that_stays_out_of_the_pooling_is_not_cut_from_the_left():
+    rules = TokenRules(max_tokens=4, prompts={"q": "find this ", "p": "of "}, pool_from={"q": 2})
+    stage = Stage(InlineRunner(words), rules)
+    left = {"side": Side.LEFT, "truncate": True}
+    stage.hand_in(texts_request("a bb ccc", prompt_name="q", **left))
+    stage.hand_in(texts_request("1 22 333 4444", prompt_name="p", **left))
+    stage.hand_in(ids_request([1, 2, 3, 4, 5], prompt_name="q", **left))
+    sent = await stage.run_to_the_end()
+    found = {(tuple(message.ids.item(0).tolist()), message.pool_from) for message in sent}
+    assert found == {((4, 4, 2, 3), 2), ((1, 2, 3, 4), 0), ((2, 3, 4, 5), 0)}
+
+
 @given(sizes=st.lists(st.integers(1, 9000), min_size=1, max_size=40))
 def test_no_slice_is_above_its_bytes_and_every_text_is_encoded_once(sizes):
     stage = Stage(InlineRunner(words), TokenRules(max_tokens=16, prompts={"q": "p" * 9999 + " "}))
