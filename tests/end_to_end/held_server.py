@@ -26,19 +26,19 @@ def hold_the_device() -> None:
     """Let the null device wait until stdin is closed."""
     from stages.device.null_engine import NullEngine  # noqa: PLC0415
 
-    released, run = threading.Event(), NullEngine.run
+    released, start = threading.Event(), NullEngine.start
 
     def wait_for_stdin() -> None:
         while os.read(0, 1):
             pass
         released.set()
 
-    def held_run(engine, batch):
+    def held_start(engine, batch):
         released.wait()
-        return run(engine, batch)
+        return start(engine, batch)
 
     threading.Thread(target=wait_for_stdin, daemon=True).start()
-    NullEngine.run = held_run
+    NullEngine.start = held_start
 
 
 if __name__ == "__main__":
