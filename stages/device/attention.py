@@ -41,7 +41,7 @@ class Packing:
     """How a packed row divides into texts, for one forward pass.
 
     ``offsets`` is int32 [texts + 1] on the device; ``groups`` serve the CPU kernel.
-    ``calls`` counts the layers that attended through here.
+    ``calls`` counts the layers that attended through here, compiled ones excepted.
     """
 
     kernel: Kernel
@@ -105,7 +105,8 @@ def packed_attention(
     ]
     if attention_mask is not None or unknown:
         raise NotImplementedError(f"packed attention with {', '.join(unknown) or 'a mask'}")
-    packing.calls += 1
+    if not torch.compiler.is_compiling():
+        packing.calls += 1
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     # Back to the projections' own layout [tokens, heads, head_dim]: views, not copies.
     q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))

@@ -46,7 +46,15 @@ class Encoder:
 
         ``ids`` and ``positions`` are int32 [tokens].
         """
+        self.attend_packed()
+        return self.row(ids, positions, packing)
+
+    def attend_packed(self) -> None:
+        """Choose packed attention, for all that :meth:`row` runs from here on."""
         self._attend(attention.IMPLEMENTATION)
+
+    def row(self, ids: Tensor, positions: Tensor, packing: Packing) -> Tensor:
+        """:meth:`packed` without choosing the attention again: what can be compiled."""
         return self._forward(
             ids.unsqueeze(0),
             position_ids=positions.unsqueeze(0),

@@ -1,11 +1,9 @@
 """The device thread's work: a batch of token ids in, vectors out.
 
 Made inside the device thread: it loads, checks itself, warms up, and only then
-counts as there. Every forward pass runs under ``torch.inference_mode()``.
-
-The ids are copied once: from where the request keeps them straight to their place
-in the preallocated int32 input buffer (pinned on CUDA), from which the device reads
-or which it is sent.
+counts as there. Every forward pass runs under ``torch.inference_mode()``. What a
+batch does on its way is the lane's business (:mod:`stages.device.host_lane`,
+:mod:`stages.device.gpu_lane`).
 """
 
 import time
@@ -13,47 +11,30 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from attrs import evolve, frozen
 
 from stages.cost_model import CostModel
 from stages.device.attention import Kernel, choose_kernel, dtype_name
 from stages.device.calibration import Shape, calibrated, shapes_of
+from stages.device.ceiling import Ceiling
 from stages.device.checkpoint import choose_device, choose_dtype, load_encoder
 from stages.device.encoder import Encoder
 from stages.device.errors import ModelError
+from stages.device.gpu import CudaGpu, Gpu
+from stages.device.gpu_lane import GpuLane
+from stages.device.gpu_setup import make_gpu_lane
 from stages.device.head import read_head
-from stages.device.heap import HeapTrimmer, keep_freed_memory
+from stages.device.host_lane import HostLane
 from stages.device.packed import PackedPath
-from stages.device.packing import Run, Texts, copy_ids
-from stages.device.padded import PaddedPath, captured_shapes
+from stages.device.packing import Texts
+from stages.device.padded import PaddedPath
 from stages.device.pooling import Bags, Pooler
+from stages.device.readout import Readout
 from stages.device.self_check import check_packed, check_padded
-from stages.device.spec import EngineSpec
-from stages.flight import Landed
+from stages.device.spec import DeviceFigures, EngineSpec
+from stages.flight import Flight, Landed
 from stages.messages import Batch, DeviceOutput, Float32, Int32, Layout
 from stages.text_tokenizer import TextTokenizer
-
-
-class InputBuffer:
-    """The device's int32 input, allocated once and made larger only for an over-large batch."""
-
-    def __init__(self, tokens: int, device: torch.device) -> None:
-        self._device = device
-        self._host = self._allocate(tokens)
-
-    def _allocate(self, tokens: int) -> Tensor:
-        return torch.empty(tokens, dtype=torch.int32, pin_memory=self._device.type == "cuda")
-
-    def array(self, tokens: int) -> Int32:
-        """The first ``tokens`` places, to be written; valid until the next call."""
-        if tokens > len(self._host):
-            self._host = self._allocate(tokens)
-        array: Int32 = self._host.numpy()[:tokens]
-        return array
-
-    def on_device(self, tokens: int) -> Tensor:
-        """What :meth:`array` was filled with, int32 [tokens], as the device reads it."""
-        return self._host[:tokens].to(self._device, non_blocking=True)
 
 
 class Engine:
@@ -68,6 +49,7 @@ class Engine:
         if spec.threads:
             torch.set_num_threads(spec.threads)
         device, encoder_folder = choose_device(spec.device), folder / recipe.encoder_path
+        gpu = CudaGpu(device) if device.type == "cuda" else None  # before anything is enqueued
         dtype = choose_dtype(spec.dtype, device)
         table_rows, excluded = _token_choices(spec)
         model = load_encoder(
@@ -81,12 +63,13 @@ class Engine:
         self._encoder = Encoder(model)
         self._max_tokens = recipe.max_tokens
         self._padded = PaddedPath(self._encoder)
-        self._head = read_head(folder, recipe, device)
-        self._pooler = Pooler(
-            recipe.pooling, torch.from_numpy(excluded).to(device) if len(excluded) else None
+        pooler = Pooler(
+            recipe.pooling,
+            torch.from_numpy(excluded).to(device) if len(excluded) else None,
+            self._encoder.vocabulary,
         )
-        self._input = InputBuffer(max(spec.max_tokens_per_batch, recipe.max_tokens), device)
-        self._heap = HeapTrimmer(keep_freed_memory() if device.type == "cpu" else None)
+        self._readout = Readout(pooler, read_head(folder, recipe, device))
+        self._ceiling = Ceiling(max(spec.max_tokens_per_batch, recipe.max_tokens))
         self.excluded_ids = excluded
         self.vocabulary = self._encoder.vocabulary
         self.device, self.dtype = str(device), dtype_name(dtype)
@@ -94,7 +77,9 @@ class Engine:
             kernel = choose_kernel(device, dtype, spec.attention)
             self._packed, self.layout_reason = self._choose_layout(spec, kernel)
             self.layout = Layout.PACKED if self._packed else Layout.PADDED
-            self.dimension, self.cost = self._warm_up(spec)
+            self.dimension = self._dimension()
+            self._lane = self._make_lane(spec, gpu)
+            self.cost = self._warm_up(spec)
 
     def _choose_layout(
         self, spec: EngineSpec, kernel: Kernel | str
@@ -113,18 +98,39 @@ class Engine:
         check_padded(self._encoder, self._padded, self._max_tokens)
         return None, reason
 
-    def _warm_up(self, spec: EngineSpec) -> tuple[int, CostModel]:
-        """Run what will be run; the dimension of the vectors and what a batch costs."""
-        budget = spec.max_tokens_per_batch
-        if self.layout is Layout.PADDED:
-            sizes = spec.batch_sizes, spec.max_batch_size
-            self._padded.warm_up(
-                captured_shapes(spec.buckets, sizes[0], max_items=sizes[1], max_tokens=budget)
+    def _dimension(self) -> int:
+        """What the readout makes of one token."""
+        device = self._encoder.device
+        zero, one = (torch.tensor([n], dtype=torch.int32, device=device) for n in (0, 1))
+        hidden = torch.ones((1, self._encoder.hidden_size), device=device)
+        bags = Bags(zero, torch.cat([zero, one]), zero, one, zero)
+        return self._readout(hidden, zero, bags).shape[1]
+
+    def _make_lane(self, spec: EngineSpec, gpu: Gpu | None) -> HostLane | GpuLane:
+        if gpu is None:
+            return HostLane(
+                self._packed,
+                self._padded,
+                self._readout,
+                pad_id=self._encoder.pad_id,
+                tokens=self._ceiling.tokens,
             )
+        return make_gpu_lane(
+            gpu,
+            spec,
+            self._encoder,
+            self._packed.kernel if self._packed else None,
+            self._padded,
+            self._readout,
+            dimension=self.dimension,
+        )
+
+    def _warm_up(self, spec: EngineSpec) -> CostModel:
+        """Run what will be run; what a batch costs."""
         captured = self.layout is Layout.PADDED and self._encoder.device.type == "cuda"
         shapes = shapes_of(spec, longest=self._max_tokens, captured=captured)
-        dimension = self._try(shapes[0]).shape[1]  # untimed: a first pass allocates
-        return dimension, calibrated(self._time, shapes)
+        self._try(shapes[0])  # untimed: a first pass allocates
+        return calibrated(self._time, shapes)
 
     def _try(self, shape: Shape) -> Float32:
         """Run a batch of this shape that belongs to nobody."""
@@ -132,7 +138,8 @@ class Engine:
         return self._vectors([sample], self.layout, shape.texts, shape.length)
 
     def _time(self, shape: Shape) -> float:
-        """How many seconds it takes."""
+        """How many seconds it takes; with a graph from the second time on."""
+        self._lane.idle()
         started = time.perf_counter()
         self._try(shape)
         return time.perf_counter() - started
@@ -142,55 +149,53 @@ class Engine:
         return self.start(batch).finish()
 
     def idle(self) -> bool:
-        """Nothing to prepare."""
-        return False
+        """Capture a graph, where some are still to be captured; whether more are."""
+        with torch.inference_mode():
+            return self._lane.idle()
 
-    def start(self, batch: Batch) -> Landed[DeviceOutput]:
-        """One forward pass over ``batch``; raises what the device raises.
+    def figures(self) -> DeviceFigures:
+        """What there is to say of the device now. Any thread."""
+        figures = DeviceFigures(self._ceiling.tokens, self._ceiling.lowered)
+        if isinstance(self._lane, HostLane):
+            return figures
+        return evolve(
+            figures,
+            eager_batches=self._lane.eager_batches,
+            graphs=len(self._lane.graphs),
+            graph_bytes=self._lane.graphs.memory_bytes,
+        )
+
+    def start(self, batch: Batch) -> Flight[DeviceOutput]:
+        """Begin one forward pass over ``batch``; see :class:`stages.device.spec.Device`.
 
         A PACKED batch on an engine that cannot pack is an error of the caller's.
         """
+        return self._ceiling.start(self._begin, batch)
+
+    def _begin(self, batch: Batch) -> Flight[DeviceOutput]:
         with torch.inference_mode():
-            vectors = self._vectors(batch.chunks, batch.layout, batch.rows, batch.width)
-        broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        return Landed(DeviceOutput(vectors, tuple(broken.tolist())))
+            flight = self._lane.start(batch.chunks, batch.layout, batch.rows, batch.width)
+        return Landed(_output(flight.value)) if isinstance(flight, Landed) else _Checked(flight)
 
     def _vectors(self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int) -> Float32:
         """Float32 [texts, dimension] in the order of ``chunks``; a fresh array."""
-        if layout is Layout.PADDED:
-            runs = self._padded.plan(chunks, rows, width)
-        elif self._packed is not None:
-            runs = self._packed.plan(chunks)
-        else:
-            raise ValueError(f"a packed batch for a bucketed engine ({self.layout_reason})")
-        size = sum(run.size for run in runs)
-        array = self._input.array(size)
-        if layout is Layout.PADDED:
-            array.fill(self._encoder.pad_id)
-        copy_ids(chunks, runs, array)
-        ids = self._input.on_device(size)
-        parts, base = [], 0
-        for run in runs:
-            parts.append(self._run(run, ids[base : base + run.size]))
-            base += run.size
-            self._heap.ran(run.size)
-        pooled = torch.cat(parts).cpu().numpy()
-        vectors: Float32 = np.empty_like(pooled)
-        vectors[np.concatenate([run.rows for run in runs])] = pooled
-        return vectors
+        return self._lane.start(chunks, layout, rows, width).finish()
 
-    def _run(self, run: Run, ids: Tensor) -> Tensor:
-        """Float32 [texts of the run, dimension] on the device."""
-        if self._packed is not None and not run.width:
-            hidden = self._packed.hidden(run, ids)
-        else:
-            hidden = self._padded.hidden(run, ids)
-        plan = (*run.pooled(), run.starts, run.lengths)
-        bags = Bags(*(torch.from_numpy(array).to(hidden.device) for array in plan))
-        vectors = self._pooler(hidden, ids, bags)
-        for module in self._head:
-            vectors = module(vectors)
-        return vectors
+
+@frozen(eq=False)
+class _Checked:
+    """A flight whose vectors are looked over when it is over."""
+
+    flight: Flight[Float32]
+
+    def finish(self) -> DeviceOutput:
+        """See :class:`stages.flight.Flight`."""
+        return _output(self.flight.finish())
+
+
+def _output(vectors: Float32) -> DeviceOutput:
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    return DeviceOutput(vectors, tuple(broken.tolist()))
 
 
 def _token_choices(spec: EngineSpec) -> tuple[int, Int32]:

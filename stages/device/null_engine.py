@@ -10,7 +10,7 @@ import numpy as np
 
 from stages.cost_model import CostModel
 from stages.device.packing import Texts, copy_ids, packed_runs
-from stages.device.spec import EngineSpec
+from stages.device.spec import DeviceFigures, EngineSpec
 from stages.flight import Landed
 from stages.messages import Batch, DeviceOutput, Float32, Int32, Layout
 
@@ -28,9 +28,14 @@ class NullEngine:
 
     def __init__(self, spec: EngineSpec) -> None:
         self.layout: Layout = spec.layout
+        self._figures = DeviceFigures(spec.max_tokens_per_batch)
         self.dimension = spec.null_dimension
         self.vocabulary = spec.null_vocabulary
         self.excluded_ids: Int32 = np.zeros(0, np.int32)
+
+    def figures(self) -> DeviceFigures:
+        """Those of a device without graphs and without end of memory."""
+        return self._figures
 
     def start(self, batch: Batch) -> Landed[DeviceOutput]:
         """Vectors with components in -0.5 ... 0.5 that depend on a text's ids and their order."""

@@ -24,7 +24,7 @@ class PackedPath:
 
     def __init__(self, encoder: Encoder, kernel: Kernel) -> None:
         self._encoder = encoder
-        self._kernel = kernel
+        self.kernel = kernel
         self._run_tokens = CPU_RUN_TOKENS if encoder.device.type == "cpu" else UNBOUNDED_TOKENS
 
     def plan(self, chunks: Sequence[Texts]) -> list[Run]:
@@ -34,7 +34,7 @@ class PackedPath:
     def packing(self, run: Run) -> Packing:
         """What the attention kernel is told about ``run``."""
         offsets = torch.from_numpy(run.offsets).to(self._encoder.device)
-        return Packing(self._kernel, offsets, int(run.lengths.max()), run.groups)
+        return Packing(self.kernel, offsets, int(run.lengths.max()), run.groups)
 
     def hidden(self, run: Run, ids: Tensor, packing: Packing | None = None) -> Tensor:
         """Token vectors [run.size, hidden] for ``ids`` int32 [run.size] on the device."""

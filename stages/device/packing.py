@@ -98,6 +98,11 @@ class Run:
         within = np.arange(self.size, dtype=np.int32) - np.repeat(self.starts, self.lengths)
         return within + np.int32(first)
 
+    @property
+    def firsts(self) -> Int32:
+        """Each text's first pooled token in the run, int32 [texts]; its very first if none is."""
+        return self.starts + np.where(self.pool_from < self.lengths, self.pool_from, 0)
+
     def pooled(self) -> tuple[Int32, Int32]:
         """The tokens that are pooled and where each text's begin among them.
 
@@ -143,25 +148,40 @@ def packed_runs(chunks: Sequence[Texts], max_tokens: int) -> list[Run]:
     return runs
 
 
-def padded_runs(chunks: Sequence[Texts], rows: int, width: int, max_tokens: int) -> list[Run]:
-    """Runs of at most ``max_tokens`` tokens (or one row) that are ``rows`` together.
+def padded_runs(chunks: Sequence[Texts], rows: int, width: int) -> list[Run]:
+    """One run of ``rows`` rows of ``width`` tokens. Texts keep their order; dummies follow."""
+    lengths, pool_from = _flat(chunks)
+    _must_fit(lengths, rows, width)
+    which = np.arange(len(lengths))
+    starts = np.arange(len(lengths), dtype=np.int32) * np.int32(width)
+    return [Run(which, starts, lengths, pool_from, rows * width, width)]
 
-    The rows past the last text are dummies. Texts keep their order.
+
+def tight_runs(chunks: Sequence[Texts], rows: int, width: int, max_tokens: int) -> list[Run]:
+    """Runs of at most ``max_tokens`` tokens (or one row), each as wide as its longest text.
+
+    For where no captured graph asks for a shape: no dummy rows, and no more padding
+    than the order of the texts brings. The bounds are those of :func:`padded_runs`.
     """
     lengths, pool_from = _flat(chunks)
+    _must_fit(lengths, rows, width)
+    step = max(1, max_tokens // int(lengths.max()))
+    runs = []
+    for first in range(0, len(lengths), step):
+        which = np.arange(first, min(first + step, len(lengths)))
+        longest = int(lengths[which].max())
+        starts = np.arange(len(which), dtype=np.int32) * np.int32(longest)
+        size = len(which) * longest
+        runs.append(Run(which, starts, lengths[which], pool_from[which], size, longest))
+    return runs
+
+
+def _must_fit(lengths: Int32, rows: int, width: int) -> None:
     if len(lengths) > rows or int(lengths.max()) > width:
         raise ValueError(
             f"{len(lengths)} texts of up to {int(lengths.max())} tokens do not fit "
             f"into {rows} rows of {width}"
         )
-    step = max(1, max_tokens // width)
-    runs = []
-    for first in range(0, len(lengths), step):
-        which = np.arange(first, min(first + step, len(lengths)))
-        size = width * (min(first + step, rows) - first)
-        starts = np.arange(len(which), dtype=np.int32) * np.int32(width)
-        runs.append(Run(which, starts, lengths[which], pool_from[which], size, width))
-    return runs
 
 
 def copy_ids(chunks: Sequence[Texts], runs: Iterable[Run], out: Int32) -> None:

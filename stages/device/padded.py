@@ -1,4 +1,4 @@
-"""The padded path: one row a text, rows as long as the bucket.
+"""The padded path: one row a text, rows as long as the bucket (on the CPU, as the longest text).
 
 On CUDA the model is compiled with ``mode="reduce-overhead"``, which captures a
 CUDA graph for every shape, in thread-local state: so shapes are warmed in the
@@ -16,8 +16,8 @@ from attrs import frozen
 from torch import Tensor
 
 from stages.device.encoder import Encoder
-from stages.device.packed import CPU_RUN_TOKENS, UNBOUNDED_TOKENS
-from stages.device.packing import Run, Texts, padded_runs
+from stages.device.packed import CPU_RUN_TOKENS
+from stages.device.packing import Run, Texts, padded_runs, tight_runs
 
 WARM_CALLS: Final = 3  # compile, warm up, record the graph
 
@@ -35,25 +35,39 @@ class PaddedPath:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._run_tokens = CPU_RUN_TOKENS if encoder.device.type == "cpu" else UNBOUNDED_TOKENS
         self._compiled: Callable[[Tensor, Tensor], Tensor] | None = None
         self._warmed: set[Shape] = set()
 
     def plan(self, chunks: Sequence[Texts], rows: int, width: int) -> list[Run]:
-        """The runs of a batch of ``rows`` rows, dummies among them; see ``padded_runs``."""
-        return padded_runs(chunks, rows, width, self._run_tokens)
+        """The runs of a batch; only where graphs are captured does one have dummy rows."""
+        if self._encoder.device.type == "cpu":
+            return tight_runs(chunks, rows, width, CPU_RUN_TOKENS)
+        return padded_runs(chunks, rows, width)
 
     def hidden(self, run: Run, ids: Tensor) -> Tensor:
         """Token vectors [run.size, hidden] for ``ids`` int32 [run.size] on the device."""
-        shape = Shape(run.size // run.width, run.width)
-        lengths = np.ones(shape.rows, np.int32)  # a row without any token would be all NaN
+        rows = run.size // run.width
+        lengths = np.ones(rows, np.int32)  # a row without any token would be all NaN
         lengths[: len(run.lengths)] = run.lengths
-        mask = torch.from_numpy(np.arange(run.width) < lengths[:, None]).to(self._encoder.device)
-        rows = ids.view(shape.rows, shape.width)
-        if self._compiled is not None and shape in self._warmed:
+        on_device = torch.from_numpy(lengths).to(self._encoder.device)
+        return self.vectors(ids.view(rows, run.width), on_device).flatten(0, 1)
+
+    def vectors(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Token vectors [rows, width, hidden] of ``ids`` int32 [rows, width].
+
+        ``lengths`` are int32 [rows], each at least 1. A shape that was warmed replays
+        its graph, any other runs eagerly.
+        """
+        places = torch.arange(ids.shape[1], dtype=torch.int32, device=ids.device)
+        mask = places < lengths.unsqueeze(1)
+        if self._compiled is not None and self.is_warmed(Shape(*ids.shape)):
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-            return self._compiled(rows, mask).flatten(0, 1)
-        return self._encoder.padded(rows, mask).flatten(0, 1)
+            return self._compiled(ids, mask)
+        return self._encoder.padded(ids, mask)
+
+    def is_warmed(self, shape: Shape) -> bool:
+        """Whether ``shape`` has a graph."""
+        return shape in self._warmed
 
     def warm_up(self, shapes: Sequence[Shape]) -> None:
         """Compile and capture ``shapes``, largest first; does nothing on the CPU."""

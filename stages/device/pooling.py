@@ -21,21 +21,27 @@ from collections.abc import Sequence
 import torch
 from attrs import frozen
 from torch import Tensor
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding, embedding_bag
 
 
 @frozen(eq=False)
 class Bags:
-    """Which rows of a flat table of tokens each text pools. All int32, on the device.
+    """Which rows of a flat table of tokens each text pools. On the device; int32 but ``keep``.
 
     ``offsets`` [texts + 1] say where each text begins in ``indices`` [tokens];
-    ``starts`` and ``lengths`` [texts] are the whole texts' places in the table.
+    ``starts`` and ``lengths`` [texts] are the whole texts' places in the table, and
+    ``firsts`` [texts] the first pooled token of each.
+
+    Tokens are left out by not being in ``indices``, or, where a captured graph fixes
+    how many there are, by a 0 in ``keep``, float32 [tokens].
     """
 
     indices: Tensor
     offsets: Tensor
     starts: Tensor
     lengths: Tensor
+    firsts: Tensor
+    keep: Tensor | None = None
 
     def sums(self, table: Tensor, weights: Tensor | None) -> Tensor:
         """Weighted sums of ``table``'s rows, [texts, columns]."""
@@ -61,19 +67,27 @@ class Bags:
 class Pooler:
     """Pools as ``modes`` say; tokens whose id is in ``excluded`` do not count.
 
-    ``excluded`` is int32 [ids] on the device, or None.
+    ``excluded`` is int32 [ids] on the device, or None. One ``torch.isin`` over the
+    ``vocabulary`` tells which ids count, and each batch looks its tokens up: unlike
+    ``isin`` over the batch, which may sort and wait, that can be captured.
     """
 
-    def __init__(self, modes: Sequence[str], excluded: Tensor | None = None) -> None:
+    def __init__(
+        self, modes: Sequence[str], excluded: Tensor | None = None, vocabulary: int = 0
+    ) -> None:
         self._modes = tuple(modes)
-        self._excluded = excluded
+        self._counted: Tensor | None = None  # float32 [vocabulary, 1]
+        if excluded is not None:
+            every = torch.arange(vocabulary, dtype=torch.int32, device=excluded.device)
+            self._counted = torch.isin(every, excluded, invert=True).float().unsqueeze(1)
 
     def __call__(self, hidden: Tensor, ids: Tensor, bags: Bags) -> Tensor:
         """Float32 [texts, modes x columns] from ``hidden`` [tokens, columns], ``ids`` [tokens]."""
         table = hidden.float()
-        keep = None
-        if self._excluded is not None:
-            keep = torch.isin(ids[bags.indices], self._excluded, invert=True).float()
+        keep = bags.keep
+        if self._counted is not None:
+            counted = embedding(ids[bags.indices], self._counted).squeeze(1)
+            keep = counted if keep is None else keep * counted
         counts = bags.counts() if keep is None else self._mass(bags, keep)
         parts = [self._pool(mode, table, bags, keep, counts) for mode in self._modes]
         pooled = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -91,8 +105,7 @@ class Pooler:
         self, mode: str, table: Tensor, bags: Bags, keep: Tensor | None, counts: Tensor
     ) -> Tensor:
         if mode == "cls":
-            skipped = bags.lengths - bags.offsets.diff()
-            return table[bags.starts + torch.where(skipped < bags.lengths, skipped, 0)]
+            return table[bags.firsts]
         if mode == "lasttoken":
             return table[bags.starts + bags.lengths - 1]
         if mode == "max":

@@ -18,7 +18,7 @@ from torch import Tensor
 from stages.device.encoder import Encoder
 from stages.device.errors import ModelError
 from stages.device.packed import PackedPath
-from stages.device.packing import Run, Sample, copy_ids
+from stages.device.packing import Run, Sample, copy_ids, padded_runs
 from stages.device.padded import PaddedPath
 from stages.messages import Int32
 
@@ -55,7 +55,7 @@ def check_padded(encoder: Encoder, path: PaddedPath, max_tokens: int) -> None:
     texts, alone = _alone(encoder, max_tokens)
     sample = Sample.of(texts)
     width = max(map(len, texts))
-    (run,) = path.plan([sample], len(texts), width)
+    (run,) = padded_runs([sample], len(texts), width)
     distance = _distance(path.hidden(run, _input(encoder, sample, run)), run, alone)
     if not math.isfinite(distance):
         raise ModelError(f"{type(encoder.model).__name__} gives vectors that are not finite")

@@ -28,6 +28,7 @@ class EngineSpec:
     threads: int = 0  # 0: torch's own choice
     cores: tuple[int, ...] = ()  # that its threads run on; empty: any
     attention: str = "auto"  # auto | sdpa | flash_attention_2
+    compiled: bool = True  # packed on CUDA: fuse what lies between matrix products
     trust_remote_code: bool = False
     control_tokens: tuple[str, ...] = ()  # added to the tokenizer, embeddings resized
     exclude_tokens: tuple[str, ...] = ()  # left out of the pooling
@@ -46,6 +47,17 @@ class EngineSpec:
         return self.folder, self.recipe
 
 
+@frozen
+class DeviceFigures:
+    """What a device says of itself for metrics and planning."""
+
+    max_tokens: int  # of a batch, padding included; lowered when memory did not suffice
+    out_of_memory: int = 0  # how often it did not
+    eager_batches: int = 0  # batches for which there was no graph
+    graphs: int = 0  # captured for packed batches
+    graph_bytes: int = 0  # memory that they took
+
+
 class Device(Protocol):
     """A loaded and warmed model: a :class:`stages.flight.Machine`. Made and used in one thread."""
 
@@ -57,6 +69,10 @@ class Device(Protocol):
     vocabulary: int  # ids are in 0 ... vocabulary - 1
     excluded_ids: Int32  # sorted token ids that are left out of the pooling
     cost: CostModel  # measured while warming up
+
+    def figures(self) -> DeviceFigures:
+        """What there is to say of the device now. Any thread."""
+        ...
 
     def start(self, batch: Batch) -> Flight[DeviceOutput]:
         """Begin one forward pass; it, or its ``finish``, raises what the device raises."""

@@ -14,7 +14,8 @@ from server_processes import as_ids, as_matrix
 from small_model import VOCABULARY, write_checkpoint
 
 from stages.answer import Answer
-from stages.device import engine as engine_module
+from stages.device import host_lane
+from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
 from stages.messages import EmbedRequest, Layout
@@ -28,7 +29,7 @@ ITEMS = [[2, *range(5, 5 + length), 3] for length in (1, 14, 3, 7, 9, 5)]
 def engine(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     write_checkpoint(folder)
-    return engine_module.Engine(EngineSpec(folder, Recipe.read(folder), device="cpu", threads=1))
+    return Engine(EngineSpec(folder, Recipe.read(folder), device="cpu", threads=1))
 
 
 def by_lengths():
@@ -54,7 +55,7 @@ async def test_ids_are_copied_once_and_never_widened(
     wire = np.frombuffer(wire_bytes, np.uint8)
     assert np.shares_memory(ids.flat, wire)
     copies, embedded = [], []
-    copy_ids = engine_module.copy_ids
+    copy_ids = host_lane.copy_ids
 
     def watched_copy(chunks, runs, out):
         for chunk in chunks:
@@ -64,7 +65,7 @@ async def test_ids_are_copied_once_and_never_widened(
         copies.append(sum(len(chunk) for chunk in chunks))
         copy_ids(chunks, runs, out)
 
-    monkeypatch.setattr(engine_module, "copy_ids", watched_copy)
+    monkeypatch.setattr(host_lane, "copy_ids", watched_copy)
     table = engine._encoder.model.get_input_embeddings()
     hook = table.register_forward_pre_hook(lambda _, inputs: embedded.append(inputs[0]))
     limits = limits_of(layout=layout, max_items=4)
@@ -76,6 +77,6 @@ async def test_ids_are_copied_once_and_never_widened(
     assert len(copies) > 1  # split over batches
     assert sum(copies) == len(ITEMS)  # and each item copied once
     for tensor in embedded:
-        assert tensor.dtype is engine._input._host.dtype
-        assert tensor.data_ptr() == engine._input._host.data_ptr()
-    assert str(engine._input._host.dtype) == "torch.int32"
+        assert tensor.dtype is engine._lane._input._host.dtype
+        assert tensor.data_ptr() == engine._lane._input._host.data_ptr()
+    assert str(engine._lane._input._host.dtype) == "torch.int32"

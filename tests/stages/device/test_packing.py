@@ -1,11 +1,13 @@
 """The plan of a forward pass: every token once, in its place, within bounds."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.device.packing import Sample, copy_ids, packed_runs, padded_runs
+from stages.device.packing import Sample, copy_ids, packed_runs, padded_runs, tight_runs
 
 ITEMS = st.lists(
     st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=12), min_size=1, max_size=12
@@ -56,25 +58,40 @@ def test_positions_start_anew_in_each_text(batch):
     assert run.offsets.tolist() == [0, *np.cumsum(run.lengths).tolist()]
 
 
-@given(BATCHES, st.integers(0, 3), st.integers(12, 16), st.integers(1, 100))
-def test_padded_runs_are_rows_of_one_width_with_dummies_last(batch, dummies, width, max_tokens):
+@given(BATCHES, st.integers(0, 3), st.integers(12, 16))
+def test_padded_runs_are_rows_of_one_width_with_dummies_last(batch, dummies, width):
     texts = [item for items, _ in batch for item in items]
     chunks = samples(batch)
-    runs = padded_runs(chunks, len(texts) + dummies, width, max_tokens)
-    out = np.full(sum(run.size for run in runs), -1, np.int32)
-    copy_ids(chunks, runs, out)
+    (run,) = padded_runs(chunks, len(texts) + dummies, width)
+    out = np.full(run.size, -1, np.int32)
+    copy_ids(chunks, [run], out)
     rows = out.reshape(-1, width)
     assert [row[row >= 0].tolist() for row in rows[: len(texts)]] == texts
     assert (rows[len(texts) :] == -1).all()
-    assert len(texts) <= len(rows) <= len(texts) + dummies
-    assert all(run.size <= max_tokens or run.size == width for run in runs)
+    assert len(rows) == len(texts) + dummies
+
+
+@given(BATCHES, st.integers(1, 100))
+def test_tight_runs_are_as_wide_as_their_longest_text_and_have_no_dummies(batch, max_tokens):
+    texts = [item for items, _ in batch for item in items]
+    chunks = samples(batch)
+    runs = tight_runs(chunks, len(texts), 12, max_tokens)
+    out = np.full(sum(run.size for run in runs), -1, np.int32)
+    copy_ids(chunks, runs, out)
+    rows, base = [], 0
+    for run in runs:
+        assert run.width == run.lengths.max()
+        assert run.size <= max_tokens or len(run.rows) == 1
+        rows += list(out[base : base + run.size].reshape(-1, run.width))
+        base += run.size
+    assert [row[row >= 0].tolist() for row in rows] == texts
 
 
 @given(BATCHES, st.booleans())
 def test_pooled_tokens_are_all_but_the_first_ones(batch, packed):
     chunks = samples(batch)
     count = sum(len(items) for items, _ in batch)
-    (run,) = packed_runs(chunks, 1 << 30) if packed else padded_runs(chunks, count, 12, 1 << 30)
+    (run,) = packed_runs(chunks, 1 << 30) if packed else padded_runs(chunks, count, 12)
     indices, offsets = run.pooled()
     skips = [pool_from for items, pool_from in batch for _ in items]
     for index, row in enumerate(run.rows):
@@ -83,9 +100,10 @@ def test_pooled_tokens_are_all_but_the_first_ones(batch, packed):
         assert found == list(range(start + min(skips[row], length), start + length))
 
 
-def test_a_batch_that_does_not_fit_its_rows_is_refused():
+@pytest.mark.parametrize("plan", [padded_runs, partial(tight_runs, max_tokens=100)])
+def test_a_batch_that_does_not_fit_its_rows_is_refused(plan):
     chunk = Sample.of([np.zeros(5, np.int32)] * 3)
     with pytest.raises(ValueError, match="3 texts of up to 5 tokens do not fit into 2 rows of 8"):
-        padded_runs([chunk], 2, 8, 100)
+        plan([chunk], 2, 8)
     with pytest.raises(ValueError, match="do not fit into 3 rows of 4"):
-        padded_runs([chunk], 3, 4, 100)
+        plan([chunk], 3, 4)

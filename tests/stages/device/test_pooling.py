@@ -18,15 +18,15 @@ def make_run(layout, pool_from=0):
     sample = Sample.of([np.zeros(length, np.int32) for length in LENGTHS], pool_from)
     if layout == "packed":
         return packed_runs([sample], 1000)[0]
-    return padded_runs([sample], len(LENGTHS) + 3, WIDTH, 1000)[0]
+    return padded_runs([sample], len(LENGTHS) + 3, WIDTH)[0]
 
 
 def pool(modes, run, hidden, ids, excluded=None):
     """Vectors in the texts' own order."""
-    plan = (*run.pooled(), run.starts, run.lengths)
+    plan = (*run.pooled(), run.starts, run.lengths, run.firsts)
     bags = Bags(*(torch.from_numpy(array) for array in plan))
     excluded = None if excluded is None else torch.tensor(excluded, dtype=torch.int32)
-    vectors = Pooler(modes, excluded)(hidden, ids, bags)
+    vectors = Pooler(modes, excluded, 20)(hidden, ids, bags)
     return vectors[np.argsort(run.rows)]
 
 

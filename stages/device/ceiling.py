@@ -1,0 +1,119 @@
+"""What to do when a device's memory does not suffice for a batch.
+
+The batch is split in two and each half tried once more, after unused memory was given
+back; and later batches are to stay below the one that failed. A single text cannot be
+split: it is tried once more as it is.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+import numpy as np
+import structlog
+import torch
+from attrs import define, evolve, frozen
+
+from stages.flight import Flight
+from stages.messages import Batch, Chunk, DeviceOutput, Layout
+
+Start: TypeAlias = Callable[[Batch], Flight[DeviceOutput]]
+
+log = structlog.get_logger()
+
+
+@define
+class Ceiling:
+    """How many tokens a batch may have, padding included; lowered, never raised.
+
+    ``release`` gives unused memory back. Read from any thread.
+    """
+
+    tokens: int
+    release: Callable[[], object] = torch.cuda.empty_cache
+    lowered: int = 0  # how often memory did not suffice
+
+    def start(self, start: Start, batch: Batch) -> Flight[DeviceOutput]:
+        """``start(batch)``, or both of its halves where memory did not suffice.
+
+        Raises:
+            OutOfMemoryError: it does not suffice for a half either.
+        """
+        try:
+            return start(batch)
+        except torch.OutOfMemoryError:
+            pass  # what the error holds has to go before its memory can
+        self._lower(batch)
+        if batch.items == 1:
+            return start(batch)
+        first_half, second_half = halves(batch)
+        first = start(first_half)
+        try:
+            second = start(second_half)
+        except Exception:
+            with suppress(Exception):
+                first.finish()  # its place is free again
+            raise
+        return _Both(first, second)
+
+    def _lower(self, batch: Batch) -> None:
+        computed = batch.rows * batch.width
+        self.tokens = min(self.tokens, max(1, computed // 2))
+        self.lowered += 1
+        self.release()
+        log.warning(
+            "out of device memory: larger batches are not formed any more",
+            tokens=computed,
+            max_tokens=self.tokens,
+        )
+
+
+@frozen(eq=False)
+class _Both:
+    """Two flights with the halves of one batch."""
+
+    first: Flight[DeviceOutput]
+    second: Flight[DeviceOutput]
+
+    def finish(self) -> DeviceOutput:
+        """The batch's vectors; an error of either half is the batch's."""
+        try:
+            one = self.first.finish()
+        except Exception:
+            with suppress(Exception):
+                self.second.finish()
+            raise
+        two = self.second.finish()
+        shift = len(one.vectors)
+        return DeviceOutput(
+            np.concatenate([one.vectors, two.vectors]),
+            (*one.broken, *(shift + row for row in two.broken)),
+        )
+
+
+def halves(batch: Batch) -> tuple[Batch, Batch]:
+    """The first half of a batch's items, and the rest; each at most the size of the whole.
+
+    Padded halves have half of the rows, dummies among them, or as many as they need.
+    """
+    wanted = batch.items // 2
+    first: list[Chunk] = []
+    second: list[Chunk] = []
+    for chunk in batch.chunks:
+        room = wanted - sum(map(len, first))
+        if len(chunk) <= room:
+            first.append(chunk)
+        elif room > 0:
+            head, rest = chunk.split(room)
+            first.append(head)
+            second.append(rest)
+        else:
+            second.append(chunk)
+    return _part(batch, first), _part(batch, second)
+
+
+def _part(batch: Batch, chunks: list[Chunk]) -> Batch:
+    if batch.layout is Layout.PACKED:
+        return evolve(batch, chunks=tuple(chunks), width=sum(chunk.tokens for chunk in chunks))
+    items = sum(map(len, chunks))
+    return evolve(batch, chunks=tuple(chunks), rows=max(items, batch.rows // 2))

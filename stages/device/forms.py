@@ -1,0 +1,125 @@
+"""The two layouts on a GPU: how a batch is laid out, and what is enqueued for it.
+
+Both end in the same readout. Nothing here waits for the device, and all shapes are
+known before anything is enqueued, so that a pass may be captured.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from stages.device.attention import Kernel, Packing
+from stages.device.encoder import Encoder
+from stages.device.lattice import PackedShape
+from stages.device.packing import Run, Texts
+from stages.device.padded import PaddedPath, Shape
+from stages.device.pooling import Bags
+from stages.device.readout import Readout
+from stages.device.staging import PackedStaging, PaddedStaging
+from stages.messages import Int32
+
+Row: TypeAlias = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+S_contra = TypeVar("S_contra", contravariant=True)
+
+
+class Form(Protocol[S_contra]):
+    """What a lane needs of a layout; ``shape`` fixes the size of everything."""
+
+    def values(self, shape: S_contra) -> int:
+        """int32 values of input."""
+        ...
+
+    def fill(self, host: Int32, shape: S_contra, chunks: Sequence[Texts], run: Run) -> None:
+        """Write the input of ``run`` to ``host``."""
+        ...
+
+    def vectors(self, device: Tensor, shape: S_contra) -> Tensor:
+        """Enqueue a pass over the input in ``device``: float32 [places, dimension]."""
+        ...
+
+
+def packed_row(encoder: Encoder, kernel: Kernel) -> Row:
+    """The encoder over one packed row: what is compiled.
+
+    Takes ids and positions, int32 [tokens], offsets, int32 [sequences + 1], and the
+    longest sequence; gives token vectors [tokens, hidden].
+    """
+
+    def row(ids: Tensor, positions: Tensor, offsets: Tensor, longest: int) -> Tensor:
+        return encoder.row(ids, positions, Packing(kernel, offsets, longest, ()))
+
+    return row
+
+
+class PackedForm:
+    """Texts one after another; a :class:`Form`. ``tokens`` is the largest shape's."""
+
+    def __init__(
+        self, encoder: Encoder, row: Row, readout: Readout, *, prompts: bool, tokens: int
+    ) -> None:
+        self._encoder, self._row, self._readout = encoder, row, readout
+        self._staging = PackedStaging(encoder.pad_id, encoder.first_position, prompts)
+        self._places = torch.arange(tokens, dtype=torch.int32, device=encoder.device)
+
+    def values(self, shape: PackedShape) -> int:
+        """See :class:`Form`."""
+        return self._staging.values(shape)
+
+    def fill(self, host: Int32, shape: PackedShape, chunks: Sequence[Texts], run: Run) -> None:
+        """See :class:`Form`."""
+        self._staging.fill(host, shape, chunks, run)
+
+    def vectors(self, device: Tensor, shape: PackedShape) -> Tensor:
+        """See :class:`Form`."""
+        self._encoder.attend_packed()
+        parts = self._staging.parts(device, shape)
+        hidden = self._row(parts.ids, parts.positions, parts.offsets, shape.longest)
+        bags = Bags(
+            self._places[: shape.tokens],
+            parts.offsets,
+            parts.offsets[:-1],
+            parts.offsets.diff(),
+            parts.firsts,
+            parts.keep,
+        )
+        return self._readout(hidden, parts.ids, bags)
+
+
+class PaddedForm:
+    """One row a text; a :class:`Form`. ``tokens`` is the largest shape's."""
+
+    def __init__(
+        self, path: PaddedPath, readout: Readout, *, pad_id: int, device: torch.device, tokens: int
+    ) -> None:
+        self._path, self._readout = path, readout
+        self._staging = PaddedStaging(pad_id)
+        self._places = torch.arange(tokens + 1, dtype=torch.int32, device=device)
+
+    def values(self, shape: Shape) -> int:
+        """See :class:`Form`."""
+        return self._staging.values(shape)
+
+    def fill(self, host: Int32, shape: Shape, chunks: Sequence[Texts], run: Run) -> None:
+        """See :class:`Form`."""
+        self._staging.fill(host, shape, chunks, run)
+
+    def vectors(self, device: Tensor, shape: Shape) -> Tensor:
+        """See :class:`Form`."""
+        parts = self._staging.parts(device, shape)
+        hidden = self._path.vectors(parts.ids, parts.lengths).flatten(0, 1)
+        tokens = shape.rows * shape.width
+        within = self._places[: shape.width]
+        keep = (within < parts.lengths.unsqueeze(1)) & (within >= parts.skipped.unsqueeze(1))
+        offsets = self._places[: tokens + 1 : shape.width].contiguous()
+        skipped = torch.where(parts.skipped < parts.lengths, parts.skipped, 0)
+        bags = Bags(
+            self._places[:tokens],
+            offsets,
+            offsets[:-1],
+            parts.lengths,
+            offsets[:-1] + skipped,
+            keep.flatten().float(),
+        )
+        return self._readout(hidden, parts.ids.flatten(), bags)

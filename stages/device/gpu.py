@@ -1,0 +1,99 @@
+"""What the engine asks of CUDA, in one place: a stream, pinned memory, events, graphs.
+
+A protocol, so that everything else about batches in flight runs without a GPU, too.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+Replay: TypeAlias = Callable[[], None]
+
+WARM_UPS: Final = 2  # before a capture: libraries make their handles and workspaces
+
+
+class Event(Protocol):
+    """A point in the stream that can be waited for."""
+
+    def record(self) -> None:
+        """Mark what was enqueued so far."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until the marked work is done; lets other threads run meanwhile."""
+        ...
+
+
+class Gpu(Protocol):
+    """One stream of one device; belongs to the thread that made it, events excepted."""
+
+    device: torch.device
+
+    def pinned(self, *size: int, dtype: torch.dtype) -> Tensor:
+        """Memory of the host that the device copies from and to by itself."""
+        ...
+
+    def event(self) -> Event:
+        """An event that sleeps while it waits."""
+        ...
+
+    def capture(self, body: Callable[[], None]) -> Replay:
+        """``body`` as a graph; it has run by then, and runs again on every call of the result."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Free memory of the device, cached blocks given back first."""
+        ...
+
+    def total_bytes(self) -> int:
+        """Memory of the device."""
+        ...
+
+
+class CudaGpu:
+    """A :class:`Gpu` on CUDA. The calling thread's work goes to its stream from here on.
+
+    Its own stream, because the default one cannot be captured; and the same one for
+    copies, passes and captures, so that batches run in the order of their launches
+    and may share their buffers on the device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        torch.cuda.set_device(device)
+        self.device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        torch.cuda.set_stream(self._stream)
+        self._pool = torch.cuda.graph_pool_handle()  # graphs never run at the same time
+
+    def pinned(self, *size: int, dtype: torch.dtype) -> Tensor:
+        """See :class:`Gpu`."""
+        return torch.empty(size, dtype=dtype, pin_memory=True)
+
+    def event(self) -> Event:
+        """See :class:`Gpu`."""
+        event: Event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        return event
+
+    def capture(self, body: Callable[[], None]) -> Replay:
+        """See :class:`Gpu`."""
+        for _ in range(WARM_UPS):
+            body()
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: another device's thread may allocate meanwhile.
+        with torch.cuda.graph(
+            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+        ):
+            body()
+        return graph.replay
+
+    def free_bytes(self) -> int:
+        """See :class:`Gpu`."""
+        self._stream.synchronize()
+        torch.cuda.empty_cache()
+        return torch.cuda.mem_get_info(self.device)[0]
+
+    def total_bytes(self) -> int:
+        """See :class:`Gpu`."""
+        return torch.cuda.mem_get_info(self.device)[1]

@@ -1,0 +1,134 @@
+"""The way of a batch on a GPU: launched without waiting, and finished elsewhere.
+
+The ids are copied once by the host, into a slot's pinned buffer, with everything else
+that the batch needs; the device fetches them with one copy, runs one graph (or one
+eager pass), and sends the vectors back to the slot. All of it is enqueued on one
+stream, so a second batch can be launched while the first one runs: the device's own
+buffers serve both, and only the host's are there three times.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+import numpy as np
+import torch
+
+from stages.device.forms import Form, PackedForm, PaddedForm
+from stages.device.gpu import Gpu
+from stages.device.graphs import Graphs
+from stages.device.lattice import PackedShape
+from stages.device.packed import UNBOUNDED_TOKENS
+from stages.device.packing import Run, Sample, Texts, packed_runs, padded_runs
+from stages.device.padded import PaddedPath, Shape
+from stages.device.slots import SlotFlight, Slots
+from stages.flight import Flight
+from stages.messages import Float32, Layout
+
+S = TypeVar("S")
+
+ONE_TOKEN: Final = Sample.of([np.zeros(1, np.int32)])  # what lies in the input while capturing
+
+
+class GpuLane:
+    """Runs batches on ``gpu``; ``packed`` is None on a bucketed engine.
+
+    ``shapes`` are those to capture. A batch has at most ``max_tokens`` tokens, padding
+    included, and ``max_texts`` texts; vectors have ``dimension`` components.
+    """
+
+    def __init__(
+        self,
+        gpu: Gpu,
+        packed: PackedForm | None,
+        padded: PaddedForm,
+        path: PaddedPath,
+        *,
+        shapes: Sequence[PackedShape],
+        max_tokens: int,
+        max_texts: int,
+        dimension: int,
+    ) -> None:
+        self._packed, self._padded, self._path = packed, padded, path
+        self._max_tokens, self._max_texts = max_tokens, max_texts
+        texts = max([max_texts, *(shape.sequences for shape in shapes)])
+        tokens = max([max_tokens, *(shape.tokens for shape in shapes)])
+        values = padded.values(Shape(1, tokens)) + padded.values(Shape(texts, 1))
+        if packed is not None:
+            values = max(values, packed.values(PackedShape(tokens, texts, tokens)))
+        self._input = torch.zeros(values, dtype=torch.int32, device=gpu.device)
+        self._output = torch.empty((texts, dimension), dtype=torch.float32, device=gpu.device)
+        self._slots = Slots(gpu, values=values, texts=texts, dimension=dimension)
+        self.graphs = Graphs(gpu, shapes, self._rehearsal)
+        self.eager_batches = 0
+
+    def start(
+        self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int
+    ) -> Flight[Float32]:
+        """Enqueue a batch; the flight gives float32 [texts, dimension] in its order."""
+        if layout is Layout.PADDED:
+            (run,) = padded_runs(chunks, rows, width)
+            self._must_fit(run.size, rows)
+            shape = Shape(rows, width)
+            self.eager_batches += not self._path.is_warmed(shape)
+            return self._launch(self._padded, shape, chunks, run, None)
+        if self._packed is None:
+            raise ValueError("a packed batch for a bucketed engine")
+        (run,) = packed_runs(chunks, UNBOUNDED_TOKENS)
+        self._must_fit(run.size, len(run.rows))
+        longest = int(run.lengths.max())
+        captured = self.graphs.shape_for(run.size, len(run.rows), longest)
+        if captured is None:
+            self.eager_batches += 1
+            exact = PackedShape(run.size, len(run.rows), longest)
+            return self._launch(self._packed, exact, chunks, run, None)
+        return self._launch(self._packed, captured, chunks, run, self.graphs.replay)
+
+    def idle(self) -> bool:
+        """Capture one more graph, if any is left; whether more are. Nothing may be in flight."""
+        return self.graphs.capture_next()
+
+    def _must_fit(self, tokens: int, texts: int) -> None:
+        if tokens > self._max_tokens or texts > self._max_texts:
+            raise ValueError(
+                f"a batch of {tokens} tokens in {texts} texts; the device was "
+                f"prepared for {self._max_tokens} tokens in {self._max_texts}"
+            )
+
+    def _launch(
+        self,
+        form: Form[S],
+        shape: S,
+        chunks: Sequence[Texts],
+        run: Run,
+        replay: Callable[[S], None] | None,
+    ) -> Flight[Float32]:
+        slot = self._slots.take()
+        try:
+            form.fill(slot.host, shape, chunks, run)
+            size, texts = form.values(shape), len(run.rows)
+            self._input[:size].copy_(slot.given[:size], non_blocking=True)
+            if replay is not None:
+                replay(shape)
+            else:
+                self._run(form, shape)
+            slot.found[:texts].copy_(self._output[:texts], non_blocking=True)
+            slot.landed.record()
+        except Exception:
+            self._slots.give_back(slot)
+            raise
+        return SlotFlight(slot, self._slots, run.rows)
+
+    def _run(self, form: Form[S], shape: S) -> None:
+        vectors = form.vectors(self._input, shape)
+        self._output[: len(vectors)].copy_(vectors)
+
+    def _rehearsal(self, shape: PackedShape) -> Callable[[], None]:
+        """What is captured for ``shape``: a pass over the input, where one token lies now."""
+        if self._packed is None:
+            raise ValueError("a bucketed engine has no packed graphs")
+        form, host = self._packed, np.zeros(self._packed.values(shape), np.int32)
+        (run,) = packed_runs([ONE_TOKEN], UNBOUNDED_TOKENS)
+        form.fill(host, shape, [ONE_TOKEN], run)
+        self._input[: len(host)].copy_(torch.from_numpy(host))
+        return partial(self._run, form, shape)

@@ -1,0 +1,86 @@
+"""How a lane on a GPU is made ready: fused, captured, and sized for the largest batch."""
+
+import time
+from collections.abc import Sequence
+
+import structlog
+import torch
+
+from stages.device.attention import Kernel
+from stages.device.encoder import Encoder
+from stages.device.forms import PackedForm, PaddedForm, Row, packed_row
+from stages.device.fusion import fuse, sample_inputs
+from stages.device.gpu import Gpu
+from stages.device.gpu_lane import GpuLane
+from stages.device.lattice import PackedShape, packed_shapes
+from stages.device.padded import PaddedPath, captured_shapes
+from stages.device.readout import Readout
+from stages.device.spec import EngineSpec
+
+log = structlog.get_logger()
+
+
+def make_gpu_lane(
+    gpu: Gpu,
+    spec: EngineSpec,
+    encoder: Encoder,
+    kernel: Kernel | None,
+    path: PaddedPath,
+    readout: Readout,
+    *,
+    dimension: int,
+) -> GpuLane:
+    """A lane whose first graphs are captured; ``kernel`` is None on a bucketed engine."""
+    recipe = spec.checkpoint()[1]
+    max_tokens = max(spec.max_tokens_per_batch, recipe.max_tokens)
+    shapes: Sequence[PackedShape] = ()
+    packed = None
+    if kernel is None:
+        path.warm_up(
+            captured_shapes(
+                spec.buckets,
+                spec.batch_sizes,
+                max_items=spec.max_batch_size,
+                max_tokens=spec.max_tokens_per_batch,
+            )
+        )
+    else:
+        shapes = packed_shapes(max_tokens, spec.max_batch_size, recipe.max_tokens)
+        packed = PackedForm(
+            encoder,
+            _row(encoder, kernel, recipe.max_tokens, compiled=spec.compiled),
+            readout,
+            prompts=not recipe.include_prompt,
+            tokens=max(shape.tokens for shape in shapes),
+        )
+    padded = PaddedForm(path, readout, pad_id=encoder.pad_id, device=gpu.device, tokens=max_tokens)
+    lane = GpuLane(
+        gpu,
+        packed,
+        padded,
+        path,
+        shapes=shapes,
+        max_tokens=max_tokens,
+        max_texts=spec.max_batch_size,
+        dimension=dimension,
+    )
+    lane.graphs.capture_hot()
+    return lane
+
+
+def _row(encoder: Encoder, kernel: Kernel, max_length: int, *, compiled: bool) -> Row:
+    row = packed_row(encoder, kernel)
+    if not compiled:
+        return row
+    encoder.attend_packed()
+    started = time.perf_counter()
+    inputs = sample_inputs(
+        encoder.vocabulary, encoder.first_position, max_length, torch.device(encoder.device)
+    )
+    fusion = fuse(row, encoder.model.dtype, inputs)
+    seconds = round(time.perf_counter() - started, 1)
+    if fusion.reason:
+        log.warning("the model is not compiled", reason=fusion.reason, seconds=seconds)
+    else:
+        log.info("the model is compiled", seconds=seconds)
+    return fusion.row

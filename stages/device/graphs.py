@@ -1,0 +1,111 @@
+"""CUDA graphs of packed shapes: captured one by one, hot ones first, rest when idle.
+
+What is captured serves; what is not yet, or never will be, runs eagerly. Capturing
+ends early when graphs have taken their share of the device's memory, or when one
+cannot be captured: then the reason is kept, and what has been captured goes on
+serving.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import structlog
+
+from stages.device.gpu import Gpu, Replay
+from stages.device.lattice import Lattice, PackedShape, hot_first
+
+MEMORY_SHARE: Final = 0.1  # of the device's memory that graphs may take
+
+log = structlog.get_logger()
+
+
+class Graphs:
+    """The graphs of one device; belongs to its thread.
+
+    ``rehearse`` prepares the input for a shape and returns the pass to capture.
+    """
+
+    def __init__(
+        self,
+        gpu: Gpu,
+        shapes: Iterable[PackedShape],
+        rehearse: Callable[[PackedShape], Callable[[], None]],
+    ) -> None:
+        self._gpu = gpu
+        self._rehearse = rehearse
+        hot, rest = hot_first(list(shapes))
+        self._hot, self._rest = deque(hot), deque(rest)
+        self._serving = Lattice()
+        self._whole = Lattice([*hot, *rest])
+        self._replays: dict[PackedShape, Replay] = {}
+        self._budget = MEMORY_SHARE * gpu.total_bytes()
+        self._seconds = 0.0
+        self.memory_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._replays)
+
+    def capture_hot(self) -> None:
+        """Capture what a server meets from its first moment."""
+        while self._hot:
+            self._capture(self._hot.popleft())
+        self._say("the first CUDA graphs are captured")
+
+    def capture_next(self) -> bool:
+        """Capture one more, if any is left; whether more are."""
+        if not self._rest:
+            return False
+        self._capture(self._rest.popleft())
+        if not self._rest:
+            self._say("all CUDA graphs are captured")
+        return bool(self._rest)
+
+    def shape_for(self, tokens: int, sequences: int, longest: int) -> PackedShape | None:
+        """The captured shape that serves such a batch; None: run it eagerly.
+
+        A better one that waits for its capture is the next to be captured.
+        """
+        found = self._serving.key_for(tokens, sequences, longest)
+        best = self._whole.key_for(tokens, sequences, longest) if self._rest else found
+        if best is not None and best != found and best in self._rest:
+            self._rest.remove(best)
+            self._rest.appendleft(best)
+        return found
+
+    def replay(self, shape: PackedShape) -> None:
+        """Run the graph of ``shape``."""
+        self._replays[shape]()
+
+    def _capture(self, shape: PackedShape) -> None:
+        started = time.perf_counter()
+        free = self._gpu.free_bytes()
+        try:
+            self._replays[shape] = self._gpu.capture(self._rehearse(shape))
+        except Exception as error:  # of any kind: there is a way to serve without
+            self._stop(f"{type(error).__name__}: {error}".partition("\n")[0], shape)
+            return
+        self._serving.add(shape)
+        self.memory_bytes += max(0, free - self._gpu.free_bytes())
+        self._seconds += time.perf_counter() - started
+        if self.memory_bytes > self._budget:
+            self._stop(f"{self.memory_bytes / 2**20:.0f} MiB are their share of memory", shape)
+
+    def _stop(self, reason: str, shape: PackedShape) -> None:
+        left_out = len(self._hot) + len(self._rest)
+        self._hot.clear()
+        self._rest.clear()
+        log.warning(
+            "no more CUDA graphs are captured", reason=reason, shape=str(shape), left_out=left_out
+        )
+
+    def _say(self, event: str) -> None:
+        log.info(
+            event,
+            device=str(self._gpu.device),
+            graphs=len(self),
+            waiting=len(self._rest),
+            memory_mib=round(self.memory_bytes / 2**20, 1),
+            seconds=round(self._seconds, 2),
+        )

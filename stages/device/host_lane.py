@@ -1,0 +1,98 @@
+"""The way of a batch on the CPU: in pieces, computed while the caller waits.
+
+The ids are copied once: from where the request keeps them straight to their place
+in the preallocated int32 input buffer, which the model reads.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.device.heap import HeapTrimmer, keep_freed_memory
+from stages.device.packed import PackedPath
+from stages.device.packing import Run, Texts, copy_ids
+from stages.device.padded import PaddedPath
+from stages.device.pooling import Bags
+from stages.device.readout import Readout
+from stages.flight import Landed
+from stages.messages import Float32, Int32, Layout
+
+
+class InputBuffer:
+    """The int32 input, allocated once and made larger only for an over-large batch."""
+
+    def __init__(self, tokens: int) -> None:
+        self._host = torch.empty(tokens, dtype=torch.int32)
+
+    def array(self, tokens: int) -> Int32:
+        """The first ``tokens`` places, to be written; valid until the next call."""
+        if tokens > len(self._host):
+            self._host = torch.empty(tokens, dtype=torch.int32)
+        array: Int32 = self._host.numpy()[:tokens]
+        return array
+
+    def tensor(self, tokens: int) -> Tensor:
+        """What :meth:`array` was filled with, int32 [tokens]."""
+        return self._host[:tokens]
+
+
+class HostLane:
+    """Runs batches where Python runs; ``packed`` is None on a bucketed engine.
+
+    ``tokens`` is how large a batch usually is at most.
+    """
+
+    def __init__(
+        self,
+        packed: PackedPath | None,
+        padded: PaddedPath,
+        readout: Readout,
+        *,
+        pad_id: int,
+        tokens: int,
+    ) -> None:
+        self._packed, self._padded, self._readout = packed, padded, readout
+        self._pad_id = pad_id
+        self._input = InputBuffer(tokens)
+        self._heap = HeapTrimmer(keep_freed_memory())
+
+    def start(
+        self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int
+    ) -> Landed[Float32]:
+        """Float32 [texts, dimension] in the order of ``chunks``; a fresh array."""
+        if layout is Layout.PADDED:
+            runs = self._padded.plan(chunks, rows, width)
+        elif self._packed is not None:
+            runs = self._packed.plan(chunks)
+        else:
+            raise ValueError("a packed batch for a bucketed engine")
+        size = sum(run.size for run in runs)
+        array = self._input.array(size)
+        if layout is Layout.PADDED:
+            array.fill(self._pad_id)
+        copy_ids(chunks, runs, array)
+        ids = self._input.tensor(size)
+        parts, base = [], 0
+        for run in runs:
+            parts.append(self._run(run, ids[base : base + run.size]))
+            base += run.size
+            self._heap.ran(run.size)
+        pooled = torch.cat(parts).numpy()
+        vectors: Float32 = np.empty_like(pooled)
+        vectors[np.concatenate([run.rows for run in runs])] = pooled
+        return Landed(vectors)
+
+    def idle(self) -> bool:
+        """Nothing to prepare."""
+        return False
+
+    def _run(self, run: Run, ids: Tensor) -> Tensor:
+        """Float32 [texts of the run, dimension]."""
+        if self._packed is not None and not run.width:
+            hidden = self._packed.hidden(run, ids)
+        else:
+            hidden = self._padded.hidden(run, ids)
+        plan = (*run.pooled(), run.starts, run.lengths, run.firsts)
+        return self._readout(hidden, ids, Bags(*map(torch.from_numpy, plan)))

@@ -1,0 +1,109 @@
+"""A GPU that is the CPU: its graphs run their body again, its kernel is plain torch."""
+
+from functools import partial
+from itertools import pairwise
+
+import torch
+from attrs import define, field
+from tiny_models import write_checkpoint
+from torch.nn.functional import scaled_dot_product_attention
+
+from stages.device.attention import Kernel
+from stages.device.checkpoint import load_encoder
+from stages.device.encoder import Encoder
+from stages.device.forms import PackedForm, PaddedForm, packed_row
+from stages.device.gpu_lane import GpuLane
+from stages.device.padded import PaddedPath
+from stages.device.pooling import Pooler
+from stages.device.readout import Readout
+
+CPU = torch.device("cpu")
+
+
+@define(eq=False)
+class FakeEvent:
+    log: list[str]
+
+    def record(self):
+        self.log.append("record")
+
+    def synchronize(self):
+        self.log.append("synchronize")
+
+
+@define(eq=False)
+class FakeGpu:
+    """Counts replays; ``graph_bytes`` is what a graph takes, ``fails`` raises in a capture."""
+
+    device: torch.device = CPU
+    graph_bytes: int = 0
+    free: int = 1 << 30
+    fails: Exception | None = None
+    log: list[str] = field(factory=list)
+
+    def pinned(self, *size, dtype):
+        return torch.zeros(size, dtype=dtype)
+
+    def event(self):
+        return FakeEvent(self.log)
+
+    def capture(self, body):
+        if self.fails is not None:
+            raise self.fails
+        body()
+        self.free -= self.graph_bytes
+
+        def replay():
+            self.log.append("replay")
+            body()
+
+        return replay
+
+    def free_bytes(self):
+        return self.free
+
+    def total_bytes(self):
+        return 1 << 30
+
+
+def by_offsets(q, k, v, packing, scaling, window, causal):
+    """What a variable-length kernel computes: rows beyond the last offset stay undefined."""
+    mixed = torch.full_like(q, torch.nan, memory_format=torch.contiguous_format)
+    for start, end in pairwise(packing.offsets.tolist()):
+        span = slice(start, min(end, start + packing.longest))  # what is longer is cut silently
+        if span.start < span.stop:
+            near = torch.arange(span.stop - span.start)
+            distance = near[:, None] - near[None, :]
+            seen = torch.ones_like(distance, dtype=torch.bool)
+            if window is not None:
+                seen &= distance.abs() < window
+            if causal:
+                seen &= distance >= 0
+            rows = (tensor[span].transpose(0, 1).unsqueeze(0) for tensor in (q, k, v))
+            result = scaled_dot_product_attention(
+                *rows, seen, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+            )
+            mixed[span] = result[0].transpose(0, 1)
+    return mixed
+
+
+def make_lane(
+    folder, gpu, shapes, *, kind="bert", mode="mean", prompts=False, max_tokens=256, max_texts=16
+):
+    """A lane over a tiny model; needs ``by_offsets`` in place of the kernel."""
+    write_checkpoint(folder, kind, [])
+    encoder = Encoder(load_encoder(folder, device=CPU, dtype=torch.float32))
+    readout = Readout(Pooler((mode,)), [partial(torch.nn.functional.normalize, dim=1)])
+    path = PaddedPath(encoder)
+    tokens = max([max_tokens, *(shape.tokens for shape in shapes)])
+    row = packed_row(encoder, Kernel.VARLEN)
+    return GpuLane(
+        gpu,
+        PackedForm(encoder, row, readout, prompts=prompts, tokens=tokens),
+        PaddedForm(path, readout, pad_id=encoder.pad_id, device=CPU, tokens=tokens),
+        path,
+        shapes=shapes,
+        max_tokens=max_tokens,
+        max_texts=max_texts,
+        dimension=32,
+    )

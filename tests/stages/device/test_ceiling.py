@@ -1,0 +1,129 @@
+"""When memory does not suffice: both halves, once more, and smaller batches from then on."""
+
+import pytest
+import torch
+from tiny_models import make_batch, make_engine, pooling, random_texts, write_checkpoint
+
+from stages.device.ceiling import Ceiling, halves
+from stages.device.null_engine import NullEngine
+from stages.device.spec import EngineSpec
+from stages.flight import Landed
+from stages.messages import Layout
+
+TEXTS = random_texts([5, 9, 3, 3, 8, 1, 2])
+
+
+class SmallDevice:
+    """Takes batches of up to ``room`` tokens; notes every attempt."""
+
+    def __init__(self, room):
+        self.room = room
+        self.attempts = []
+        self.released = 0
+        self._null = NullEngine(EngineSpec(device="null", null_dimension=8))
+        self.ceiling = Ceiling(1000, self.release)
+
+    def release(self):
+        self.released += 1
+
+    def start(self, batch):
+        return self.ceiling.start(self._begin, batch)
+
+    def whole(self, batch):
+        return self._null.run(batch).vectors
+
+    def _begin(self, batch):
+        self.attempts.append(batch.rows * batch.width)
+        if batch.rows * batch.width > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self._null.start(batch)
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_a_batch_that_does_not_fit_runs_as_two_and_later_ones_stay_below(layout):
+    batch = make_batch(TEXTS, layout)
+    size = batch.rows * batch.width
+    device = SmallDevice(room=size - 1)
+    output = device.start(batch).finish()
+    assert output.vectors.tolist() == device.whole(batch).tolist()
+    assert (len(device.attempts), device.released) == (3, 1)
+    assert (device.ceiling.tokens, device.ceiling.lowered) == (size // 2, 1)
+
+
+def test_what_fits_is_not_touched():
+    device = SmallDevice(room=100)
+    device.start(make_batch(TEXTS, Layout.PACKED)).finish()
+    assert (len(device.attempts), device.ceiling.tokens, device.released) == (1, 1000, 0)
+
+
+def test_a_half_that_does_not_fit_either_is_an_error():
+    device = SmallDevice(room=10)
+    with pytest.raises(torch.OutOfMemoryError):
+        device.start(make_batch(TEXTS, Layout.PACKED))
+
+
+def test_a_single_text_is_tried_once_more():
+    device = SmallDevice(room=3)
+    with pytest.raises(torch.OutOfMemoryError):
+        device.start(make_batch(TEXTS[:1], Layout.PACKED))
+    assert len(device.attempts) == 2
+
+
+def test_when_the_second_half_cannot_start_the_first_is_finished():
+    finished = []
+
+    class Half:
+        def finish(self):
+            finished.append(True)
+
+    def start(batch):
+        if batch.items in {4, 7}:
+            raise torch.OutOfMemoryError
+        return Half()
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Ceiling(100, lambda: None).start(start, make_batch(TEXTS, Layout.PACKED))
+    assert finished == [True]
+
+
+def test_broken_rows_of_the_second_half_are_counted_on():
+    device = SmallDevice(room=30)
+
+    def start(batch):
+        output = device._begin(batch).finish()
+        return Landed(type(output)(output.vectors, (0, 1)))
+
+    both = device.ceiling.start(start, make_batch(TEXTS, Layout.PACKED)).finish()
+    assert both.broken == (0, 1, 3, 4)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7])
+def test_halves_hold_every_item_once_in_order(parts):
+    batch = make_batch(TEXTS, Layout.PADDED, rows=8, width=16, parts=parts)
+    first, second = halves(batch)
+    items = [
+        chunk.ids.item(index).tolist()
+        for half in (first, second)
+        for chunk in half.chunks
+        for index in range(len(chunk))
+    ]
+    assert items == [text.tolist() for text in TEXTS]
+    assert (first.items, second.items) == (3, 4)
+    assert (first.rows, second.rows) == (4, 4)  # captured sizes are powers of two
+
+
+def test_an_engine_shows_its_ceiling(tmp_path, monkeypatch):
+    engine = make_engine(write_checkpoint(tmp_path, "bert", [pooling("mean")]))
+    assert engine.figures().max_tokens == 32768
+    begin = engine._begin
+
+    def small(batch):
+        if batch.items > 4:
+            raise torch.OutOfMemoryError
+        return begin(batch)
+
+    monkeypatch.setattr(engine, "_begin", small)
+    batch = make_batch(TEXTS, Layout.PACKED)
+    vectors = engine.run(batch).vectors
+    assert vectors.shape == (7, 32)
+    assert (engine.figures().max_tokens, engine.figures().out_of_memory) == (15, 1)

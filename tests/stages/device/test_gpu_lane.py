@@ -1,0 +1,162 @@
+"""Batches in flight, shapes and graphs, without a GPU: the device is the CPU, graphs run again."""
+
+import numpy as np
+import pytest
+import torch
+from fake_gpu import FakeGpu, by_offsets, make_lane
+from tiny_models import distance, make_batch, make_engine, pooling, random_texts, write_modules
+
+from stages.device.lattice import PackedShape, packed_shapes
+from stages.messages import Layout
+
+SHAPES = packed_shapes(256, 16, 60)
+TOLERANCE = 2e-6
+
+
+@pytest.fixture(autouse=True)
+def _on_the_cpu(monkeypatch):
+    monkeypatch.setattr("stages.device.attention._by_offsets", by_offsets)
+    with torch.inference_mode():
+        yield
+
+
+def start(lane, texts, layout=Layout.PACKED, **choices):
+    batch = make_batch(texts, layout, **choices)
+    return lane.start(batch.chunks, layout, batch.rows, batch.width)
+
+
+def expected(folder, texts, **choices):
+    """What the CPU's own way gives, at unit length."""
+    vectors = make_engine(folder).run(make_batch(texts, Layout.PACKED, **choices)).vectors
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def capture_all(lane):
+    lane.graphs.capture_hot()
+    while lane.idle():
+        pass
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "modernbert", "mistral"])
+@pytest.mark.parametrize("lengths", [[7], [60], [1, 30, 7, 7, 2, 60, 30], [16] * 16, [1] * 16])
+def test_a_graph_gives_what_the_batch_alone_gives(tmp_path, kind, lengths):
+    mode = "lasttoken" if kind == "mistral" else "mean"
+    gpu = FakeGpu()
+    lane = make_lane(tmp_path, gpu, SHAPES, kind=kind, mode=mode)
+    capture_all(lane)
+    texts = random_texts(lengths)
+    found = start(lane, texts).finish()
+    recipe_of(tmp_path, mode)
+    assert "replay" in gpu.log
+    assert lane.eager_batches == 0
+    assert distance(found, expected(tmp_path, texts)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("mode", ["mean", "cls", "lasttoken", "max", "weightedmean"])
+@pytest.mark.parametrize("layout", Layout)
+def test_prompts_that_are_not_pooled_are_left_out_in_every_mode(tmp_path, mode, layout):
+    lane = make_lane(tmp_path, FakeGpu(), SHAPES, mode=mode, prompts=True)
+    capture_all(lane)
+    texts = random_texts([9, 30, 9, 12])
+    found = start(lane, texts, layout, pool_from=4).finish()
+    recipe_of(tmp_path, mode)
+    assert distance(found, expected(tmp_path, texts, pool_from=4)) <= TOLERANCE
+
+
+def test_what_has_no_graph_yet_runs_eagerly_is_counted_and_captured_next(tmp_path):
+    gpu = FakeGpu()
+    lane = make_lane(tmp_path, gpu, SHAPES)
+    lane.graphs.capture_hot()
+    texts = random_texts([20] * 5)
+    hot = len(lane.graphs)
+    found = start(lane, random_texts([8, 9])).finish()
+    assert (lane.eager_batches, "replay" in gpu.log) == (1, False)
+    lane.idle()
+    assert len(lane.graphs) == hot + 1
+    start(lane, random_texts([8, 9])).finish()
+    assert (lane.eager_batches, "replay" in gpu.log) == (1, True)
+    again = start(lane, texts).finish()
+    recipe_of(tmp_path, "mean")
+    assert distance(found, expected(tmp_path, random_texts([8, 9]))) <= TOLERANCE
+    assert distance(again, expected(tmp_path, texts)) <= TOLERANCE
+
+
+def test_two_batches_in_flight_keep_their_vectors_apart(tmp_path):
+    lane = make_lane(tmp_path, FakeGpu(), SHAPES)
+    capture_all(lane)
+    batches = [random_texts([5 + n, 9, 20], seed=n) for n in range(3)]
+    flights = [start(lane, texts) for texts in batches]
+    found = [flight.finish() for flight in flights]
+    recipe_of(tmp_path, "mean")
+    for texts, vectors in zip(batches, found, strict=True):
+        assert distance(vectors, expected(tmp_path, texts)) <= TOLERANCE
+
+
+def test_a_launch_does_not_wait_and_a_finish_does(tmp_path):
+    gpu = FakeGpu()
+    lane = make_lane(tmp_path, gpu, SHAPES)
+    first, second = start(lane, random_texts([3])), start(lane, random_texts([4]))
+    assert gpu.log == ["record", "record"]
+    first.finish()
+    second.finish()
+    assert gpu.log[2:] == ["synchronize", "synchronize"]
+
+
+def test_a_batch_that_fails_gives_its_slot_back(tmp_path, monkeypatch):
+    lane = make_lane(tmp_path, FakeGpu(), [])
+    vectors = lane._packed.vectors
+
+    def fail(*_):
+        raise torch.OutOfMemoryError("no memory")
+
+    for _ in range(5):
+        monkeypatch.setattr(lane._packed, "vectors", fail)
+        with pytest.raises(torch.OutOfMemoryError):
+            start(lane, random_texts([3]))
+        monkeypatch.setattr(lane._packed, "vectors", vectors)
+        start(lane, random_texts([3])).finish()
+
+
+def test_capturing_ends_with_its_share_of_memory_and_the_rest_runs_eagerly(tmp_path):
+    lane = make_lane(tmp_path, FakeGpu(graph_bytes=1 << 26), SHAPES)
+    capture_all(lane)
+    assert len(lane.graphs) == 2  # 128 MiB of 1 GiB
+    assert lane.graphs.memory_bytes == 2 << 26
+    assert not lane.idle()
+    assert start(lane, random_texts([3])).finish().shape == (1, 32)
+
+
+def test_a_capture_that_fails_is_the_last_one_and_everything_runs_eagerly(tmp_path):
+    lane = make_lane(tmp_path, FakeGpu(fails=RuntimeError("operation not permitted")), SHAPES)
+    capture_all(lane)
+    assert (len(lane.graphs), lane.idle()) == (0, False)
+    assert start(lane, random_texts([3])).finish().shape == (1, 32)
+    assert lane.eager_batches == 1
+
+
+@pytest.mark.parametrize("rows", [3, 8])
+def test_padded_rows_with_and_without_dummies(tmp_path, rows):
+    lane = make_lane(tmp_path, FakeGpu(), SHAPES)
+    texts = random_texts([3, 16, 9])
+    found = start(lane, texts, Layout.PADDED, width=16, rows=rows).finish()
+    recipe_of(tmp_path, "mean")
+    assert lane.eager_batches == 1  # nothing was warmed
+    assert distance(found, expected(tmp_path, texts)) <= TOLERANCE
+
+
+def test_a_batch_beyond_what_was_prepared_is_refused(tmp_path):
+    lane = make_lane(tmp_path, FakeGpu(), [], max_tokens=64, max_texts=4)
+    with pytest.raises(ValueError, match=r"80 tokens in 2 texts; .* 64 tokens in 4"):
+        start(lane, random_texts([40, 40]))
+    with pytest.raises(ValueError, match="5 texts"):
+        start(lane, random_texts([2] * 5))
+
+
+def test_an_exact_shape_has_no_dummies():
+    shape = PackedShape(10, 2, 6)
+    assert shape.offsets(np.array([0, 4], np.int32), 10).tolist() == [0, 4, 10]
+
+
+def recipe_of(folder, mode):
+    """Let the folder's recipe pool as the lane under test does."""
+    write_modules(folder, [pooling(mode, include_prompt=False)])
