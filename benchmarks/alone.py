@@ -5,7 +5,8 @@ The planner is kept as full as ``QUEUED_TEXTS`` texts in requests of
 around the device offer is met here only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,13 @@ from stages.device.factory import make_device
 from stages.device.packing import Sample
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
-from stages.messages import Batch, Float32, Int32, Layout, TokenizedItems
+from stages.flight import Flight
+from stages.messages import Batch, DeviceOutput, Float32, Int32, Layout, TokenizedItems
 from stages.ticket import OpenTickets
 
 QUEUED_TEXTS: Final = 512  # 16 clients with 32 texts a call
 REQUEST_TEXTS: Final = 32
+IN_FLIGHT: Final = 2  # as many as a server has room credits for a device
 MAX_BATCH_S: Final = {"cpu": 0.25, "cuda": 0.05}  # MAX_BATCH_MS as it is unless set
 
 
@@ -96,10 +99,25 @@ class EngineAlone:
     def embed(self, texts: Sequence[Int32]) -> Float32:
         """Pooled vectors, float32 [texts, dimension], in the order of ``texts``."""
         vectors: Float32 = np.empty((len(texts), self.device.dimension), np.float32)
-        for batch in self.batches(texts):
-            output = self.device.start(batch).finish()
+        batches = list(self.batches(texts))
+        for batch, output in zip(batches, self.run(batches), strict=True):
             vectors[_positions(batch)] = output.vectors
         return vectors
+
+    def run(self, batches: Iterable[Batch]) -> Iterator[DeviceOutput]:
+        """What the device makes of ``batches``, the next one started before one is finished."""
+        flights: deque[Flight[DeviceOutput]] = deque()
+        for batch in batches:
+            flights.append(self.device.start(batch))
+            if len(flights) == IN_FLIGHT:
+                yield flights.popleft().finish()
+        while flights:
+            yield flights.popleft().finish()
+
+    def prepare(self) -> None:
+        """Let the device do all that it puts off until it is idle."""
+        while self.device.idle():
+            pass
 
 
 def _positions(batch: Batch) -> NDArray[np.int32]:

@@ -13,13 +13,18 @@ import argparse
 import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import results
 from benchmarks.measure import Rates, interleaved, per_second, ratio
 from benchmarks.mixes import MIXES, Draw, lengths, token_ids
 from pipeline.cli import prepare_environment
+
+if TYPE_CHECKING:  # at run time it would import torch too early
+    from benchmarks.alone import EngineAlone
+    from stages.messages import Int32
 
 PACKED, BUCKETED = "packed", "bucketed"
 ARRIVAL, SORTED = "transformers, arrival order, 32", "transformers, sorted, 4096"
@@ -55,18 +60,11 @@ def measure(
         sizes = lengths(draw, tokens)
         texts, total = token_ids(sizes, packed.device.vocabulary), int(sizes.sum())
 
-        def tokens_per_s(
-            embed: Callable[[Sequence[Any]], object],
-            texts: Sequence[Any] = texts,
-            total: int = total,
-        ) -> Callable[[], float]:
-            return lambda: per_second(total, lambda: embed(texts))
-
-        contenders = {
-            PACKED: tokens_per_s(packed.embed),
-            BUCKETED: tokens_per_s(bucketed.embed),
-            ARRIVAL: tokens_per_s(plain.in_arrival_order),
-            SORTED: tokens_per_s(plain.sorted_by_length),
+        contenders: dict[str, Callable[[], float]] = {
+            PACKED: _engine(packed, texts, total),
+            BUCKETED: _engine(bucketed, texts, total),
+            ARRIVAL: partial(per_second, total, partial(plain.in_arrival_order, texts)),
+            SORTED: partial(per_second, total, partial(plain.sorted_by_length, texts)),
             PEAK: peak.measure,
         }
         rates = interleaved(contenders, rounds)
@@ -78,6 +76,12 @@ def measure(
             **compared(rates, flops.of_texts(sizes) / total),
         }
     return figures
+
+
+def _engine(engine: "EngineAlone", texts: Sequence["Int32"], tokens: int) -> Callable[[], float]:
+    """Tokens a second; the batches are planned before, as a server does while the device runs."""
+    batches = list(engine.batches(texts))
+    return lambda: per_second(tokens, lambda: list(engine.run(batches)))
 
 
 def compared(rates: Rates, flops_per_token: float) -> dict[str, Any]:

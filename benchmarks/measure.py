@@ -7,16 +7,19 @@ compared is a ratio within a round, and of the ratios the median.
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
+T = TypeVar("T")
 Rates: TypeAlias = dict[str, list[float]]  # by contender, one a round
 
 
-def interleaved(contenders: Mapping[str, Callable[[], float]], rounds: int) -> Rates:
+def interleaved(
+    contenders: Mapping[str, Callable[[], T]], rounds: int, *, warm_up: bool = True
+) -> dict[str, list[T]]:
     """What each contender returned in each round, after one round that is not kept."""
     names = list(contenders)
-    rates: Rates = {name: [] for name in names}
-    for contender in contenders.values():
+    rates: dict[str, list[T]] = {name: [] for name in names}
+    for contender in contenders.values() if warm_up else ():
         contender()
     for number in range(rounds):
         first = number % len(names)

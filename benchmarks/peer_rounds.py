@@ -1,0 +1,115 @@
+"""This project's server and the peers in turn: same weights, same texts, same client.
+
+All are started and stand still (SIGSTOP) while another is measured. Each must first
+give the vector of a text; how near it is to ours is reported, since a server that
+pools or computes otherwise does not do the same work.
+"""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks import results
+from benchmarks.child import Answer, Child, paused
+from benchmarks.measure import interleaved, ratio
+from benchmarks.mixes import MIXES
+from benchmarks.peers.environments import PeerError
+from benchmarks.peers.servers import ENVIRONMENTS, PEERS, running_peer
+from benchmarks.server_process import RunningServer
+
+OURS: Final = "penstock"
+LOADS: Final = ((1, 16), (32, 4))  # items a call, clients
+
+
+def peer_figures(
+    client: Child,
+    server: RunningServer,
+    folder: Path,
+    *,
+    names: Sequence[str],
+    seconds: float,
+    rounds: int,
+    environments: Path = ENVIRONMENTS,
+) -> dict[str, Any]:
+    """Rates of all by mix and load, versions of the peers, and why one is missing."""
+    figures: dict[str, Any] = {"versions": {}, "missing": {}, "cosine": {}, "mixes": {}}
+    own = client.ask(do="vector", target=server.grpc, protocol="penstock")["vector"]
+    with ExitStack() as stack:
+        servers = {OURS: (server.grpc, "penstock", server.process.pid)}
+        for name in names:
+            try:
+                # What stands in the stack already must not slow the start of the next one.
+                with paused(*(pid for _, _, pid in servers.values())):
+                    peer = stack.enter_context(
+                        running_peer(PEERS[name], folder, client, environments)
+                    )
+            except PeerError as error:
+                figures["missing"][name] = str(error)
+                print(f"{name}: not measured: {error}", flush=True)
+                continue
+            servers[name] = (peer.target, peer.protocol, peer.pid)
+            figures["versions"][name] = dict(peer.versions)
+            theirs = client.ask(do="vector", target=peer.target, protocol=peer.protocol)
+            figures["cosine"][name] = _cosine(own, theirs["vector"])
+        for mix in MIXES:
+            for items, clients in LOADS:
+                load = {"mix": mix, "items": items, "clients": clients, "seconds": seconds}
+                contenders = {name: _turn(client, servers, name, load) for name in servers}
+                figures["mixes"][f"{mix}, {items} a call, {clients} clients"] = _compared(
+                    interleaved(contenders, rounds, warm_up=False)
+                )
+    return figures
+
+
+def _turn(
+    client: Child, servers: Mapping[str, tuple[str, str, int]], name: str, load: Mapping[str, Any]
+) -> Callable[[], Answer]:
+    target, protocol, own_pid = servers[name]
+    others = [pid for _, _, pid in servers.values() if pid != own_pid]
+
+    def measure() -> Answer:
+        with paused(*others):
+            return client.ask(do="closed", target=target, protocol=protocol, **load)
+
+    return measure
+
+
+def _compared(answers: Mapping[str, Sequence[Answer]]) -> dict[str, Any]:
+    rates = {name: [answer["tokens_per_s"] for answer in given] for name, given in answers.items()}
+    return {
+        "answers": answers,
+        "median_tokens_per_s": {name: statistics.median(given) for name, given in rates.items()},
+        "ours_over": {
+            name: ratio(rates[OURS], given) for name, given in rates.items() if name != OURS
+        },
+    }
+
+
+def _cosine(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    a, b = np.array(ours), np.array(theirs)
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def show_peers(figures: Mapping[str, Any]) -> str:
+    """Tokens a second, and in brackets how many times as fast this server is."""
+    names = [OURS, *figures["versions"]]
+    rows = []
+    for load, compared in figures["mixes"].items():
+        medians, over = compared["median_tokens_per_s"], compared["ours_over"]
+        rows.append(
+            [
+                load,
+                *(
+                    f"{medians[name]:,.0f}" + (f" ({over[name]:.2f})" if name in over else "")
+                    for name in names
+                ),
+            ]
+        )
+    near = ["cosine to ours", "1", *(f"{figures['cosine'][name]:.4f}" for name in names[1:])]
+    lines = [results.table(["tokens/s (ours / theirs)", *names], [*rows, near])]
+    lines += [f"{name}: not measured: {why}" for name, why in figures["missing"].items()]
+    return "\n".join(lines)
