@@ -26,6 +26,7 @@ from stages.ticket import OpenTickets
 
 QUEUED_TEXTS: Final = 512  # 16 clients with 32 texts a call
 REQUEST_TEXTS: Final = 32
+BATCH_SIZES: Final = (8, 16, 32, 64, 128, 256, 512)
 IN_FLIGHT: Final = 2  # as many as a server has room credits for a device
 MAX_BATCH_S: Final = {"cpu": 0.25, "cuda": 0.05}  # MAX_BATCH_MS as it is unless set
 
@@ -39,9 +40,16 @@ class EngineAlone:
 
     @classmethod
     def load(
-        cls, folder: Path, layout: Layout, *, device: str = "cpu", threads: int = 0
+        cls,
+        folder: Path,
+        layout: Layout,
+        *,
+        device: str = "cpu",
+        threads: int = 0,
+        buckets: tuple[int, ...] = (),
+        batch_sizes: tuple[int, ...] = BATCH_SIZES,
     ) -> "EngineAlone":
-        """Load, check and warm up the model in ``folder`` with the server's defaults.
+        """Load, check and warm up the model in ``folder``, by default as a server does.
 
         Raises:
             stages.device.errors.ModelError: it cannot be used.
@@ -54,7 +62,8 @@ class EngineAlone:
             device=device,
             layout=layout,
             threads=threads,
-            buckets=buckets_for(recipe.max_tokens),
+            buckets=buckets or buckets_for(recipe.max_tokens),
+            batch_sizes=batch_sizes,
         )
         made = make_device(spec)
         if made.layout is not layout:

@@ -26,7 +26,7 @@ import numpy as np
 from attrs import define, field, frozen
 
 from benchmarks.child import Answer, answer_commands
-from benchmarks.mixes import MIXES, fixed
+from benchmarks.mixes import MIXES, fixed, token_ids
 from benchmarks.protocols import (
     SPEAKERS,
     TIMEOUT_S,
@@ -59,11 +59,20 @@ def speaker(protocol: str) -> Speaker:
 
 
 @cache
-def calls(protocol: str, mix: str, items: int) -> Calls:
-    """Calls of ``items`` texts of a mix; a number in its place is a length in tokens."""
+def calls(protocol: str, mix: str, items: int, vocabulary: int = 0) -> Calls:
+    """Calls of ``items`` texts of a mix; a number in its place is a length in tokens.
+
+    The words are the embedded model's; with ``vocabulary`` those of a random
+    checkpoint with so many tokens.
+    """
     draw = fixed(int(mix)) if mix.isdigit() else MIXES[mix]
     sizes = draw(np.random.default_rng(1), max(DISTINCT_TEXTS, items))
-    texts = texts_of(sizes.tolist(), seed=1)
+    if vocabulary:
+        from benchmarks.shapes import text  # noqa: PLC0415 - torch, which others do without
+
+        texts = [text(ids) for ids in token_ids(sizes, vocabulary)]
+    else:
+        texts = texts_of(sizes.tolist(), seed=1)
     starts = range(0, len(texts) - items + 1, items)
     return Calls(
         [speaker(protocol).prepare(texts[start : start + items]) for start in starts],
@@ -107,10 +116,16 @@ class Tally:
 
 
 def closed(
-    target: str, protocol: str, mix: str, items: int, clients: int, seconds: float
+    target: str,
+    protocol: str,
+    mix: str,
+    items: int,
+    clients: int,
+    seconds: float,
+    vocabulary: int = 0,
 ) -> Answer:
     """A closed loop."""
-    work, numbers = calls(protocol, mix, items), count()
+    work, numbers = calls(protocol, mix, items, vocabulary), count()
     tally, until = Tally(), 0.0
 
     def loop(call: Callable[[Payload], Any]) -> None:

@@ -11,11 +11,13 @@ import http.client
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
 import grpc
 import numpy as np
+from attrs import frozen
 from numpy.typing import NDArray
 from penstock.compat import gpu_inference_pb2 as compat
 from penstock.v1 import embedding_pb2 as pb
@@ -60,14 +62,26 @@ def open_channel(target: str) -> grpc.Channel:
     return grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
 
 
+@frozen
 class PenstockGrpc:
-    """This project's own service."""
+    """This project's own service; with ``as_ids`` texts of random words go as token ids."""
 
-    method = "/penstock.v1.EmbeddingService/Embed"
+    as_ids: bool = False
+    encoding: pb.Encoding.ValueType = pb.FLOAT32
+    method: ClassVar = "/penstock.v1.EmbeddingService/Embed"
 
     def prepare(self, texts: Sequence[str]) -> bytes:
         """One message."""
-        return pb.EmbedRequest(texts=texts).SerializeToString()
+        request = pb.EmbedRequest(encoding=self.encoding)
+        if self.as_ids:
+            from benchmarks.shapes import ids  # noqa: PLC0415 - torch, which others do without
+
+            items = [ids(text) for text in texts]
+            request.token_ids = np.concatenate(items).tobytes()
+            request.lengths = np.array([len(item) for item in items], np.int32).tobytes()
+        else:
+            request.texts.extend(texts)
+        return request.SerializeToString()
 
     @contextmanager
     def connect(self, target: str) -> Iterator[Callable[[bytes], bytes]]:
@@ -86,7 +100,9 @@ class PenstockGrpc:
 
     def vector(self, reply: bytes) -> Vector:
         """From ``embeddings``."""
-        return np.frombuffer(pb.EmbedResponse.FromString(reply).embeddings, np.float32)
+        number = np.float16 if self.encoding == pb.FLOAT16 else np.float32
+        row = np.frombuffer(pb.EmbedResponse.FromString(reply).embeddings, number)
+        return row.astype(np.float32)
 
 
 class OlderGrpc:
@@ -194,5 +210,12 @@ def _padded(items: Sequence[Sequence[int]], width: int) -> compat.InferRequest:
 
 
 SPEAKERS: Final[Mapping[str, Callable[[], Speaker]]] = MappingProxyType(
-    {"penstock": PenstockGrpc, "older": OlderGrpc, "openai": OpenAiHttp}
+    {
+        "penstock": PenstockGrpc,
+        "penstock, float16": partial(PenstockGrpc, encoding=pb.FLOAT16),
+        "penstock, ids": partial(PenstockGrpc, as_ids=True),
+        "penstock, ids, float16": partial(PenstockGrpc, as_ids=True, encoding=pb.FLOAT16),
+        "older": OlderGrpc,
+        "openai": OpenAiHttp,
+    }
 )

@@ -32,13 +32,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/NAME.json")
 
 
-def keep(name: str, figures: Mapping[str, Any], options: argparse.Namespace) -> None:
+def keep(
+    name: str, figures: Mapping[str, Any], options: argparse.Namespace, *, quiet: bool = False
+) -> None:
     """Write the figures of benchmark ``name`` where ``options`` say, and say where."""
     if options.output is None and options.quick:
         return
     path = options.output or FOLDER / f"{name}.json"
     write(path, name, figures)
-    print("written:", os.path.relpath(path))
+    if not quiet:
+        print("written:", os.path.relpath(path))
 
 
 def write(path: Path, name: str, figures: Mapping[str, Any]) -> None:

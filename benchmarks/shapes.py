@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
@@ -84,6 +85,14 @@ def write_checkpoint(folder: Path, shape: str) -> Path:
 def text(ids: NDArray[Any]) -> str:
     """A text with as many tokens as ``ids`` (at least 2), whose first and last are special."""
     return " ".join(_word(token) for token in ids[1:-1].tolist())
+
+
+def ids(words: str) -> NDArray[np.int32]:
+    """The token ids of what :func:`text` wrote, int32 [tokens], without a tokenizer."""
+    inner = [
+        sum(LETTERS.index(c) * len(LETTERS) ** n for n, c in enumerate(w)) for w in words.split()
+    ]
+    return np.array([SPECIALS.index("[CLS]"), *inner, SPECIALS.index("[SEP]")], np.int32)
 
 
 def _word(token: int) -> str:

@@ -57,7 +57,7 @@ def _coral(dtype: str) -> Peer:
         protocol="older",
         command=lambda python, folder, port: [
             "/usr/bin/env", "DEVICE=cpu", "GRPC_HOST=127.0.0.1", f"GRPC_PORT={port}",
-            f"MODEL_PATH={folder}", "BACKPRESSURE_THROUGHPUT_ENABLED=false", "MAX_WAIT_TIME_S=120",
+            f"MODEL_PATH={folder}", "MAX_WAIT_TIME_S=120",
             str(python), str(HERE / "coral_server.py"), dtype,
         ],
         packages=("coral-gpu-inference", "transformers", "torch"),

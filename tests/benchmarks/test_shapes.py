@@ -1,6 +1,7 @@
 from benchmarks.mixes import fixed as of_length
 from benchmarks.mixes import lengths, token_ids
 from benchmarks.shapes import SHAPES, text, write_checkpoint
+from benchmarks.shapes import ids as ids_of
 from stages.device.recipe import Recipe
 from stages.text_tokenizer import TextTokenizer
 
@@ -16,3 +17,4 @@ def test_a_random_checkpoint_has_a_recipe_and_a_tokenizer_of_whole_words(tmp_pat
         (encoded,) = tokenizer.encode([text(ids)])
         assert encoded[1:-1].tolist() == ids[1:-1].tolist()
         assert len(encoded) == 50
+        assert ids_of(text(ids)).tolist() == encoded.tolist()
