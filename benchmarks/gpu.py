@@ -164,7 +164,9 @@ class Subject:
 
     def correctness(self) -> dict[str, Any]:
         """The least cosine to transformers in float32, each text in mixed company."""
-        texts = token_ids(lengths(MIXES["documents"], 20_000), self.vocabulary)
+        texts = token_ids(
+            lengths(MIXES["documents"], min(20_000, self.extent.tokens)), self.vocabulary
+        )
         plain = PlainTransformers.load(self.folder, self.device, torch.float32)
         a, b = self.packed().embed(texts), plain.in_arrival_order(texts)
         norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)

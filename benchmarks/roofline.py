@@ -108,12 +108,13 @@ class Peak:
         operations = 2 * a.shape[0] * a.shape[1] * b.shape[1]
         torch.mm(a, b, out=out)
         self._wait()
-        done, started = 0, time.perf_counter()
-        while (took_s := time.perf_counter() - started) < PEAK_SLICE_S:
+        done, took_s, started = 0, 0.0, time.perf_counter()
+        while not done or took_s < PEAK_SLICE_S:
             for _ in range(launches):
                 torch.mm(a, b, out=out)
             self._wait()
             done += launches
+            took_s = time.perf_counter() - started
         return done * operations / took_s
 
     def _wait(self) -> None:

@@ -1,6 +1,6 @@
 """How much of the engine's speed does the server keep, and how long does a call take?
 
-``python -m benchmarks.serve [--quick] [--peers]``
+``python -m benchmarks.serve [--quick]``
 
 Server, client and raw engine each in a process of its own, over gRPC on loopback.
 *Closed*: clients that call again as soon as they are answered, for three mixes, 1 and
@@ -8,13 +8,12 @@ Server, client and raw engine each in a process of its own, over gRPC on loopbac
 control is off, for no call shall be refused. *Open*: calls at random times at 0.5, 0.8
 and 1.1 of the rate that the closed loop reached, admission control as it is unless
 set; latencies count from when a call should have left. *Unloaded*: one short text,
-one client, beside the engine's own time for it. ``--peers``: other servers in turn
-with this one, each in an environment of its own.
+one client, beside the engine's own time for it.
 """
 
 import argparse
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +23,6 @@ from benchmarks import results
 from benchmarks.child import Answer, Child, running_child
 from benchmarks.measure import interleaved, ratio
 from benchmarks.mixes import MIXES
-from benchmarks.peer_rounds import peer_figures, show_peers
-from benchmarks.peers.servers import ENVIRONMENTS, PEERS
 from benchmarks.server_process import RunningServer, running_server
 from benchmarks.texts import full_length_model
 
@@ -126,9 +123,7 @@ def unloaded_figures(
     }
 
 
-def measure(
-    folder: Path, extent: Extent, peers: Sequence[str], environments: Path
-) -> dict[str, Any]:
+def measure(folder: Path, extent: Extent) -> dict[str, Any]:
     """All figures of the model in ``folder``."""
     model = {"MODEL_PATH": str(folder)}
     figures: dict[str, Any] = {"closed": {}, "open": {}}
@@ -144,17 +139,6 @@ def measure(
             for mix in MIXES:
                 closed = figures["closed"][mix]
                 figures["open"][mix] = open_figures(client, server, extent, mix, closed)
-        if peers:
-            with running_server(model | ADMIT_ALL) as server:
-                figures["peers"] = peer_figures(
-                    client,
-                    server,
-                    folder,
-                    names=peers,
-                    seconds=extent.seconds,
-                    rounds=extent.rounds,
-                    environments=environments,
-                )
     return figures
 
 
@@ -197,7 +181,6 @@ def show(figures: Mapping[str, Any]) -> str:
             results.table(["open: texts x load, ms p50/p95/p99, refused", *mixes], waits),
             alone,
             client,
-            *([show_peers(figures["peers"])] if "peers" in figures else []),
         ]
     )
 
@@ -211,21 +194,10 @@ def _latencies(answer: Answer) -> str:
 def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--peers",
-        nargs="*",
-        metavar="NAME",
-        help=f"other servers too; all of them unless named ({', '.join(PEERS)})",
-    )
-    parser.add_argument("--environments", type=Path, default=ENVIRONMENTS)
     results.add_options(parser)
     options = parser.parse_args()
-    wanted = options.peers or list(PEERS) if options.peers is not None else []
-    if unknown := set(wanted) - set(PEERS):
-        parser.error(f"--peers {', '.join(sorted(unknown))}: allowed are {', '.join(PEERS)}")
     with full_length_model() as folder:
-        extent = QUICK if options.quick else Extent()
-        figures = measure(folder, extent, wanted, options.environments)
+        figures = measure(folder, QUICK if options.quick else Extent())
     print(show(figures))
     results.keep("serve", figures, options)
 

@@ -65,6 +65,9 @@ def running_server(
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def serve_until_stopped(crash_share: float, ready: Callable[[str, str], None]) -> int:

@@ -2,5 +2,5 @@
 
 They serve the same weights from the same folder with the very same build of torch,
 listen on loopback only and are started, measured and stopped by
-:mod:`benchmarks.serve`. What cannot be installed or started is reported, not hidden.
+``python -m benchmarks.peers``. What cannot be installed or started is reported, not hidden.
 """

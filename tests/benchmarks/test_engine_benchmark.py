@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import engine
+from benchmarks import engine, roofline
 from benchmarks.alone import EngineAlone
 from benchmarks.mixes import MIXES, fixed, lengths, token_ids
 from benchmarks.plain import PlainTransformers, sorted_batches
@@ -41,7 +41,9 @@ def test_sorted_batches_hold_their_padded_tokens():
     assert sorted(row for batch in batches for row in batch) == [0, 1, 2, 3, 4]
 
 
-def test_the_figures_are_whole_and_can_be_shown(folder):
+def test_the_figures_are_whole_and_can_be_shown(folder, monkeypatch):
+    monkeypatch.setattr(roofline, "SQUARE", {"cpu": 64})
+    monkeypatch.setattr(roofline, "PEAK_SLICE_S", 0.0)
     figures = engine.measure(folder, tokens=300, rounds=2, mixes={"short": fixed(10)})
     short = figures["mixes"]["short"]
     assert (short["texts"], short["tokens"]) == (30, 300)

@@ -1,10 +1,13 @@
-"""This project's server and the peers in turn: same weights, same texts, same client.
+"""This project's server and its peers in turn: same weights, same texts, same client.
+
+``python -m benchmarks.peers [NAME ...] [--quick]``; without names all of them.
 
 All are started and stand still (SIGSTOP) while another is measured. Each must first
 give the vector of a text; how near it is to ours is reported, since a server that
 pools or computes otherwise does not do the same work.
 """
 
+import argparse
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,18 +17,20 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks import results
-from benchmarks.child import Answer, Child, paused
+from benchmarks.child import Answer, Child, paused, running_child
 from benchmarks.measure import interleaved, ratio
 from benchmarks.mixes import MIXES
 from benchmarks.peers.environments import PeerError
 from benchmarks.peers.servers import ENVIRONMENTS, PEERS, running_peer
-from benchmarks.server_process import RunningServer
+from benchmarks.server_process import RunningServer, running_server
+from benchmarks.texts import full_length_model
 
 OURS: Final = "penstock"
-LOADS: Final = ((1, 16), (32, 4))  # items a call, clients
+LOADS: Final = ((1, 16), (32, 4))  # texts a call, clients
+ADMIT_ALL: Final = {"BACKPRESSURE_THROUGHPUT_ENABLED": "false"}
 
 
-def peer_figures(
+def measure(
     client: Child,
     server: RunningServer,
     folder: Path,
@@ -94,7 +99,7 @@ def _cosine(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
-def show_peers(figures: Mapping[str, Any]) -> str:
+def show(figures: Mapping[str, Any]) -> str:
     """Tokens a second, and in brackets how many times as fast this server is."""
     names = [OURS, *figures["versions"]]
     rows = []
@@ -109,7 +114,47 @@ def show_peers(figures: Mapping[str, Any]) -> str:
                 ),
             ]
         )
-    near = ["cosine to ours", "1", *(f"{figures['cosine'][name]:.4f}" for name in names[1:])]
+    near: list[str] = [
+        "cosine to ours",
+        "1",
+        *(f"{figures['cosine'][name]:.4f}" for name in names[1:]),
+    ]
     lines = [results.table(["tokens/s (ours / theirs)", *names], [*rows, near])]
     lines += [f"{name}: not measured: {why}" for name, why in figures["missing"].items()]
     return "\n".join(lines)
+
+
+def main() -> None:
+    """Run, print and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PEERS))
+    parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="are made here")
+    parser.add_argument("--seconds", type=float, default=6.0, help="a server, a load, a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    results.add_options(parser)
+    options = parser.parse_args()
+    names = options.names or list(PEERS)
+    if unknown := set(names) - set(PEERS):
+        parser.error(f"{', '.join(sorted(unknown))}: allowed are {', '.join(PEERS)}")
+    if options.quick:
+        options.seconds, options.rounds = 2.0, 1
+    with (
+        full_length_model() as folder,
+        running_child("benchmarks.load_client") as client,
+        running_server({"MODEL_PATH": str(folder)} | ADMIT_ALL) as server,
+    ):
+        figures = measure(
+            client,
+            server,
+            folder,
+            names=names,
+            seconds=options.seconds,
+            rounds=options.rounds,
+            environments=options.environments,
+        )
+    print(show(figures))
+    results.keep("peers", figures, options)
+
+
+if __name__ == "__main__":
+    main()
