@@ -24,7 +24,6 @@ test: lint
 bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.serve
-	$(BIN)/python -m benchmarks.edge
 	$(BIN)/python -m benchmarks.plots
 
 lint: .venv/.installed-dev

@@ -119,8 +119,8 @@ def show(figures: Mapping[str, Any]) -> str:
 def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokens", type=int, default=32_768, help="a contender, a round, a mix")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--tokens", type=int, default=24_576, help="a contender, a round, a mix")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="0: a thread a core")
     results.add_options(parser)
     options = parser.parse_args()

@@ -239,13 +239,9 @@ class Subject:
     def end_to_end(self) -> dict[str, Any]:
         """Tokens a second over gRPC, in turn with the engine alone."""
         from benchmarks.child import running_child  # noqa: PLC0415 - not everywhere
-        from benchmarks.server_process import running_server  # noqa: PLC0415 - nor this
+        from benchmarks.server_process import ADMIT_ALL, running_server  # noqa: PLC0415 - nor this
 
-        environment = {
-            "MODEL_PATH": str(self.folder),
-            "DEVICE": str(self.device),
-            "BACKPRESSURE_THROUGHPUT_ENABLED": "false",
-        }
+        environment = {"MODEL_PATH": str(self.folder), "DEVICE": str(self.device), **ADMIT_ALL}
         found: dict[str, Any] = {}
         with running_child("benchmarks.load_client") as client, running_server(environment) as at:
             for mix, protocol in CALLS:

@@ -23,13 +23,12 @@ from benchmarks import results
 from benchmarks.child import Answer, Child, running_child
 from benchmarks.measure import interleaved, ratio
 from benchmarks.mixes import MIXES
-from benchmarks.server_process import RunningServer, running_server
+from benchmarks.server_process import ADMIT_ALL, RunningServer, running_server
 from benchmarks.texts import full_length_model
 
 ENGINE: Final = "engine"
 ITEMS: Final = (1, 32)
 UNLOADED_TOKENS: Final = 8
-ADMIT_ALL: Final = {"BACKPRESSURE_THROUGHPUT_ENABLED": "false"}
 
 
 @frozen

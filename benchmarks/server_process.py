@@ -20,6 +20,7 @@ from attrs import frozen
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 120
+ADMIT_ALL = {"BACKPRESSURE_THROUGHPUT_ENABLED": "false"}  # for closed loops
 
 
 @frozen

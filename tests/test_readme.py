@@ -45,11 +45,17 @@ def test_every_make_target_exists(target):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("extra", ["s3", "cloudwatch", "flash-attn", "dev"])
+@pytest.mark.parametrize("extra", ["s3", "cloudwatch", "flash-attn", "bench", "dev"])
 def test_every_extra_exists_and_is_named(extra):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert extra in project["optional-dependencies"]
     assert f"`{extra}`" in README
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"`(benchmarks\.\w+)", README))))
+def test_every_benchmark_exists(module):
+    path = ROOT / module.replace(".", "/")
+    assert path.with_suffix(".py").exists() or (path / "__main__.py").exists()
 
 
 def test_every_file_that_is_named_exists():

@@ -22,12 +22,11 @@ from benchmarks.measure import interleaved, ratio
 from benchmarks.mixes import MIXES
 from benchmarks.peers.environments import PeerError
 from benchmarks.peers.servers import ENVIRONMENTS, PEERS, running_peer
-from benchmarks.server_process import RunningServer, running_server
+from benchmarks.server_process import ADMIT_ALL, RunningServer, running_server
 from benchmarks.texts import full_length_model
 
 OURS: Final = "penstock"
 LOADS: Final = ((1, 16), (32, 4))  # texts a call, clients
-ADMIT_ALL: Final = {"BACKPRESSURE_THROUGHPUT_ENABLED": "false"}
 
 
 def measure(

@@ -18,7 +18,7 @@ def folder(tmp_path_factory):
 
 
 def test_all_contenders_give_the_same_vectors(folder):
-    texts = token_ids(lengths(MIXES["documents"], 6000), 2000)
+    texts = token_ids(lengths(MIXES["documents"], 2500), 2000)
     plain = PlainTransformers.load(folder, torch.device("cpu"), torch.float32)
     expected = plain.in_arrival_order(texts)
     others = [EngineAlone.load(folder, layout).embed for layout in Layout]
