@@ -29,9 +29,11 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,6 +56,7 @@ DEFAULT_SHAPES: Final = ("bert-base", "minilm-l6", "modernbert-base")
 ENGINE_MIXES: Final[Mapping[str, Draw]] = {"512": fixed(512), "50": fixed(50), **MIXES}
 CALLS: Final = (("512", "penstock, ids"), ("512", "penstock"),
                 ("50", "penstock, ids, float16"), ("50", "penstock, float16"))  # fmt: skip
+SERVER_NEEDS: Final = ("grpclib", "grpc", "google.protobuf", "hypercorn", "starlette", "structlog")
 CALL_TEXTS: Final = 64
 CLIENTS: Final = 16
 SINGLE_TOKENS: Final = 32
@@ -68,7 +71,7 @@ class Extent:
     """How much is measured."""
 
     tokens: int = 2_000_000  # a contender, a round
-    plain_tokens: int = 300_000
+    plain_tokens: int = 100_000
     rounds: int = 3
     singles: int = 200
     seconds: float = 3.0  # a closed loop
@@ -103,7 +106,10 @@ class Parts:
                 result = part()
         except Exception as error:
             result = None
-            self.figures[name] = {"error": f"{type(error).__name__}: {error}"[:2000]}
+            self.figures[name] = {
+                "error": f"{type(error).__name__}: {error}"[:2000],
+                "traceback": traceback.format_exc()[-4000:],
+            }
             print(f"{name}: {type(error).__name__}: {error}", flush=True)
         else:
             if isinstance(result, dict):
@@ -137,6 +143,7 @@ class Subject:
     device: torch.device
     extent: Extent
     engine: EngineAlone | None = None
+    settle_s: float = 0.0  # from ready to prepared
 
     @property
     def vocabulary(self) -> int:
@@ -155,10 +162,12 @@ class Subject:
         self.engine = EngineAlone.load(self.folder, Layout.PACKED, device=str(self.device))
         ready_s, before = time.monotonic() - started, _memory(self.device)
         self.engine.prepare()
+        prepared_s = time.monotonic() - started
+        self.settle_s = prepared_s - ready_s
         return {
             "dtype": self.engine.device.dtype,
             "ready_s": ready_s,
-            "prepared_s": time.monotonic() - started,
+            "prepared_s": prepared_s,
             "memory_mib": {"ready": before, "prepared": _memory(self.device)},
         }
 
@@ -238,12 +247,15 @@ class Subject:
 
     def end_to_end(self) -> dict[str, Any]:
         """Tokens a second over gRPC, in turn with the engine alone."""
+        if missing := [name for name in SERVER_NEEDS if find_spec(name) is None]:
+            raise RuntimeError(f"left out: {', '.join(missing)} cannot be imported")
         from benchmarks.child import running_child  # noqa: PLC0415 - not everywhere
         from benchmarks.server_process import ADMIT_ALL, running_server  # noqa: PLC0415 - nor this
 
         environment = {"MODEL_PATH": str(self.folder), "DEVICE": str(self.device), **ADMIT_ALL}
         found: dict[str, Any] = {}
         with running_child("benchmarks.load_client") as client, running_server(environment) as at:
+            time.sleep(1.2 * self.settle_s)  # a server under load has no idle gaps to prepare in
             for mix, protocol in CALLS:
                 served = partial(
                     client.ask,
@@ -300,7 +312,7 @@ def measure(parts: Parts, shapes: Sequence[str], device: torch.device, extent: E
             for mix in ENGINE_MIXES:
                 parts.run(f"{shape}: {mix}", 40, partial(subject.rates, mix))
             if shape == shapes[0]:
-                parts.run(f"{shape}: end to end", 120, subject.end_to_end)
+                parts.run(f"{shape}: end to end", 180, subject.end_to_end)
             del subject
             gc.collect()
         first = Subject(shapes[0], Path(folder) / shapes[0], device, extent)

@@ -32,7 +32,8 @@ def test_a_part_that_fails_is_kept_and_the_rest_goes_on(parts, written, capsys):
 
     assert parts.run("first", 10, fail) is None
     assert parts.run("second", 10, lambda: {"p50_ms": 1.5}) == {"p50_ms": 1.5}
-    assert parts.figures["first"] == {"error": "RuntimeError: no such kernel"}
+    assert parts.figures["first"]["error"] == "RuntimeError: no such kernel"
+    assert "in fail" in parts.figures["first"]["traceback"]
     assert parts.figures["second"]["p50_ms"] == 1.5
     assert [set(figures) for figures in written] == [{"first"}, {"first", "second"}]
     assert "first: RuntimeError: no such kernel" in capsys.readouterr().out
@@ -48,6 +49,13 @@ def test_a_part_is_stopped_at_its_limit(parts, monkeypatch):
     assert "OutOfTime" in parts.figures["hanging"]["error"]
     assert parts.run("late", 60, dict) is None
     assert "no time left" in parts.figures["late"]["error"]
+
+
+def test_end_to_end_is_left_out_with_a_reason_where_it_cannot_run(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "SERVER_NEEDS", ("no_such_package",))
+    subject = gpu.Subject("tiny", tmp_path, torch.device("cpu"), EXTENT)
+    parts.run("end to end", 10, subject.end_to_end)
+    assert "left out: no_such_package cannot be imported" in gpu.show(parts.figures)
 
 
 def test_the_engine_parts_run_on_a_cpu(parts, tmp_path, monkeypatch):
