@@ -12,11 +12,18 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
+
+from pipeline.cli import prepare_environment
+from pipeline.links import Observer
+from pipeline.logs import set_up_logs
+from pipeline.server import serve
+from pipeline.settings.sources import load_settings
+from simulations.faults import CrashingLinks
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 120
@@ -71,39 +78,25 @@ def running_server(
                 process.stdout.close()
 
 
-def serve_until_stopped(crash_share: float, ready: Callable[[str, str], None]) -> int:
+def serve_until_stopped(faults: Sequence[Observer], ready: Callable[[str, str], None]) -> int:
     """Serve with the settings of the environment, in this process; returns the exit code.
 
-    Each message crashes its stage with the chance ``crash_share``. ``ready`` is told
-    the addresses for gRPC and HTTP.
+    ``faults`` are observers that crash stages. ``ready`` is told the addresses for
+    gRPC and HTTP.
     """
-    from pipeline.cli import prepare_environment  # noqa: PLC0415 - before torch is imported
-    from pipeline.logs import set_up_logs  # noqa: PLC0415
-    from pipeline.settings.sources import load_settings  # noqa: PLC0415
-
     prepare_environment(os.environ, os.cpu_count() or 1)
     settings, _ = load_settings({}, os.environ, None)
     set_up_logs(settings.log_format, settings.log_level)
-
-    from pipeline.server import serve  # noqa: PLC0415
-    from simulations.faults import CrashingLinks  # noqa: PLC0415
-
-    faults = (CrashingLinks(crash_share, random.Random(0)),) if crash_share else ()  # noqa: S311
     return serve(settings, lambda at: ready(at.grpc, at.http), faults=faults)
-
-
-def crash_share_asked() -> float:
-    """What ``--crash-share`` says on the command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--crash-share", type=float, default=0.0)
-    share: float = parser.parse_args().crash_share
-    return share
 
 
 def main() -> int:
     """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--crash-share", type=float, default=0.0)
+    share = parser.parse_args().crash_share
     return serve_until_stopped(
-        crash_share_asked(),
+        (CrashingLinks(share, random.Random(0)),) if share else (),  # noqa: S311
         lambda grpc, http: print(json.dumps({"grpc": grpc, "http": http}), flush=True),
     )
 

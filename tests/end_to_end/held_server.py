@@ -3,18 +3,25 @@
 ``python held_server.py [--crash-share X]`` serves with the settings of the environment.
 """
 
+import argparse
 import os
+import random
 import sys
 import threading
 
-from benchmarks.server_process import crash_share_asked, serve_until_stopped
+from benchmarks.server_process import serve_until_stopped
 from pipeline.ready import ready_line
+from simulations.faults import CrashingLinks
 
 
 def main() -> int:
     """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--crash-share", type=float, default=0.0)
+    share = parser.parse_args().crash_share
     hold_the_device()
-    return serve_until_stopped(crash_share_asked(), say_ready)
+    faults = [CrashingLinks(share, random.Random(0))] if share else []  # noqa: S311
+    return serve_until_stopped(faults, say_ready)
 
 
 def say_ready(grpc, http) -> None:
