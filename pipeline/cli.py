@@ -47,10 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "serve":
-        settings, sources = _settings(options)
-        cores = os.sched_getaffinity(0)
-        check_cores(settings, sources["device_cpus"], cores)
-        prepare_environment(os.environ, len(cores))
+        settings = _prepared(options)
         from pipeline.server import serve  # noqa: PLC0415 (heavy, and needs the above)
 
         set_up_logs(settings.log_format, settings.log_level)
@@ -83,16 +80,24 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    settings, _ = _settings(options)
     output: Path = options.output
     if not output.parent.is_dir():
         return _fail(f"--output {output}: no such folder", 2)
-    prepare_environment(os.environ, os.cpu_count() or 1)
+    settings = _prepared(options)
     from pipeline.calibrate import calibrate  # noqa: PLC0415 (heavy, and needs the above)
     from pipeline.failures import run_logged  # noqa: PLC0415
 
     set_up_logs(settings.log_format, settings.log_level)
     return run_logged(partial(calibrate, settings, output), "the device was not measured")
+
+
+def _prepared(options: argparse.Namespace) -> Settings:
+    """The settings of a command that loads the model, and the environment ready for it."""
+    settings, sources = _settings(options)
+    cores = os.sched_getaffinity(0)
+    check_cores(settings, sources["device_cpus"], cores)
+    prepare_environment(os.environ, len(cores))
+    return settings
 
 
 def prepare_environment(environ: MutableMapping[str, str], cores: int) -> None:

@@ -10,6 +10,10 @@ the largest at once. An idle device waits only for work that is known to be on i
 way, and only while that may save more than it loses: two batches run as one save
 the fixed cost of one, so a wait longer than that cost cannot pay, and none pays
 where that cost is a small share of the batch. ``min_delay_s`` bounds it in any case.
+The batch that lies ready behind a running one is formed when it is full or stale, not
+just before the running one's predicted end: simulated in an open loop of mixed
+lengths, that made the mean wait 2 to 6% longer at two thirds to four fifths of the
+device's time, and changed nothing when it was saturated.
 
 **What.** PADDED: items of one bucket, each a row padded to the bucket; the number
 of rows is rounded up to a fixed size where captured graphs need it. PACKED: the
