@@ -46,10 +46,16 @@ class Addresses:
 
 @frozen(eq=False)
 class Server:
-    """One server, from start to stop. Made and run in Trio's thread."""
+    """One server, from start to stop. Made and run in Trio's thread.
+
+    ``on_ending`` is called when only the threads with the model are waited for: one
+    whose device hangs cannot be cancelled. ``faults`` are observers of the links that
+    a soak test puts in.
+    """
 
     settings: Settings
-    faults: Sequence[Observer] = ()  # observers of the links that a soak test puts in
+    faults: Sequence[Observer] = ()
+    on_ending: Callable[[], None] = lambda: None
     tickets: OpenTickets = field(init=False, factory=OpenTickets)
     metrics: Metrics = field(init=False)
     desk: FrontDesk = field(init=False)
@@ -105,13 +111,7 @@ class Server:
             if self.tracer is not None:
                 await edges.start(write_trace, self.tracer, self.settings.trace_file)
             addresses = await self._open_edges(edges)
-            try:
-                await self._serve(stop, partial(ready, addresses))
-            except Exception:
-                self.desk.fail()
-                with trio.move_on_after(LAST_WORDS_S):
-                    await self.grpc.drain()
-                raise
+            await self._serve(stop, partial(ready, addresses))
             edges.cancel_scope.cancel()
 
     async def _open_edges(self, edges: trio.Nursery) -> Addresses:
@@ -133,17 +133,35 @@ class Server:
 
     async def _serve(self, stop: trio.Event, ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as machines:
-            loaded = await _unless(stop, partial(load_model, self.settings, machines))
-            if loaded is not None:
-                pipeline = self._pipeline(loaded)
-                async with trio.open_nursery() as stages:
-                    stages.start_soon(pipeline.run)
-                    self.desk.open(pipeline, loaded.info)
-                    ready()
-                    await stop.wait()
-                    await self._drain()
-                    pipeline.close()
+            machines.start_soon(self._tell_when_cancelled)
+            try:
+                loaded = await _unless(stop, partial(load_model, self.settings, machines))
+                if loaded is not None:
+                    await self._serve_with(loaded, stop, ready)
+            except Exception:  # told before the threads are waited for
+                self.desk.fail()
+                with trio.move_on_after(LAST_WORDS_S):
+                    await self.grpc.drain()
+                raise
             machines.cancel_scope.cancel()
+
+    async def _tell_when_cancelled(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.on_ending()
+
+    async def _serve_with(
+        self, loaded: LoadedModel, stop: trio.Event, ready: Callable[[], None]
+    ) -> None:
+        pipeline = self._pipeline(loaded)
+        async with trio.open_nursery() as stages:
+            stages.start_soon(pipeline.run)
+            self.desk.open(pipeline, loaded.info)
+            ready()
+            await stop.wait()
+            await self._drain()
+            pipeline.close()
 
     def _pipeline(self, loaded: LoadedModel) -> Pipeline:
         watchers = (self.metrics,) if self.tracer is None else (self.metrics, self.tracer)

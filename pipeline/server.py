@@ -20,7 +20,7 @@ from pipeline.lifecycle import Addresses, Server
 from pipeline.links import Observer
 from pipeline.settings.table import Settings
 
-WATCHDOG_S: Final = 5.0  # beyond the grace; a forward pass that hangs cannot be cancelled
+WATCHDOG_S: Final = 5.0  # for threads to end; a forward pass that hangs cannot be cancelled
 
 log = structlog.get_logger()
 
@@ -40,9 +40,14 @@ async def _main(
     settings: Settings, faults: Sequence[Observer], ready: Callable[[Addresses], None]
 ) -> None:
     stop = trio.Event()
+
+    def watch_the_end() -> None:
+        if not stop.is_set():  # else the signal has started a watchdog
+            _start_watchdog(WATCHDOG_S)
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_signals, stop, settings.shutdown_grace_s)
-        await Server(settings, faults).run(stop, ready)
+        await Server(settings, faults, watch_the_end).run(stop, ready)
         nursery.cancel_scope.cancel()
 
 
@@ -54,6 +59,16 @@ async def _watch_signals(stop: trio.Event, grace_s: float) -> None:
                 os._exit(128 + number)
             log.info("signal", signal=signal.Signals(number).name)
             stop.set()
-            watchdog = threading.Timer(grace_s + WATCHDOG_S, os._exit, (1,))
-            watchdog.daemon = True
-            watchdog.start()
+            _start_watchdog(grace_s + WATCHDOG_S)
+
+
+def _start_watchdog(seconds: float) -> None:
+    """End the process in ``seconds``, whatever still hangs then."""
+    watchdog = threading.Timer(seconds, _give_up)
+    watchdog.daemon = True
+    watchdog.start()
+
+
+def _give_up() -> None:
+    log.error("the device does not come back: ending without it")
+    os._exit(1)

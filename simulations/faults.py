@@ -2,7 +2,7 @@
 
 import random
 
-from attrs import frozen
+from attrs import define, frozen
 
 from stages.channels import Message
 
@@ -33,3 +33,21 @@ class CrashingLinks:
         del message, now
         if stage not in ("door", "room") and self.rng.random() < self.share:
             raise InjectedCrash(stage)
+
+
+@define(eq=False)
+class CrashingOnceBusy:
+    """An observer that crashes admission at every request, once the device has a batch."""
+
+    busy: bool = False
+
+    def received(self, stage: str, message: Message, now: float) -> None:
+        """See :class:`pipeline.links.Observer`."""
+        del message, now
+        if stage == "execution":
+            self.busy = True
+        elif stage == "admission" and self.busy:
+            raise InjectedCrash(stage)
+
+    def sent(self, stage: str, message: Message, now: float) -> None:
+        """See :class:`pipeline.links.Observer`."""

@@ -1,6 +1,7 @@
 """A server whose device holds every batch until stdin is closed, and whose stages may crash.
 
-``python held_server.py [--crash-share X]`` serves with the settings of the environment.
+``python held_server.py [--crash-share X] [--crash-once-busy]`` serves with the settings
+of the environment.
 """
 
 import argparse
@@ -11,16 +12,19 @@ import threading
 
 from benchmarks.server_process import serve_until_stopped
 from pipeline.ready import ready_line
-from simulations.faults import CrashingLinks
+from simulations.faults import CrashingLinks, CrashingOnceBusy
 
 
 def main() -> int:
     """Serve until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crash-share", type=float, default=0.0)
-    share = parser.parse_args().crash_share
+    parser.add_argument("--crash-once-busy", action="store_true")
+    chosen = parser.parse_args()
     hold_the_device()
-    faults = [CrashingLinks(share, random.Random(0))] if share else []  # noqa: S311
+    faults = [CrashingOnceBusy()] if chosen.crash_once_busy else []
+    if chosen.crash_share:
+        faults.append(CrashingLinks(chosen.crash_share, random.Random(0)))  # noqa: S311
     return serve_until_stopped(faults, say_ready)
 
 

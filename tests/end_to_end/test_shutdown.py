@@ -7,7 +7,7 @@ import grpc
 import pytest
 from penstock.v1.embedding_pb2 import EmbedRequest
 from raw_client import framed, raw_client
-from server_processes import HELD_SERVER, client_of, open_requests, serving, starting
+from server_processes import HELD_SERVER, client_of, health_of, open_requests, serving, starting
 
 TEXTS = ["some text", "and another"]
 CALLS = 4
@@ -135,6 +135,16 @@ def test_a_stage_that_keeps_crashing_ends_the_process_and_every_call_is_answered
         last = server.log.read_text().splitlines()[-1]
         assert "admission stage crashed more than 2 times within 60 s" in last
         assert "the server failed" in last
+
+
+def test_a_device_that_hangs_does_not_keep_a_failed_server_from_ending(held):
+    with held("--crash-once-busy", RESTARTS_MAX="0") as server, client_of(server) as client:
+        at_the_device = client.embed_later(texts=TEXTS)
+        server.wait_until(lambda status, body: health_of(server)[1]["gpu_queue_depth"] == 1)
+        assert code_of(lambda: client.embed(texts=TEXTS)) is grpc.StatusCode.UNAVAILABLE
+        assert code_of(at_the_device.result) is grpc.StatusCode.UNAVAILABLE
+        assert server.exit_code() == 1
+        assert "does not come back" in server.log.read_text().splitlines()[-1]
 
 
 def test_a_crash_within_the_budget_costs_one_call(held):

@@ -1,0 +1,80 @@
+"""One server in this process, from start to stop."""
+
+import threading
+
+import httpx
+import pytest
+import trio
+from core_builders import ids_request
+from trio.testing import wait_all_tasks_blocked
+
+from pipeline.lifecycle import Server
+from pipeline.settings.sources import load_settings
+from pipeline.supervisor import StageFailed
+from simulations.faults import CrashingOnceBusy
+from stages.device.null_engine import NullEngine
+from stages.errors import NotServing
+
+SETTINGS = {
+    "DEVICE": "null",
+    "GRPC_PORT": "0",
+    "HTTP_HEALTH_PORT": "0",
+    "METRICS_ENABLED": "false",
+    "RESTARTS_MAX": "0",
+}
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """Holds every batch of a null device until it is set."""
+    released, start = threading.Event(), NullEngine.start
+
+    def held_start(engine, batch):
+        assert released.wait(20)
+        return start(engine, batch)
+
+    monkeypatch.setattr(NullEngine, "start", held_start)
+    return released
+
+
+class Running:
+    """A server whose admission crashes once the device has a batch; ``heard`` are outcomes."""
+
+    def __init__(self, nursery):
+        self.ready, self.ending, self.failed = trio.Event(), trio.Event(), trio.Event()
+        settings = load_settings({}, SETTINGS)[0]
+        self.server = Server(settings, (CrashingOnceBusy(),), self.ending.set)
+        self.heard = []
+        nursery.start_soon(self._run)
+
+    async def _run(self):
+        try:
+            await self.server.run(trio.Event(), self._say_ready)
+        except* StageFailed:
+            self.failed.set()
+
+    def _say_ready(self, addresses):
+        self.http = f"http://{addresses.http}"
+        self.ready.set()
+
+    def ask(self):
+        """Hand in a request."""
+        self.server.desk.submit(ids_request([5, 6]), timeout_s=100, reply=self.heard.append)
+
+
+async def test_a_failed_server_says_so_while_its_device_hangs(nursery, device):
+    running = Running(nursery)
+    await running.ready.wait()
+    running.ask()
+    while not running.server.desk.snapshot.gpu_queue_depth:
+        await wait_all_tasks_blocked()
+    running.ask()
+    await running.ending.wait()
+    assert [type(outcome) for outcome in running.heard] == [NotServing, NotServing]
+    async with httpx.AsyncClient(base_url=running.http) as client:
+        page = await client.get("/health")
+        assert (page.status_code, page.json()["status"]) == (503, "failed")
+        assert (await client.get("/livez")).status_code == 503
+    assert not running.failed.is_set()
+    device.set()
+    await running.failed.wait()
