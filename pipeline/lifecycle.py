@@ -172,6 +172,7 @@ class Server:
             observers=self.faults,
             on_restart=self.metrics.restarted,
         )
+        self.metrics.watch_devices([device.figures for device in loaded.devices])
         for stage, channel in pipeline.channels.items():
             capacity = int(channel.statistics().max_buffer_size)
             self.metrics.watch_channel(stage, channel.statistics, capacity)

@@ -19,6 +19,15 @@ class LoadedModel:
     info: ModelInfo
     recipe: Recipe
     text_tokenizer: TextTokenizer
-    device: Device  # the first one; all agree in what is asked of it here
+    devices: Sequence[Device]
     tokenizer_runner: TokenizerRunner
     device_runners: Sequence[DeviceRunner]
+
+    @property
+    def device(self) -> Device:
+        """The first one; all agree in what is asked of it."""
+        return self.devices[0]
+
+    def max_batch_tokens(self) -> int:
+        """What a batch may have wherever it goes: less once memory did not suffice somewhere."""
+        return min(device.figures().max_tokens for device in self.devices)

@@ -103,7 +103,7 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         max_tokens=info.max_tokens,
         pooling=info.pooling,
     )
-    return LoadedModel(info, recipe, text_tokenizer, device, tokenizer_runner, runners)
+    return LoadedModel(info, recipe, text_tokenizer, devices, tokenizer_runner, runners)
 
 
 def require_agreement(devices: Sequence[Device]) -> None:

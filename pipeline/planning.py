@@ -72,6 +72,7 @@ def engine_specs(
         dtype=settings.dtype,
         layout=Layout(settings.batching),
         attention=settings.attention,
+        compiled=settings.compile,
         trust_remote_code=settings.trust_remote_code,
         control_tokens=settings.control_tokens,
         exclude_tokens=settings.pooling_exclude_tokens,
@@ -126,7 +127,10 @@ def pipeline_plan(settings: Settings, loaded: LoadedModel) -> PipelinePlan:
     """Everything that the pipeline needs to know."""
     return PipelinePlan(
         rules=token_rules(loaded.recipe, loaded.text_tokenizer, loaded.device),
-        limits=batch_limits(settings, loaded.device, loaded.recipe.max_tokens),
+        limits=evolve(
+            batch_limits(settings, loaded.device, loaded.recipe.max_tokens),
+            ceiling=loaded.max_batch_tokens,
+        ),
         policies=admission_policies(settings),
         tokenizer=loaded.tokenizer_runner,
         devices=loaded.device_runners,

@@ -48,7 +48,8 @@ class BatchLimits:
     """What bounds a batch, and the queue before it.
 
     ``batch_sizes`` are the row counts that captured graphs exist for, ascending;
-    empty where any number of rows runs as well as another.
+    empty where any number of rows runs as well as another. ``ceiling`` is asked at
+    each batch: a device that ran out of memory takes fewer than ``max_tokens``.
     """
 
     layout: Layout
@@ -60,6 +61,7 @@ class BatchLimits:
     min_delay_s: float
     max_held_tokens: int
     batch_sizes: tuple[int, ...] = ()
+    ceiling: Callable[[], int] | None = None
 
 
 class BatchPlanner:
@@ -172,9 +174,10 @@ class BatchPlanner:
 
     def _batch_room(self, cost: CostModel | None) -> Room:
         limits = self.limits
+        ceiling = limits.max_tokens if limits.ceiling is None else limits.ceiling()
         return Room.of_batch(
             max_items=limits.max_items,
-            max_tokens=limits.max_tokens,
+            max_tokens=min(limits.max_tokens, ceiling),
             max_s=limits.max_batch_s,
             cost=cost,
         )

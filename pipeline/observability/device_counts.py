@@ -6,7 +6,8 @@ from typing import Final
 from attrs import define
 from prometheus_client.core import Metric
 
-from pipeline.observability.metric_families import counters
+from pipeline.observability.metric_families import counters, gauges
+from stages.device.spec import DeviceFigures
 
 TEXTS: Final = {
     "items": "Items run on the device",
@@ -34,3 +35,19 @@ def device_families(devices: Sequence[DeviceCounts]) -> Iterator[Metric]:
     for field, text in TEXTS.items():
         values = {str(number): getattr(counts, field) for number, counts in enumerate(devices)}
         yield counters(NAMES.get(field, field), text, "device", values)
+
+
+def figure_families(figures: Sequence[DeviceFigures]) -> Iterator[Metric]:
+    """What each device says of itself."""
+
+    def by_device(field: str) -> dict[str, float]:
+        return {str(number): getattr(each, field) for number, each in enumerate(figures)}
+
+    text = "Batches that ran without a CUDA graph on a device that captures them"
+    yield counters("eager_batches", text, "device", by_device("eager_batches"))
+    text = "Batches that were split for want of device memory"
+    yield counters("out_of_memory", text, "device", by_device("out_of_memory"))
+    text = "Largest batch; lowered when memory did not suffice"
+    yield gauges("device_max_batch_tokens", text, "device", by_device("max_tokens"))
+    yield gauges("graphs", "CUDA graphs captured", "device", by_device("graphs"))
+    yield gauges("graph_bytes", "Memory of CUDA graphs", "device", by_device("graph_bytes"))

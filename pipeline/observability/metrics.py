@@ -10,7 +10,7 @@ a scrape takes 1.2 ms (287 lines).
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import trio
@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 
 from pipeline.face import LoadSnapshot, Phase, ServerStatus, StatusBoard
-from pipeline.observability.device_counts import DeviceCounts, device_families
+from pipeline.observability.device_counts import DeviceCounts, device_families, figure_families
 from pipeline.observability.histogram import Histogram
 from pipeline.observability.metric_families import (
     counters,
@@ -30,6 +30,7 @@ from pipeline.observability.metric_families import (
 )
 from pipeline.topology import STAGES
 from stages.answer import Answer, Outcome
+from stages.device.spec import DeviceFigures
 from stages.errors import NotServing, Overloaded, PenstockError, TooLarge
 from stages.messages import BatchResult, Layout
 from stages.ticket import Ticket
@@ -108,6 +109,7 @@ class Metrics:
         self._restarts = dict.fromkeys(STAGES, 0)
         self._batches = {layout.value: 0 for layout in Layout}
         self._devices = [DeviceCounts() for _ in range(devices)]
+        self._figures: Sequence[Callable[[], DeviceFigures]] = [DeviceFigures] * devices
         self._fill, self._batch_items = Histogram(SHARES), Histogram(ITEMS)
         self._channels: dict[str, WatchedChannel] = {}
         self._board: StatusBoard | None = None
@@ -136,6 +138,10 @@ class Metrics:
     def watch_channel(self, stage: str, statistics: ChannelStatistics, capacity: int) -> None:
         """Read the channel into ``stage`` at each scrape; replaces an earlier one."""
         self._channels[stage] = WatchedChannel(statistics, capacity)
+
+    def watch_devices(self, figures: Sequence[Callable[[], DeviceFigures]]) -> None:
+        """Ask each device for its figures at each scrape."""
+        self._figures = figures
 
     def watch_board(self, board: StatusBoard) -> None:
         """Read the server's state from ``board`` at each scrape."""
@@ -178,6 +184,7 @@ class Metrics:
 
     def _batch_families(self) -> Iterator[Metric]:
         yield from device_families(self._devices)
+        yield from figure_families([figures() for figures in self._figures])
         yield counters("batches", "Batches run, by layout", "layout", self._batches)
         yield histogram("batch_fill_ratio", "True tokens by computed tokens", self._fill)
         yield histogram("batch_items", "Items in a batch", self._batch_items)

@@ -75,6 +75,11 @@ class Settings:
         Choice(("auto", "sdpa", "flash_attention_2")),
         "Attention kernel; `flash_attention_2` needs CUDA and the flash-attn extra",
     )
+    compile: bool = _row(
+        True,
+        Flag(),
+        "Compile a packed model on CUDA: faster batches, and a start that takes longer",
+    )
     pooling: str = _row(
         "", Choice(POOLINGS), "Pooling to use in place of the one that the model declares"
     )

@@ -51,7 +51,7 @@ class EngineSpec:
 class DeviceFigures:
     """What a device says of itself for metrics and planning."""
 
-    max_tokens: int  # of a batch, padding included; lowered when memory did not suffice
+    max_tokens: int = 0  # of a batch, padding included; lowered when memory did not suffice
     out_of_memory: int = 0  # how often it did not
     eager_batches: int = 0  # batches for which there was no graph
     graphs: int = 0  # captured for packed batches

@@ -274,3 +274,13 @@ def test_the_ids_in_a_batch_are_those_that_came_in():
     for _ in range(2):
         batch = planner.next_batch(0.0, device_idle=True)
         assert all(np.shares_memory(part.ids.flat, chunk.ids.flat) for part in batch.chunks)
+
+
+def test_a_lowered_ceiling_holds_from_the_next_batch_on():
+    ceiling = [64]
+    tickets, planner = planner_of(ceiling=lambda: ceiling[0])
+    for _ in range(3):
+        planner.add(chunk_of(open_ticket(tickets, 4), [8, 8, 8, 8]), 0.0)
+    assert planner.next_batch(0.0, device_idle=True).tokens == 64
+    ceiling[0] = 16
+    assert planner.next_batch(0.0, device_idle=True).tokens == 16

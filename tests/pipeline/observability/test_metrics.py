@@ -10,6 +10,7 @@ from journeys import Journey
 
 from pipeline.face import DeviceState, LoadSnapshot, ModelInfo, Phase, RequestLimits
 from pipeline.observability.metrics import CHANNELS, CODES, NOTHING_KNOWN, REASONS, STAGES, Metrics
+from stages.device.spec import DeviceFigures
 from stages.errors import (
     DeadlineExceeded,
     Internal,
@@ -259,3 +260,16 @@ def test_refusals_from_many_threads_are_all_counted(metrics):
 def test_two_metrics_share_nothing(metrics, journey):
     journey.whole()
     assert read(Metrics(), "requests_total", code="ok") == 0
+
+
+def test_what_a_device_says_of_itself_is_asked_at_the_scrape():
+    metrics = Metrics(devices=2)
+    assert read(metrics, "eager_batches_total", device="1") == 0
+    small = DeviceFigures(4096, out_of_memory=1, eager_batches=3, graphs=9, graph_bytes=1 << 20)
+    metrics.watch_devices([lambda: DeviceFigures(32768), lambda: small])
+    assert read(metrics, "device_max_batch_tokens", device="0") == 32768
+    assert read(metrics, "device_max_batch_tokens", device="1") == 4096
+    assert read(metrics, "out_of_memory_total", device="1") == 1
+    assert read(metrics, "eager_batches_total", device="1") == 3
+    assert read(metrics, "graphs", device="1") == 9
+    assert read(metrics, "graph_bytes", device="1") == 1 << 20
