@@ -81,7 +81,7 @@ class PackedForm:
             parts.offsets,
             parts.offsets[:-1],
             parts.offsets.diff(),
-            parts.firsts,
+            parts.firsts.clamp(max=shape.tokens - 1),  # sequences without tokens lie at the end
             parts.keep,
         )
         return self._readout(hidden, parts.ids, bags)

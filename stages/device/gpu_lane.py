@@ -9,7 +9,7 @@ buffers serve both, and only the host's are there three times.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,8 +26,6 @@ from stages.flight import Flight
 from stages.messages import Float32, Layout
 
 S = TypeVar("S")
-
-ONE_TOKEN: Final = Sample.of([np.zeros(1, np.int32)])  # what lies in the input while capturing
 
 
 class GpuLane:
@@ -124,11 +122,12 @@ class GpuLane:
         self._output[: len(vectors)].copy_(vectors)
 
     def _rehearsal(self, shape: PackedShape) -> Callable[[], None]:
-        """What is captured for ``shape``: a pass over the input, where one token lies now."""
+        """What is captured for ``shape``: a pass over the input, where one long text lies now."""
         if self._packed is None:
             raise ValueError("a bucketed engine has no packed graphs")
         form, host = self._packed, np.zeros(self._packed.values(shape), np.int32)
-        (run,) = packed_runs([ONE_TOKEN], UNBOUNDED_TOKENS)
-        form.fill(host, shape, [ONE_TOKEN], run)
+        text = Sample.of([np.zeros(min(shape.longest, shape.tokens), np.int32)])
+        (run,) = packed_runs([text], UNBOUNDED_TOKENS)
+        form.fill(host, shape, [text], run)
         self._input[: len(host)].copy_(torch.from_numpy(host))
         return partial(self._run, form, shape)

@@ -1,15 +1,22 @@
-"""The same vectors on a CUDA device: packed through varlen attention, and captured rows."""
+"""What is claimed of CUDA, on a CUDA device: vectors, graphs, flights, and the end of memory.
+
+Tiny random models, so that every kernel runs and nothing is downloaded. What a GPU
+computes is held against float32 on the CPU with the same weights, rounded as the GPU
+has them. Vectors here tell texts apart: a wrong neighbour costs far more than rounding.
+"""
 
 import numpy as np
 import pytest
 import torch
-from tiny_models import make_batch
+import trio
+from tiny_models import make_batch, pooling, random_texts, write_checkpoint
+from transformers import AutoModel
 
-from benchmarks.texts import model_folder
-from stages.device.factory import make_device
+from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
 from stages.messages import Layout
+from stages.worker import WorkerThread
 
 pytestmark = [
     pytest.mark.gpu,
@@ -17,32 +24,220 @@ pytestmark = [
     pytest.mark.timeout(600),  # compiling takes its time
 ]
 
+COSINE = 0.9995  # of each text to float32 on the same weights
+SAME = 0.9998  # cosine of each text to itself in another company or another shape
+LIMITS = {"max_tokens_per_batch": 4096, "max_batch_size": 64}
+LENGTHS = (1, 30, 7, 7, 2, 60, 30, 16, 41, 1)
+MODELS = {  # heads of 32 and of 64 dimensions; windows, grouped queries, causal attention
+    "bert of 32": ("bert", "mean", {"hidden_size": 128}),
+    "bert of 64": ("bert", "mean", {"hidden_size": 256, "intermediate_size": 512}),
+    "xlm-roberta": ("xlm-roberta", "cls", {"hidden_size": 128}),
+    "modernbert of 64": ("modernbert", "mean", {"hidden_size": 256}),
+    "qwen3": ("qwen3", "lasttoken", {"head_dim": 64}),
+    "mistral": ("mistral", "lasttoken", {"head_dim": 32}),
+}
 
-@pytest.fixture(scope="module")
-def texts():
-    rng = np.random.default_rng(2)
-    return [rng.integers(1000, 30000, n, dtype=np.int32) for n in (3, 16, 11, 16, 9, 1, 14, 8)]
+
+def checkpoint(folder, name="bert of 32"):
+    kind, mode, changes = MODELS[name]
+    dimension = changes.get("hidden_size", 32)
+    module = pooling(mode, embedding_dimension=dimension)
+    return write_checkpoint(folder, kind, [module], **{"initializer_range": 0.08, **changes})
 
 
-def vectors_of(texts, layout, width=0, rows=0, **choices):
-    folder = model_folder()
-    spec = EngineSpec(folder, Recipe.read(folder), layout=layout, **choices)
-    device = make_device(spec)
-    assert (device.layout, device.layout_reason) == (layout, "")
-    output = device.run(make_batch(texts, layout, width=width, rows=rows))
+def engine_of(folder, **choices):
+    values = {"device": "cuda", "compiled": False, **LIMITS, **choices}
+    return Engine(EngineSpec(folder, Recipe.read(folder), **values))
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def run(engine, texts, layout=Layout.PACKED, **choices):
+    output = engine.run(make_batch(texts, layout, **choices))
     assert output.broken == ()
-    return output.vectors / np.linalg.norm(output.vectors, axis=1, keepdims=True)
+    return unit(output.vectors)
 
 
-def test_packed_on_cuda_agrees_with_the_cpu(texts):
-    found = vectors_of(texts, Layout.PACKED, device="cuda")
-    expected = vectors_of(texts, Layout.PACKED, device="cpu")
-    assert (found * expected).sum(1).min() > 0.999
+def expected(folder, texts, mode, dtype):
+    """Each text alone in float32 on the CPU, with weights rounded to ``dtype``."""
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=dtype)
+    model = model.float().eval()
+    pool = {"mean": lambda x: x.mean(0), "cls": lambda x: x[0], "lasttoken": lambda x: x[-1]}[mode]
+    with torch.inference_mode():
+        hidden = [model(torch.from_numpy(text).long()[None]).last_hidden_state[0] for text in texts]
+    return unit(np.stack([pool(rows).numpy() for rows in hidden]))
+
+
+def capture_all(engine):
+    steps = 1
+    while engine.idle():
+        steps += 1
+    return steps
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", MODELS)
+def test_packed_graphs_and_eager_passes_equal_float32(tmp_path, name, dtype):
+    folder, texts = checkpoint(tmp_path, name), random_texts(LENGTHS)
+    engine = engine_of(folder, dtype=dtype)
+    assert (engine.layout, engine.layout_reason) == (Layout.PACKED, "")
+    before = engine.figures().eager_batches
+    eager = run(engine, texts)
+    assert engine.figures().eager_batches == before + 1
+    capture_all(engine)
+    graphed = run(engine, texts)
+    assert engine.figures().eager_batches == before + 1
+    wanted = expected(folder, texts, MODELS[name][1], getattr(torch, dtype))
+    assert (eager * wanted).sum(1).min() >= COSINE
+    assert (graphed * wanted).sum(1).min() >= COSINE
+    assert (eager * graphed).sum(1).min() >= SAME
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_vector_depends_on_its_neighbours(tmp_path, name):
+    engine = engine_of(checkpoint(tmp_path, name))
+    capture_all(engine)
+    text, *others = random_texts((23, *LENGTHS), seed=3)
+    alone = run(engine, [text])[0]
+    for company in (others[:2], others, [*others, *random_texts([60] * 12, seed=4)]):
+        for texts, place in (([text, *company], 0), ([*company, text], -1)):
+            assert run(engine, texts)[place] @ alone >= SAME
+
+
+@pytest.mark.parametrize("name", ["bert of 32", "modernbert of 64", "mistral"])
+def test_the_compiled_model_gives_the_same_and_is_compiled_once(tmp_path, name):
+    folder, texts = checkpoint(tmp_path, name), random_texts(LENGTHS)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    engine = engine_of(folder, compiled=True, dtype="bfloat16")
+    capture_all(engine)
+    assert engine.figures().graphs > 10
+    wanted = expected(folder, texts, MODELS[name][1], torch.bfloat16)
+    assert (run(engine, texts) * wanted).sum(1).min() >= COSINE
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+def test_every_size_of_batch_comes_out_right(tmp_path):
+    """From one token to a full batch, each through the graph that the lattice names."""
+    folder = checkpoint(tmp_path)
+    engine = engine_of(folder)
+    capture_all(engine)
+    before = engine.figures().eager_batches
+    rng = np.random.default_rng(5)
+    seen = []
+    for count in (1, 2, 3, 5, 8, 13, 21, 34, 64):
+        for longest in (1, 8, 60):
+            texts = random_texts(rng.integers(1, longest + 1, count).tolist(), seed=count)
+            seen.append((texts, run(engine, texts)))
+    assert engine.figures().eager_batches == before
+    for texts, found in seen:
+        wanted = expected(folder, texts, "mean", torch.bfloat16)
+        assert (found * wanted).sum(1).min() >= COSINE
+
+
+def test_the_gate_opens_with_few_graphs_and_idle_moments_bring_the_rest(tmp_path):
+    engine = engine_of(checkpoint(tmp_path))
+    first = engine.figures()
+    assert first.graphs > 0
+    eager = first.eager_batches
+    run(engine, random_texts([5]))  # a single short text is hot
+    run(engine, random_texts([60] * 64))  # and so is a full batch
+    assert engine.figures().eager_batches == eager
+    assert capture_all(engine) > 3
+    rest = engine.figures()
+    assert rest.graphs > first.graphs
+    assert rest.graph_bytes >= first.graph_bytes
+    assert not engine.idle()
+
+
+def test_prompts_that_are_not_pooled_are_left_out(tmp_path):
+    module = pooling("mean", embedding_dimension=128, include_prompt=False)
+    folder = write_checkpoint(tmp_path, "bert", [module], hidden_size=128)
+    texts = random_texts([12, 30, 9])
+    on_gpu, on_cpu = engine_of(folder), engine_of(folder, device="cpu")
+    capture_all(on_gpu)
+    wanted = run(on_cpu, texts, pool_from=4)
+    assert (run(on_gpu, texts, pool_from=4) * wanted).sum(1).min() > 0.999
+
+
+def test_two_batches_in_flight_end_in_order_with_their_own_vectors(tmp_path):
+    engine = engine_of(checkpoint(tmp_path))
+    capture_all(engine)
+    batches = [random_texts([30] * (10 + n), seed=n) for n in range(6)]
+    alone = [run(engine, texts) for texts in batches]
+    flights = []
+    for texts, wanted in zip(batches, alone, strict=True):
+        flights.append((engine.start(make_batch(texts, Layout.PACKED)), wanted))
+        if len(flights) == 2:
+            flight, first = flights.pop(0)
+            assert (unit(flight.finish().vectors) * first).sum(1).min() >= SAME
+    (last, wanted) = flights.pop()
+    assert (unit(last.finish().vectors) * wanted).sum(1).min() >= SAME
+
+
+async def test_in_its_worker_the_engine_captures_when_idle_and_serves_meanwhile(tmp_path, nursery):
+    folder = checkpoint(tmp_path)
+    made = []
+
+    def make():
+        made.append(engine_of(folder))
+        return made[0]
+
+    worker = WorkerThread("device", make)
+    await nursery.start(worker.run)
+    texts = random_texts(LENGTHS)
+    wanted = expected(folder, texts, "mean", torch.bfloat16)
+    graphs = made[0].figures().graphs
+    while made[0].figures().graphs < graphs + 5:
+        jobs = [worker.submit(make_batch(texts, Layout.PACKED)) for _ in range(2)]
+        done = [await job.wait() for job in jobs]
+        for each in done:
+            assert (unit(each.value.vectors) * wanted).sum(1).min() >= COSINE
+        assert done[0].finished_at <= done[1].started_at
+        await trio.sleep(0.05)  # an idle moment, on a real device
+    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("rows", [8, 11])  # a captured shape, and one that runs eagerly
-def test_bucketed_on_cuda_agrees_with_the_cpu(texts, rows):
-    sizes = {"buckets": (16,), "batch_sizes": (8, 16), "max_batch_size": 16}
-    found = vectors_of(texts, Layout.PADDED, width=16, rows=rows, device="cuda", **sizes)
-    expected = vectors_of(texts, Layout.PADDED, device="cpu")
-    assert (found * expected).sum(1).min() > 0.999
+def test_bucketed_equals_float32(tmp_path, rows):
+    folder, texts = checkpoint(tmp_path), random_texts([3, 16, 11, 16, 9, 1, 14, 8])
+    sizes = {"buckets": (16,), "batch_sizes": (8, 16)}
+    engine = engine_of(folder, layout=Layout.PADDED, dtype="bfloat16", **sizes)
+    before = engine.figures().eager_batches
+    found = run(engine, texts, Layout.PADDED, width=16, rows=rows)
+    assert engine.figures().eager_batches - before == (rows != 8)
+    wanted = expected(folder, texts, "mean", torch.bfloat16)
+    assert (found * wanted).sum(1).min() >= COSINE
+
+
+def test_float32_cannot_be_packed_on_cuda_and_says_so(tmp_path):
+    engine = engine_of(checkpoint(tmp_path), dtype="float32", buckets=(16,), batch_sizes=(8,))
+    assert engine.layout is Layout.PADDED
+    assert "needs float16 or bfloat16" in engine.layout_reason
+
+
+def test_out_of_memory_splits_the_batch_and_lowers_the_ceiling(tmp_path, monkeypatch):
+    """The whole batch would take more than the process may have; its halves do not."""
+    folder = checkpoint(tmp_path, "bert of 64")
+    wide = {"max_tokens_per_batch": 65536, "max_batch_size": 2048}
+    engine = engine_of(folder, **wide)
+    # A replay allocates nothing: let all of it run eagerly.
+    monkeypatch.setattr(engine._lane.graphs, "shape_for", lambda *_: None)
+    texts = random_texts([30] * 2000)
+    torch.cuda.empty_cache()
+    held = torch.cuda.memory_reserved()
+    torch.cuda.reset_peak_memory_stats()
+    wanted = run(engine, texts)
+    needed = torch.cuda.max_memory_reserved() - held
+    torch.cuda.empty_cache()
+    total = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction((held + 0.75 * needed) / total)
+    try:
+        found = run(engine, texts)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert (found * wanted).sum(1).min() >= SAME
+    assert engine.figures().out_of_memory == 1
+    assert engine.figures().max_tokens == 30_000

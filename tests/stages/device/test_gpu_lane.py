@@ -37,10 +37,12 @@ def capture_all(lane):
         pass
 
 
-@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "modernbert", "mistral"])
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("bert", "mean"), ("xlm-roberta", "cls"), ("modernbert", "max"), ("mistral", "lasttoken")],
+)
 @pytest.mark.parametrize("lengths", [[7], [60], [1, 30, 7, 7, 2, 60, 30], [16] * 16, [1] * 16])
-def test_a_graph_gives_what_the_batch_alone_gives(tmp_path, kind, lengths):
-    mode = "lasttoken" if kind == "mistral" else "mean"
+def test_a_graph_gives_what_the_batch_alone_gives(tmp_path, kind, mode, lengths):
     gpu = FakeGpu()
     lane = make_lane(tmp_path, gpu, SHAPES, kind=kind, mode=mode)
     capture_all(lane)
@@ -59,6 +61,7 @@ def test_prompts_that_are_not_pooled_are_left_out_in_every_mode(tmp_path, mode, 
     capture_all(lane)
     texts = random_texts([9, 30, 9, 12])
     found = start(lane, texts, layout, pool_from=4).finish()
+    assert lane.eager_batches == (layout is Layout.PADDED)
     recipe_of(tmp_path, mode)
     assert distance(found, expected(tmp_path, texts, pool_from=4)) <= TOLERANCE
 

@@ -91,6 +91,14 @@ def test_shapes_are_added_one_by_one():
     assert len(lattice) == 2
 
 
+@pytest.mark.parametrize("shapes", [DEFAULTS, packed_shapes(1000, 5, 60)])
+def test_one_text_as_long_as_may_be_fits_every_shape(shapes):
+    """What is rehearsed before a capture."""
+    for shape in shapes:
+        length = min(shape.longest, shape.tokens)
+        assert shape.covers(length, 1, length)
+
+
 def test_the_defaults_hold_379_shapes_and_the_first_are_full_batches_and_single_texts():
     hot, rest = hot_first(DEFAULTS)
     assert (len(DEFAULTS), len(hot)) == (379, 10)

@@ -42,12 +42,15 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def write_checkpoint(
-    folder: Path, kind: str, modules: Sequence[tuple[str, dict[str, Any]]]
+    folder: Path, kind: str, modules: Sequence[tuple[str, dict[str, Any]]], **changes: Any
 ) -> Path:
-    """A checkpoint of ``kind`` with the given modules after the encoder; none: no modules.json."""
+    """A checkpoint of ``kind`` with the given modules after the encoder; none: no modules.json.
+
+    ``changes`` are to its config.
+    """
     config_class, options = CONFIGS[kind]
     torch.manual_seed(1)
-    config = getattr(transformers, config_class)(**options)
+    config = getattr(transformers, config_class)(**options | changes)
     model = transformers.AutoModel.from_config(config)
     model.save_pretrained(folder)
     write_tokenizer(folder)
