@@ -6,7 +6,8 @@ In one process, with the same threads, weights and token ids: this project's pac
 and bucketed engine with batches as the planner makes them, plain transformers
 padded in the order of arrival and sorted by length, and the machine's matrix
 products. One after another in each round; rates are medians over the rounds,
-ratios the medians of each round's ratio.
+ratios the medians of each round's ratio. Where the processor has units for bfloat16,
+the packed engine with DTYPE=bfloat16 runs along, and how near its vectors are.
 """
 
 import argparse
@@ -17,6 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks import results
 from benchmarks.measure import Rates, interleaved, per_second, ratio
 from benchmarks.mixes import MIXES, Draw, lengths, token_ids
@@ -26,7 +30,7 @@ if TYPE_CHECKING:  # at run time it would import torch too early
     from benchmarks.alone import EngineAlone
     from stages.messages import Int32
 
-PACKED, BUCKETED = "packed", "bucketed"
+PACKED, BUCKETED, HALF = "packed", "bucketed", "packed, bfloat16"
 ARRIVAL, SORTED = "transformers, arrival order, 32", "transformers, sorted, 4096"
 PEAK = "matrix products"
 
@@ -38,10 +42,12 @@ def measure(
     rounds: int,
     threads: int = 0,
     mixes: Mapping[str, Draw] = MIXES,
+    half: bool = False,
 ) -> dict[str, Any]:
     """Figures of the model in ``folder``: of each mix the rates, ratios and shares of the peak.
 
-    ``tokens`` are embedded by each contender in each round of each mix.
+    ``tokens`` are embedded by each contender in each round of each mix; with ``half``
+    bfloat16 is one of them.
     """
     import torch  # noqa: PLC0415 - reads the environment when it is imported
 
@@ -52,6 +58,7 @@ def measure(
 
     cpu = torch.device("cpu")
     packed, bucketed = (EngineAlone.load(folder, layout, threads=threads) for layout in Layout)
+    halved = _halved(folder, threads) if half else None
     plain = PlainTransformers.load(folder, cpu, torch.float32)
     flops = ModelFlops.of(folder)
     peak = Peak(flops.shapes, cpu, torch.float32)
@@ -67,6 +74,8 @@ def measure(
             SORTED: partial(per_second, total, partial(plain.sorted_by_length, texts)),
             PEAK: peak.measure,
         }
+        if halved is not None:
+            contenders[HALF] = _engine(halved, texts, total)
         rates = interleaved(contenders, rounds)
         figures["mixes"][name] = {
             "texts": len(texts),
@@ -75,7 +84,27 @@ def measure(
             "rates": rates,
             **compared(rates, flops.of_texts(sizes) / total),
         }
+        if halved is not None:
+            near = _cosines(packed.embed(texts), halved.embed(texts))
+            figures["mixes"][name]["bfloat16_cosine"] = {
+                "mean": float(near.mean()),
+                "least": float(near.min()),
+            }
     return figures
+
+
+def _halved(folder: Path, threads: int) -> "EngineAlone":
+    from benchmarks.alone import EngineAlone  # noqa: PLC0415
+    from stages.messages import Layout  # noqa: PLC0415
+
+    return EngineAlone.load(folder, Layout.PACKED, dtype="bfloat16", threads=threads)
+
+
+def _cosines(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of each row with its counterpart, [texts]."""
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(others, axis=1)
+    cosines: NDArray[np.float32] = (vectors * others).sum(axis=1) / lengths
+    return cosines
 
 
 def _engine(engine: "EngineAlone", texts: Sequence["Int32"], tokens: int) -> Callable[[], float]:
@@ -103,16 +132,26 @@ def show(figures: Mapping[str, Any]) -> str:
     mixes = list(figures["mixes"].values())
     rows: list[list[str]] = [
         [name, *(f"{mix['median_tokens_per_s'][name]:,.0f}" for mix in mixes)]
-        for name in (PACKED, BUCKETED, ARRIVAL, SORTED)
+        for name in mixes[0]["median_tokens_per_s"]
     ]
     rows += [
         [f"packed / {name}", *(f"{mix['packed_over'][name]:.2f}" for mix in mixes)]
-        for name in (BUCKETED, ARRIVAL, SORTED)
+        for name in mixes[0]["packed_over"]
     ]
     rows += [
         ["matrix products, GFLOP/s", *(f"{mix['peak_flops_per_s'] / 1e9:.0f}" for mix in mixes)],
         ["packed, share of it", *(f"{mix['share_of_peak'][PACKED]:.2f}" for mix in mixes)],
     ]
+    if "bfloat16_cosine" in mixes[0]:
+        rows.append(
+            [
+                "bfloat16, cosine to float32, mean (least)",
+                *(
+                    f"{mix['bfloat16_cosine']['mean']:.4f} ({mix['bfloat16_cosine']['least']:.4f})"
+                    for mix in mixes
+                ),
+            ]
+        )
     return results.table(head, rows)
 
 
@@ -132,7 +171,11 @@ def main() -> None:
 
     with full_length_model() as folder:
         figures = measure(
-            folder, tokens=options.tokens, rounds=options.rounds, threads=options.threads
+            folder,
+            tokens=options.tokens,
+            rounds=options.rounds,
+            threads=options.threads,
+            half=results.has_bfloat16(),
         )
     print(show(figures))
     results.keep("engine", figures, options)

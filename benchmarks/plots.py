@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 import matplotlib as mpl
 
 from benchmarks import results
-from benchmarks.engine import ARRIVAL, BUCKETED, PACKED, SORTED
+from benchmarks.engine import ARRIVAL, BUCKETED, HALF, PACKED, SORTED
 from benchmarks.serve import ENGINE, ITEMS
 
 PANEL: Final = (3.4, 2.4)  # inches
@@ -38,8 +38,9 @@ def engine(figures: Mapping[str, Any]) -> Any:
     """Bars of tokens a second, a panel a mix."""
     figure, panels = _panels(figures["mixes"])
     for panel, mix in zip(panels, figures["mixes"].values(), strict=True):
-        names = (PACKED, BUCKETED, SORTED, ARRIVAL)
-        _bars(panel, {name: mix["median_tokens_per_s"][name] for name in names})
+        rates = mix["median_tokens_per_s"]
+        names = (HALF, PACKED, BUCKETED, SORTED, ARRIVAL)
+        _bars(panel, {name: rates[name] for name in names if name in rates})
     return figure
 
 

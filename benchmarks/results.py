@@ -85,6 +85,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies matrices of bfloat16 faster than of float32."""
+    return bool({"avx512_bf16", "amx_bf16"}.intersection(machine()["units"]))
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that figures depend on, where installed."""
     found = {"python": platform.python_version()}

@@ -4,7 +4,8 @@
 
 All are started and stand still (SIGSTOP) while another is measured. Each must first
 give the vector of a text; how near it is to ours is reported, since a server that
-pools or computes otherwise does not do the same work.
+pools or computes otherwise does not do the same work. Where the processor has units
+for bfloat16, this server runs with DTYPE=bfloat16 too.
 """
 
 import argparse
@@ -25,13 +26,13 @@ from benchmarks.peers.servers import ENVIRONMENTS, PEERS, running_peer
 from benchmarks.server_process import ADMIT_ALL, RunningServer, running_server
 from benchmarks.texts import full_length_model
 
-OURS: Final = "penstock"
+OURS, OURS_HALF = "penstock", "penstock, bfloat16"
 LOADS: Final = ((1, 16), (32, 4))  # texts a call, clients
 
 
 def measure(
     client: Child,
-    server: RunningServer,
+    own: Mapping[str, RunningServer],
     folder: Path,
     *,
     names: Sequence[str],
@@ -39,11 +40,16 @@ def measure(
     rounds: int,
     environments: Path = ENVIRONMENTS,
 ) -> dict[str, Any]:
-    """Rates of all by mix and load, versions of the peers, and why one is missing."""
+    """Rates of all by mix and load, versions of the peers, and why one is missing.
+
+    ``own`` are this project's servers by name, OURS first.
+    """
     figures: dict[str, Any] = {"versions": {}, "missing": {}, "cosine": {}, "mixes": {}}
-    own = client.ask(do="vector", target=server.grpc, protocol="penstock")["vector"]
     with ExitStack() as stack:
-        servers = {OURS: (server.grpc, "penstock", server.process.pid)}
+        servers = {
+            name: (server.grpc, "penstock", server.process.pid) for name, server in own.items()
+        }
+        vectors = {name: _vector(client, *servers[name]) for name in own}
         for name in names:
             try:
                 # What stands in the stack already must not slow the start of the next one.
@@ -57,16 +63,21 @@ def measure(
                 continue
             servers[name] = (peer.target, peer.protocol, peer.pid)
             figures["versions"][name] = dict(peer.versions)
-            theirs = client.ask(do="vector", target=peer.target, protocol=peer.protocol)
-            figures["cosine"][name] = _cosine(own, theirs["vector"])
+            vectors[name] = _vector(client, *servers[name])
+        figures["cosine"] = {name: _cosine(vectors[OURS], vectors[name]) for name in servers}
         for mix in MIXES:
             for items, clients in LOADS:
                 load = {"mix": mix, "items": items, "clients": clients, "seconds": seconds}
                 contenders = {name: _turn(client, servers, name, load) for name in servers}
                 figures["mixes"][f"{mix}, {items} a call, {clients} clients"] = _compared(
-                    interleaved(contenders, rounds, warm_up=False)
+                    interleaved(contenders, rounds, warm_up=False), list(own)
                 )
     return figures
+
+
+def _vector(client: Child, target: str, protocol: str, _pid: int) -> Sequence[float]:
+    vector: Sequence[float] = client.ask(do="vector", target=target, protocol=protocol)["vector"]
+    return vector
 
 
 def _turn(
@@ -82,13 +93,14 @@ def _turn(
     return measure
 
 
-def _compared(answers: Mapping[str, Sequence[Answer]]) -> dict[str, Any]:
+def _compared(answers: Mapping[str, Sequence[Answer]], own: Sequence[str]) -> dict[str, Any]:
     rates = {name: [answer["tokens_per_s"] for answer in given] for name, given in answers.items()}
     return {
         "answers": answers,
         "median_tokens_per_s": {name: statistics.median(given) for name, given in rates.items()},
-        "ours_over": {
-            name: ratio(rates[OURS], given) for name, given in rates.items() if name != OURS
+        "over": {
+            ours: {name: ratio(rates[ours], rates[name]) for name in rates if name not in own}
+            for ours in own
         },
     }
 
@@ -99,28 +111,29 @@ def _cosine(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def show(figures: Mapping[str, Any]) -> str:
-    """Tokens a second, and in brackets how many times as fast this server is."""
-    names = [OURS, *figures["versions"]]
+    """Tokens a second, and in brackets how many times as fast this server is, in each dtype."""
+    names = list(figures["cosine"])
     rows = []
     for load, compared in figures["mixes"].items():
-        medians, over = compared["median_tokens_per_s"], compared["ours_over"]
+        medians, over = compared["median_tokens_per_s"], compared["over"]
         rows.append(
             [
                 load,
                 *(
-                    f"{medians[name]:,.0f}" + (f" ({over[name]:.2f})" if name in over else "")
+                    f"{medians[name]:,.0f}"
+                    + ("" if name in over else f" ({', '.join(_ratios(over, name))})")
                     for name in names
                 ),
             ]
         )
-    near: list[str] = [
-        "cosine to ours",
-        "1",
-        *(f"{figures['cosine'][name]:.4f}" for name in names[1:]),
-    ]
+    near = ["cosine to the first", *(f"{figures['cosine'][name]:.4f}" for name in names)]
     lines = [results.table(["tokens/s (ours / theirs)", *names], [*rows, near])]
     lines += [f"{name}: not measured: {why}" for name, why in figures["missing"].items()]
     return "\n".join(lines)
+
+
+def _ratios(over: Mapping[str, Mapping[str, float]], name: str) -> list[str]:
+    return [f"{ratios[name]:.2f}" for ratios in over.values()]
 
 
 def main() -> None:
@@ -140,11 +153,16 @@ def main() -> None:
     with (
         full_length_model() as folder,
         running_child("benchmarks.load_client") as client,
-        running_server({"MODEL_PATH": str(folder)} | ADMIT_ALL) as server,
+        ExitStack() as stack,
     ):
+        model = {"MODEL_PATH": str(folder)} | ADMIT_ALL
+        dtypes = {OURS: "auto"} | ({OURS_HALF: "bfloat16"} if results.has_bfloat16() else {})
         figures = measure(
             client,
-            server,
+            {
+                name: stack.enter_context(running_server(model | {"DTYPE": dtype}))
+                for name, dtype in dtypes.items()
+            },
             folder,
             names=names,
             seconds=options.seconds,

@@ -44,12 +44,13 @@ def test_sorted_batches_hold_their_padded_tokens():
 def test_the_figures_are_whole_and_can_be_shown(folder, monkeypatch):
     monkeypatch.setattr(roofline, "SQUARE", {"cpu": 64})
     monkeypatch.setattr(roofline, "PEAK_SLICE_S", 0.0)
-    figures = engine.measure(folder, tokens=300, rounds=2, mixes={"short": fixed(10)})
+    figures = engine.measure(folder, tokens=300, rounds=2, mixes={"short": fixed(10)}, half=True)
     short = figures["mixes"]["short"]
     assert (short["texts"], short["tokens"]) == (30, 300)
     assert all(len(rates) == 2 for rates in short["rates"].values())
     shown = engine.show(figures)
-    for name in (*short["rates"], "packed / bucketed", "share of it"):
+    assert 0.99 < short["bfloat16_cosine"]["least"] < 1.0
+    for name in (*short["rates"], "packed / bucketed", "share of it", "cosine to float32"):
         assert name in shown
 
 

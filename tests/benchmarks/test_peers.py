@@ -67,10 +67,12 @@ def test_peers_are_compared_and_missing_ones_named(tmp_path, monkeypatch):
     client = Client({"ours": 100.0, "127.0.0.1:7": 50.0})
     with subprocess.Popen([sys.executable, "-c", WAIT]) as process:
         own = RunningServer(process, "ours", "")
-        figures = rounds.measure(client, own, tmp_path, names=list(peers), seconds=1, rounds=2)
+        figures = rounds.measure(
+            client, {rounds.OURS: own}, tmp_path, names=list(peers), seconds=1, rounds=2
+        )
         process.kill()
-    assert figures["cosine"] == {"slow": pytest.approx(1.0)}
-    assert {load["ours_over"]["slow"] for load in figures["mixes"].values()} == {2.0}
+    assert figures["cosine"] == {rounds.OURS: pytest.approx(1.0), "slow": pytest.approx(1.0)}
+    assert {load["over"][rounds.OURS]["slow"] for load in figures["mixes"].values()} == {2.0}
     shown = rounds.show(figures)
     assert "50 (2.00)" in shown
     assert "broken: not measured: exit code 1: why" in shown
