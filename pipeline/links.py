@@ -4,6 +4,10 @@
 subclassing) and meet the protocols in :mod:`stages.channels`. Each end belongs to
 a stage; its observers hear what the stage receives and sends, so that the stages
 hold no tracing, metrics or bookkeeping of their own.
+
+Trio's ends yield to the scheduler with every message. These do so only where they
+have to wait, so that a stage takes a burst in one turn of Trio's loop; what a stage
+can do in a row is bounded by what is in its inlet.
 """
 
 from collections.abc import Sequence
@@ -38,8 +42,14 @@ class Outlet(Generic[M]):
     observers: Sequence[Observer] = field(repr=False)
 
     async def send(self, message: M) -> None:
-        """Wait for room, then send. A checkpoint; cancelled, nothing is sent."""
-        await self.channel.send(message)
+        """Send, waiting for room where there is none; cancelled while it waits, nothing is sent.
+
+        No checkpoint where there is room.
+        """
+        try:
+            self.channel.send_nowait(message)
+        except trio.WouldBlock:
+            await self.channel.send(message)
         self._tell(message)
 
     def send_nowait(self, message: M) -> None:
@@ -70,8 +80,14 @@ class Inlet(Generic[M]):
     observers: Sequence[Observer] = field(repr=False)
 
     async def receive(self) -> M:
-        """Wait for a message; ``trio.EndOfChannel`` once all senders are closed."""
-        message = await self.channel.receive()
+        """A message, waiting where there is none; ``trio.EndOfChannel`` once all senders are closed.
+
+        No checkpoint where there is one.
+        """
+        try:
+            message = self.channel.receive_nowait()
+        except trio.WouldBlock:
+            message = await self.channel.receive()
         self._tell(message)
         return message
 

@@ -126,8 +126,8 @@ async def test_a_crash_while_draining_costs_no_more_than_at_any_time(
     kinds = await running.kinds(*names)
     assert set(kinds) <= {Answer, NotServing}
     assert running.restarts == [stage]
-    if has_left:
-        assert kinds[0] is Answer
+    if has_left:  # of two results that come at once, either may be the first to leave
+        assert Answer in kinds
     assert_nothing_is_left(running)
 
 
@@ -193,7 +193,7 @@ async def test_a_crash_in_tokenizing_fails_all_it_was_working_on(nursery):
     assert await running.kinds(ids) == [Answer]
     for name in "ab":
         running.calls.submit(EmbedRequest(name, texts=("a",)))
-    await wait_all_tasks_blocked()  # a is with the tokenizer, b still in the channel
+        await wait_all_tasks_blocked()  # a is with the tokenizer, b still in the channel
     crash.armed = 1
     tokenizer.jobs[0].finish(words(["a"]))
     await wait_all_tasks_blocked()
