@@ -25,12 +25,14 @@ from h2.errors import ErrorCodes
 from h2.exceptions import StreamClosedError
 
 from pipeline.grpc.connection import end_stream, reset_stream
-from pipeline.grpc.trailers import OPENING, Headers
+from pipeline.grpc.trailers import OPENING, Headers, hpack_block
 from pipeline.statuses import Face
 from stages.errors import InvalidInput, TooLarge
 
 PREFIX: Final = struct.Struct(">?I")  # compressed, bytes that follow
 OK_TRAILERS: Final = (("grpc-status", "0"),)
+OPENING_BLOCK: Final = hpack_block(OPENING)
+OK_BLOCK: Final = hpack_block(OK_TRAILERS)
 
 
 class Unimplemented(Exception):
@@ -150,6 +152,9 @@ class Call:
         h2: Any = stream._h2_connection  # noqa: SLF001 - as grpclib's own send_data
         if stream.id not in h2.streams:
             raise StreamClosedError(stream.id or 0)
+        if h2.answer(stream.id, OPENING_BLOCK, data, OK_BLOCK):
+            stream.connection.flush()
+            return
         h2.send_headers(stream.id, OPENING)
         self._opened = True
         room = min(h2.local_flow_control_window(stream.id), h2.max_outbound_frame_size)

@@ -20,7 +20,7 @@ What is mended, and the internals that each mend touches (h2 is pinned exactly):
 from typing import Final
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from pipeline.grpc.short_ways import ShortWays
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event
 from h2.settings import SettingCodes, Settings
@@ -30,7 +30,7 @@ ALL_STREAMS: Final = 2**31 - 1  # GOAWAY: go away, but nothing that is under way
 WINDOW_BYTES: Final = 4 * 2**20  # grpclib's own default, for a stream and a connection
 
 
-class ServerH2(H2Connection):
+class ServerH2(ShortWays):
     """h2's state of a connection, on the server's side."""
 
     MAX_CLOSED_STREAMS = 4096

@@ -8,6 +8,7 @@ names that begin with ``grpc-``, so the block is built here and sent as it is.
 
 import math
 from base64 import b64encode
+from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
@@ -17,6 +18,7 @@ from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
 )
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from grpclib.metadata import encode_grpc_message
+from hpack import Encoder
 
 from pipeline.statuses import Face, GrpcStatus, grpc_status, retry_after_s
 from stages.errors import InvalidInput, PenstockError
@@ -25,6 +27,11 @@ Headers: TypeAlias = list[tuple[str, str]]
 
 OPENING: Final = ((":status", "200"), ("content-type", "application/grpc+proto"))
 SHORTEST_PUSHBACK_MS: Final = 1  # 0 would mean: at once
+
+
+def hpack_block(headers: Iterable[tuple[str, str]]) -> bytes:
+    """``headers`` as HPACK that needs no table: it may be sent on any connection at any time."""
+    return Encoder().encode([(name, value, True) for name, value in headers])
 
 
 def status_trailers(status: GrpcStatus, message: str, *, opened: bool = False) -> Headers:

@@ -1,0 +1,207 @@
+"""h2 with short ways for the frames that small calls are made of.
+
+h2 takes every frame through objects that know all of HTTP/2: most of what a small
+call costs. Nearly all calls consist of the same four: HEADERS and DATA from the
+client, and an answer of HEADERS, DATA and trailers from here. For these there is a
+short way, which leaves h2 in the very state that its own way leaves it in (the
+tests hold both against each other); everything else, every doubt and every error
+goes h2's way.
+
+Internals touched (h2 and hpack are pinned exactly): ``FrameBuffer._data``,
+``_receive_frame``, ``_begin_new_stream``, the fields of streams, windows and state
+machines, ``Decoder.decode``, ``HeaderTable.add``.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from attrs import frozen
+from h2.config import H2Configuration
+from h2.connection import AllowedStreamIDs, ConnectionState, H2Connection, _decode_headers
+from h2.events import DataReceived, Event, RequestReceived, StreamEnded
+from h2.frame_buffer import FrameBuffer
+from h2.stream import StreamClosedBy, StreamState
+from hpack.hpack import Decoder
+from hpack.struct import HeaderTuple
+from hpack.table import HeaderTable
+from hyperframe.frame import DataFrame, Frame, HeadersFrame
+
+DATA: Final = 0x0
+HEADERS: Final = 0x1
+END_STREAM: Final = 0x1
+END_HEADERS: Final = 0x4
+FRAME_HEAD_BYTES: Final = 9
+RECALLED_BLOCKS: Final = 64  # of a connection; most clients need one or two
+RECALLED_BYTES: Final = 1024  # of one block
+
+
+@frozen
+class PlainFrame:
+    """HEADERS that are whole, or DATA; without padding or priority."""
+
+    is_headers: bool
+    ends_stream: bool
+    stream_id: int
+    body: bytes
+
+    def as_h2(self) -> HeadersFrame | DataFrame:
+        """The same as h2 knows it."""
+        flags = ["END_STREAM"] if self.ends_stream else []
+        if self.is_headers:
+            return HeadersFrame(self.stream_id, self.body, flags=["END_HEADERS", *flags])
+        return DataFrame(self.stream_id, self.body, flags=flags)
+
+
+class PlainFrames(FrameBuffer):
+    """h2's buffer of what has been read, in frames; plain ones as :class:`PlainFrame`."""
+
+    def __next__(self) -> "Frame | PlainFrame":
+        data = self._data
+        if len(data) < FRAME_HEAD_BYTES or self._headers_buffer:
+            return super().__next__()
+        is_headers, flags = data[3] == HEADERS, data[4]
+        ends_stream = bool(flags & END_STREAM)
+        plain = flags & ~END_STREAM == (END_HEADERS if is_headers else 0)
+        if not plain or data[3] > HEADERS:
+            return super().__next__()
+        end = FRAME_HEAD_BYTES + (data[0] << 16 | data[1] << 8 | data[2])
+        stream_id = int.from_bytes(data[5:FRAME_HEAD_BYTES]) & 0x7FFFFFFF
+        if len(data) < end or end > FRAME_HEAD_BYTES + self.max_frame_size or not stream_id:
+            return super().__next__()
+        body = bytes(data[FRAME_HEAD_BYTES:end])
+        del data[:end]
+        return PlainFrame(is_headers, ends_stream, stream_id, body)
+
+
+class RecallingTable(HeaderTable):
+    """hpack's table, which counts what is put in."""
+
+    added = 0
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """Put an entry in."""
+        self.added += 1
+        super().add(name, value)
+
+
+class RecallingDecoder(Decoder):
+    """hpack's decoder, which knows the blocks again that leave its table as it is.
+
+    A client's calls mostly have the same headers, which become the same block once
+    they are in the table. Whatever changes the table makes it forget them all.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.header_table = self._table = RecallingTable()
+        self._recalled: dict[bytes, Iterable[HeaderTuple]] = {}
+
+    def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:  # noqa: FBT001, FBT002
+        """See :meth:`hpack.Decoder.decode`; the list must not be changed."""
+        if raw and (known := self._recalled.get(data)) is not None:
+            return known
+        before = self._table.added, self._table.maxsize
+        resizes = data[:1] and 0x20 <= data[0] < 0x40
+        headers = super().decode(data, raw)
+        if resizes or before != (self._table.added, self._table.maxsize):
+            self._recalled.clear()
+        elif raw and len(data) <= RECALLED_BYTES:
+            if len(self._recalled) == RECALLED_BLOCKS:
+                self._recalled.clear()
+            self._recalled[data] = headers
+        return headers
+
+
+class ShortWays(H2Connection):
+    """h2's state of a connection, on the server's side."""
+
+    def __init__(self, config: H2Configuration) -> None:
+        super().__init__(config)
+        self.incoming_buffer = PlainFrames(server=True)
+        decoder = RecallingDecoder()
+        decoder.max_header_list_size = self.decoder.max_header_list_size
+        self.decoder = decoder
+
+    def _receive_frame(self, frame: "Frame | PlainFrame") -> list[Event]:
+        if not isinstance(frame, PlainFrame):
+            return super()._receive_frame(frame)
+        events = None
+        if self.state_machine.state is ConnectionState.SERVER_OPEN:
+            events = self._short_headers(frame) if frame.is_headers else self._short_data(frame)
+        return super()._receive_frame(frame.as_h2()) if events is None else events
+
+    def _short_headers(self, frame: PlainFrame) -> list[Event] | None:
+        """A new request whose messages are still to come."""
+        stream_id = frame.stream_id
+        if frame.ends_stream or stream_id <= self.highest_inbound_stream_id or not stream_id & 1:
+            return None
+        if self.open_inbound_streams >= self.local_settings.max_concurrent_streams:
+            return None
+        raw = _decode_headers(self.decoder, frame.body)
+        stream = self._begin_new_stream(stream_id, AllowedStreamIDs.ODD)
+        machine = stream.state_machine
+        machine.state, machine.client, machine.headers_received = StreamState.OPEN, False, True
+        stream._initialize_content_length(raw)  # noqa: SLF001
+        encoding = self.config.header_encoding
+        headers = [(name.decode(encoding), value.decode(encoding)) for name, value in raw]
+        return [RequestReceived(stream_id=stream_id, headers=headers)]
+
+    def _short_data(self, frame: PlainFrame) -> list[Event] | None:
+        """A piece of a message, within both windows."""
+        stream = self.streams.get(frame.stream_id)
+        if stream is None or stream.state_machine.state is not StreamState.OPEN:
+            return None
+        size = len(frame.body)
+        windows = self._inbound_flow_control_window_manager, stream._inbound_window_manager  # noqa: SLF001
+        if (
+            size > windows[0].current_window_size
+            or size > windows[1].current_window_size
+            or stream._expected_content_length is not None  # noqa: SLF001
+        ):
+            return None
+        for window in windows:
+            window.current_window_size -= size
+        stream._actual_content_length += size  # noqa: SLF001
+        event = DataReceived(
+            stream_id=frame.stream_id, data=frame.body, flow_controlled_length=size
+        )
+        if not frame.ends_stream:
+            return [event]
+        stream.state_machine.state = StreamState.HALF_CLOSED_REMOTE
+        event.stream_ended = StreamEnded(stream_id=frame.stream_id)
+        return [event, event.stream_ended]
+
+    def answer(self, stream_id: int, head: bytes, data: bytes, trailers: bytes) -> bool:
+        """Queue a whole answer: HEADERS, DATA, HEADERS with END_STREAM; False: not possible.
+
+        ``head`` and ``trailers`` are HPACK blocks that neither use nor change the
+        encoder's table. It is possible when the client has sent all, nothing has been
+        sent yet, ``data`` fits into one frame and both windows, and no change of the
+        encoder's table is to be announced first.
+        """
+        stream, size = self.streams.get(stream_id), len(data)
+        if (
+            stream is None
+            or stream.state_machine.state is not StreamState.HALF_CLOSED_REMOTE
+            or stream.state_machine.headers_sent
+            or size > self.max_outbound_frame_size
+            or size > stream.outbound_flow_control_window
+            or size > self.outbound_flow_control_window
+            or self.state_machine.state is not ConnectionState.SERVER_OPEN
+            or self.encoder.table_size_changes
+        ):
+            return False
+        where = stream_id.to_bytes(4)
+        self._data_to_send += b"".join(
+            (
+                len(head).to_bytes(3), b"\x01\x04", where, head,
+                size.to_bytes(3), b"\x00\x00", where, data,
+                len(trailers).to_bytes(3), b"\x01\x05", where, trailers,
+            )
+        )
+        stream.outbound_flow_control_window -= size
+        self.outbound_flow_control_window -= size
+        machine = stream.state_machine
+        machine.state, machine.stream_closed_by = StreamState.CLOSED, StreamClosedBy.SEND_END_STREAM
+        machine.headers_sent = machine.trailers_sent = True
+        return True
