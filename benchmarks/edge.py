@@ -15,7 +15,6 @@ checkout's server as well.
 import argparse
 import json
 import os
-import platform
 import shutil
 import signal
 import statistics
@@ -24,7 +23,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -33,10 +31,9 @@ import numpy as np
 from attrs import asdict, frozen
 from penstock.v1 import embedding_pb2 as pb
 
-from benchmarks.server_process import ROOT
+from benchmarks.results import ROOT, add_options, keep, table
 
 METHOD: Final = "/penstock.v1.EmbeddingService/Embed"
-RESULTS: Final = ROOT / "benchmarks" / "results" / "edge.json"
 BASE: Final = "grpcio"  # what the others are held against
 SERVERS: Final = ("penstock", "desk", "grpclib", BASE)
 CELLS: Final = tuple((at_once, links) for at_once in (1, 16, 64) for links in (1, 8))
@@ -45,7 +42,10 @@ BODIES: Final = {
     "ids": pb.EmbedRequest(token_ids=IDS, lengths=np.array([3], "<i4").tobytes()),
     "text": pb.EmbedRequest(texts=["hello"]),
 }
-VERSIONS: Final = ("grpclib", "grpcio", "h2", "hpack", "protobuf", "trio", "numpy")
+HEAD: Final = (
+    "client, call, at once/connections: server", "calls/s", "ratio", "p50 ms", "p99 ms",
+    "server us/call", "client share",
+)  # fmt: skip
 
 Row: TypeAlias = dict[str, float]
 
@@ -128,7 +128,13 @@ def by_h2load(server: Server, cell: Cell, seconds: float) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         body, log = Path(folder) / "body", Path(folder) / "log"
         body.write_bytes(b"\0" + len(cell.wire).to_bytes(4, "big") + cell.wire)
-        command = ["h2load", "-t1", f"-c{cell.connections}", f"-D{max(1, round(seconds))}", f"-d{body}"]
+        command = [
+            "h2load",
+            "-t1",
+            f"-c{cell.connections}",
+            f"-D{max(1, round(seconds))}",
+            f"-d{body}",
+        ]
         command += [f"-m{cell.at_once // cell.connections}", f"--log-file={log}"]
         command += ["-Hcontent-type: application/grpc", "-Hte: trailers"]
         before = os.times()
@@ -143,7 +149,7 @@ def by_h2load(server: Server, cell: Cell, seconds: float) -> Row:
     used = after.children_user + after.children_system
     return {
         "calls": float(len(rows)),
-        "seconds": float(max(1, round(seconds))),
+        "seconds": float(seconds),
         "p50_ms": float(p50),
         "p99_ms": float(p99),
         "client_cpu_s": used - before.children_user - before.children_system,
@@ -175,7 +181,7 @@ def medians(rounds: Sequence[Row], base: Sequence[Row]) -> Row:
 def run_cell(
     servers: Mapping[str, Server], cell: Cell, client: str, options: argparse.Namespace
 ) -> dict[str, Row]:
-    """All servers in turn, ``rounds`` times; prints and returns their medians."""
+    """All servers in turn, ``rounds`` times; their medians."""
     seen: dict[str, list[Row]] = {name: [] for name in servers}
     for server in servers.values():
         check(server, cell)
@@ -183,28 +189,24 @@ def run_cell(
     for _ in range(options.rounds):
         for name, server in servers.items():
             seen[name].append(measure(server, cell, options.seconds, client))
-    found = {name: medians(rounds, seen[BASE]) for name, rounds in seen.items()}
-    for name, row in found.items():
-        print(
-            f"{client:7} {cell.body:5} {cell.at_once:3} {cell.connections:3}  {name:9}"
-            f" {row['calls_per_s']:8.0f} {row['ratio']:6.2f} {row['p50_ms']:8.2f}"
-            f" {row['p99_ms']:8.2f} {row['server_us_per_call']:8.0f} {row['client_share']:7.0%}",
-            flush=True,
+    return {name: medians(rounds, seen[BASE]) for name, rounds in seen.items()}
+
+
+def lines(client: str, cell: Cell, found: Mapping[str, Row]) -> list[tuple[str, ...]]:
+    """The rows of the printed table."""
+    what = f"{client}, {cell.body}, {cell.at_once}/{cell.connections}"
+    return [
+        (
+            f"{what}: {name}",
+            f"{row['calls_per_s']:.0f}",
+            f"{row['ratio']:.2f}",
+            f"{row['p50_ms']:.2f}",
+            f"{row['p99_ms']:.2f}",
+            f"{row['server_us_per_call']:.0f}",
+            f"{row['client_share']:.0%}",
         )
-    return found
-
-
-def write_results(measured: Sequence[dict[str, object]]) -> None:
-    """The figures with what they were measured on and how."""
-    about = {
-        "command": " ".join(["python -m benchmarks.edge", *sys.argv[1:]]),
-        "machine": {"processors": os.cpu_count(), "platform": platform.platform()},
-        "versions": {"python": platform.python_version()}
-        | {name: metadata.version(name) for name in VERSIONS},
-        "measured": measured,
-    }
-    RESULTS.write_text(json.dumps(about, indent=1) + "\n")
-    print(f"written to {RESULTS.relative_to(ROOT)}")
+        for name, row in found.items()
+    ]
 
 
 def main() -> None:
@@ -217,13 +219,17 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", help="as 16x1: calls at once x connections")
     parser.add_argument("--bodies", nargs="+", choices=BODIES, default=["ids", "text"])
     parser.add_argument("--against", type=Path, help="another checkout")
-    parser.add_argument("--no-results", action="store_true", help="write no file")
+    add_options(parser)
     options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 1, 1.0
     clients = options.client or [name for name in CLIENTS if name != "h2load" or _has_h2load()]
     pairs = [tuple(map(int, cell.split("x"))) for cell in options.cells or ()] or CELLS
     cells = [Cell(body, *pair) for body in options.bodies for pair in pairs if pair[0] >= pair[1]]
     measured: list[dict[str, object]] = []
-    print("client  body  at once/connections       calls/s  ratio      p50      p99  us/call  client")
+    print(
+        "client  body  at once/connections       calls/s  ratio      p50      p99  us/call  client"
+    )
     with ExitStack() as stack:
         servers = {}
         for name in options.servers:
@@ -238,8 +244,8 @@ def main() -> None:
             for cell in cells:
                 found = run_cell(servers, cell, client, options)
                 measured.append({"client": client, **asdict(cell), "servers": found})
-    if not options.no_results:
-        write_results(measured)
+                print(table(HEAD, lines(client, cell, found)), flush=True)
+    keep("edge", {"measured": measured}, options)
 
 
 def _has_h2load() -> bool:

@@ -63,9 +63,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     options = parser.parse_args()
     body = bytes.fromhex(options.body)
-    figures = load(
-        options.target, body, options.connections, options.at_once, options.seconds
-    )
+    figures = load(options.target, body, options.connections, options.at_once, options.seconds)
     print(json.dumps(asyncio.run(figures)))
 
 

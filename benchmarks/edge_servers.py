@@ -23,9 +23,9 @@ import trio
 from grpclib.server import Server
 from penstock.v1.embedding_grpc import EmbeddingServiceBase
 from penstock.v1.embedding_pb2 import EmbedRequest as WireRequest
-from penstock.v1.embedding_pb2 import EmbedResponse, InfoRequest, InfoResponse
+from penstock.v1.embedding_pb2 import EmbedResponse
 
-from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits
+from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits, ServerStatus
 from pipeline.grpc.server import GrpcServer
 from stages.answer import Answer, Timings
 from stages.messages import EmbedRequest
@@ -81,7 +81,7 @@ class PlainService(EmbeddingServiceBase):
         """Answer a vector."""
         await stream.send_message(echo(await stream.recv_message()))
 
-    async def Info(self, stream: "Any") -> None:  # noqa: N802 - the generated name
+    async def Info(self, stream: Any) -> None:  # noqa: N802 - the generated name
         """Not offered."""
         raise NotImplementedError
 
@@ -100,7 +100,7 @@ class Instant:
 
     snapshot = LoadSnapshot(
         phase=Phase.SERVING,
-        status="healthy",
+        status=ServerStatus.HEALTHY,
         accepting_requests=True,
         queued_tokens=0,
         service_rate_tokens_per_s=0.0,

@@ -80,9 +80,9 @@ class Inlet(Generic[M]):
     observers: Sequence[Observer] = field(repr=False)
 
     async def receive(self) -> M:
-        """A message, waiting where there is none; ``trio.EndOfChannel`` once all senders are closed.
+        """A message, waiting where there is none; no checkpoint where there is one.
 
-        No checkpoint where there is one.
+        Raises ``trio.EndOfChannel`` once all senders are closed.
         """
         try:
             message = self.channel.receive_nowait()

@@ -14,17 +14,17 @@ What is mended, and the internals that each mend touches (h2 is pinned exactly):
   GOAWAY(NO_ERROR) passes its state machine by, so that calls in flight can finish.
   (``_prepare_for_sending``, ``_receive_goaway_frame``)
 - *Headers that are not ASCII* do not end the connection: they are read as latin-1,
-  which every byte is. (``H2Configuration.header_encoding``)
+  which every byte is. (``short_ways.ENCODING``)
 """
 
 from typing import Final
 
-from h2.config import H2Configuration
-from pipeline.grpc.short_ways import ShortWays
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import Frame, GoAwayFrame
+
+from pipeline.grpc.short_ways import ShortWays
 
 ALL_STREAMS: Final = 2**31 - 1  # GOAWAY: go away, but nothing that is under way is lost
 WINDOW_BYTES: Final = 4 * 2**20  # grpclib's own default, for a stream and a connection
@@ -36,16 +36,7 @@ class ServerH2(ShortWays):
     MAX_CLOSED_STREAMS = 4096
 
     def __init__(self, max_streams: int) -> None:
-        super().__init__(
-            H2Configuration(
-                client_side=False,
-                header_encoding="latin-1",
-                validate_inbound_headers=False,
-                validate_outbound_headers=False,
-                normalize_inbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
+        super().__init__()
         self.local_settings = Settings(
             client=False,
             initial_values={

@@ -13,7 +13,7 @@ machines, ``Decoder.decode``, ``HeaderTable.add``.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 from h2.config import H2Configuration
@@ -31,6 +31,7 @@ HEADERS: Final = 0x1
 END_STREAM: Final = 0x1
 END_HEADERS: Final = 0x4
 FRAME_HEAD_BYTES: Final = 9
+ENCODING: Final = "latin-1"  # which every byte is: headers that are not ASCII are no error
 RECALLED_BLOCKS: Final = 64  # of a connection; most clients need one or two
 RECALLED_BYTES: Final = 1024  # of one block
 
@@ -55,7 +56,7 @@ class PlainFrame:
 class PlainFrames(FrameBuffer):
     """h2's buffer of what has been read, in frames; plain ones as :class:`PlainFrame`."""
 
-    def __next__(self) -> "Frame | PlainFrame":
+    def __next__(self) -> "Frame | PlainFrame":  # type: ignore[override]
         data = self._data
         if len(data) < FRAME_HEAD_BYTES or self._headers_buffer:
             return super().__next__()
@@ -96,7 +97,7 @@ class RecallingDecoder(Decoder):
         self.header_table = self._table = RecallingTable()
         self._recalled: dict[bytes, Iterable[HeaderTuple]] = {}
 
-    def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:  # noqa: FBT001, FBT002
+    def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:
         """See :meth:`hpack.Decoder.decode`; the list must not be changed."""
         if raw and (known := self._recalled.get(data)) is not None:
             return known
@@ -115,8 +116,17 @@ class RecallingDecoder(Decoder):
 class ShortWays(H2Connection):
     """h2's state of a connection, on the server's side."""
 
-    def __init__(self, config: H2Configuration) -> None:
-        super().__init__(config)
+    def __init__(self) -> None:
+        super().__init__(
+            H2Configuration(
+                client_side=False,
+                header_encoding=ENCODING,
+                validate_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_inbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
         self.incoming_buffer = PlainFrames(server=True)
         decoder = RecallingDecoder()
         decoder.max_header_list_size = self.decoder.max_header_list_size
@@ -142,8 +152,7 @@ class ShortWays(H2Connection):
         machine = stream.state_machine
         machine.state, machine.client, machine.headers_received = StreamState.OPEN, False, True
         stream._initialize_content_length(raw)  # noqa: SLF001
-        encoding = self.config.header_encoding
-        headers = [(name.decode(encoding), value.decode(encoding)) for name, value in raw]
+        headers: Any = [(name.decode(ENCODING), value.decode(ENCODING)) for name, value in raw]
         return [RequestReceived(stream_id=stream_id, headers=headers)]
 
     def _short_data(self, frame: PlainFrame) -> list[Event] | None:
@@ -194,9 +203,18 @@ class ShortWays(H2Connection):
         where = stream_id.to_bytes(4)
         self._data_to_send += b"".join(
             (
-                len(head).to_bytes(3), b"\x01\x04", where, head,
-                size.to_bytes(3), b"\x00\x00", where, data,
-                len(trailers).to_bytes(3), b"\x01\x05", where, trailers,
+                len(head).to_bytes(3),
+                b"\x01\x04",
+                where,
+                head,
+                size.to_bytes(3),
+                b"\x00\x00",
+                where,
+                data,
+                len(trailers).to_bytes(3),
+                b"\x01\x05",
+                where,
+                trailers,
             )
         )
         stream.outbound_flow_control_window -= size
