@@ -126,13 +126,8 @@ class Pipeline:
         self._passages = Passages(self._row_of, watchers)
         self._ledger = RoomLedger(self._executions)
         self._turns = Turns(self._ledger)
-        self._observers: tuple[Observer, ...] = (
-            self._passages,
-            self._ledger,
-            self._turns,
-            Timeline(),
-            *observers,
-        )
+        self._timeline = Timeline()
+        self._observers = tuple(observers)
         self._on_restart = on_restart
         self._credits = min(ROOM_PER_DEVICE, plan.batch_capacity) * len(plan.devices)
         self._open_links()
@@ -172,13 +167,21 @@ class Pipeline:
     def _link(
         self, sender: str, receiver: str, capacity: int, message: type[M]
     ) -> tuple[Outlet[M], Inlet[M]]:
-        del message  # says what M is
+        observers = self._who_observes(message)
         send, receive = trio.open_memory_channel[M](capacity)
         self.channels[receiver] = receive
         return (
-            Outlet(sender, send, self._observers),
-            Inlet(receiver, receive, self._observers),
+            Outlet(sender, send, observers),
+            Inlet(receiver, receive, observers),
         )
+
+    def _who_observes(self, message: type[Message]) -> tuple[Observer, ...]:
+        """Those whom a link of such messages concerns: each costs every message its time."""
+        if message in (Batch, RoomCredit):
+            return self._passages, self._ledger, self._turns, *self._observers
+        if message in (Submission, TokenizedItems):
+            return self._passages, self._timeline, *self._observers
+        return self._passages, *self._observers
 
     async def run(self) -> None:
         """Run all stages until :meth:`close` and the last answer.

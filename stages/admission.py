@@ -51,7 +51,10 @@ def estimate_work(request: EmbedRequest, rules: TokenRules) -> Work:
     been tokenized, and is known exactly.
     """
     if request.ids is not None:
-        return Work.of(request.ids.lengths.clip(max=rules.max_tokens).tolist())
+        ids = request.ids
+        fits = ids.tokens <= rules.max_tokens  # as most requests: then no item is longer
+        lengths = ids.lengths if fits else ids.lengths.clip(max=rules.max_tokens)
+        return Work.of(lengths.tolist())
     prompt_bytes = len(rules.prompt(request.prompt_name).encode())
     extra = prompt_bytes + rules.special_tokens
     texts = request.texts or ()

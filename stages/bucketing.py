@@ -43,7 +43,7 @@ def sort_into_buckets(items: TokenizedItems, edges: Int32) -> Iterator[Chunk]:
     """
     which = np.searchsorted(edges, items.ids.lengths)
     first = which[0]
-    if (which == first).all():
+    if len(which) == 1 or (which == first).all():
         yield Chunk(items.ticket, int(edges[first]), items.ids, items.positions, items.pool_from)
         return
     for bucket in np.unique(which):

@@ -98,7 +98,7 @@ class Ticket:
         ``vectors`` is float32 [len(positions), dimension].
         """
         if self._vectors is None:
-            if len(positions) == self.items and bool((np.diff(positions) > 0).all()):
+            if len(positions) == self.items and _ascending(positions):
                 self._vectors = vectors  # the whole request in one part: no copy
             else:
                 self._vectors = np.zeros((self.items, vectors.shape[1]), np.float32)
@@ -127,6 +127,10 @@ class Ticket:
                 total_s=now - self.opened_at,
             ),
         )
+
+
+def _ascending(positions: NDArray[np.int32]) -> bool:
+    return len(positions) == 1 or bool((positions[1:] > positions[:-1]).all())
 
 
 EndListener: TypeAlias = Callable[[Ticket, Outcome | None, float], None]

@@ -69,6 +69,8 @@ class TokenRules:
         first ``pool_from`` tokens stay: what is cut is its text. Raises
         :class:`InvalidInput` for an over-long item where ``truncate`` is off.
         """
+        if ids.tokens <= self.max_tokens:  # as most requests: then no item is longer
+            return ids, np.zeros(0, np.int32)
         over = np.flatnonzero(ids.lengths > self.max_tokens).astype(np.int32)
         if not len(over):
             return ids, over
@@ -99,6 +101,8 @@ class TokenRules:
 
     def check_poolable(self, ids: RaggedIds, positions: Int32, pool_from: int) -> None:
         """Raise :class:`InvalidInput` for an item with no token left to pool."""
+        if self.unpooled is None and not pool_from and ids.lengths.all():
+            return
         bare = ids.lengths <= pool_from
         if self.unpooled is not None:
             for index in np.flatnonzero(~bare):
