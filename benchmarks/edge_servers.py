@@ -111,7 +111,6 @@ class Instant:
         uptime_s=0.0,
         retry_after_s=0.0,
         open_requests=0,
-        idle_for_s=0.0,
     )
     model = ModelInfo(
         model_id="instant",
