@@ -33,7 +33,7 @@ from typing import Final, TypeAlias
 from attrs import frozen
 
 from stages.batch_room import Room
-from stages.cost_model import NO_WORK, CostModel, Work
+from stages.cost_model import CostModel, Work
 from stages.length_queue import LengthQueue
 from stages.messages import Batch, Chunk, Layout
 from stages.ticket import Ticket
@@ -85,11 +85,11 @@ class BatchPlanner:
     @property
     def held_tokens(self) -> int:
         """True tokens waiting; never above ``max_held_tokens``."""
-        return self._held.tokens
+        return sum(queue.work.tokens for queue in self._queues.values())
 
     @property
     def _held(self) -> Work:
-        return sum((queue.work for queue in self._queues.values()), NO_WORK)
+        return Work(self.held_tokens, sum(queue.work.squares for queue in self._queues.values()))
 
     def add(self, chunk: Chunk, now: float) -> Chunk | None:
         """Queue what fits of ``chunk``; returns the rest, to be offered again."""
