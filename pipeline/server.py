@@ -16,6 +16,7 @@ import structlog
 import trio
 
 from pipeline.failures import run_logged
+from pipeline.garbage import settle
 from pipeline.lifecycle import Addresses, Server
 from pipeline.links import Observer
 from pipeline.settings.table import Settings
@@ -45,9 +46,13 @@ async def _main(
         if not stop.is_set():  # else the signal has started a watchdog
             _start_watchdog(WATCHDOG_S)
 
+    def settled(addresses: Addresses) -> None:
+        settle()
+        ready(addresses)
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_signals, stop, settings.shutdown_grace_s)
-        await Server(settings, faults, watch_the_end).run(stop, ready)
+        await Server(settings, faults, watch_the_end).run(stop, settled)
         nursery.cancel_scope.cancel()
 
 

@@ -1,0 +1,20 @@
+"""Python's garbage collector, set for a server that has loaded all it needs.
+
+As it comes the collector looks at young objects every 700 allocations, which is
+every few calls, and all calls in flight are among them; now and then it walks
+through everything that torch has imported. A call leaves few cycles behind, so
+looking seldom is enough: 6% less processor time a small call
+(``benchmarks.edge``, 16 at once).
+"""
+
+import gc
+from typing import Final
+
+YOUNG_OBJECTS: Final = 10_000  # allocations between two looks; about a megabyte of cycles at most
+
+
+def settle() -> None:
+    """Hold what exists for good, and look at what comes less often. Process-wide."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
