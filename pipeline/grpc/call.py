@@ -8,8 +8,7 @@ Stands in for ``grpclib.server.Stream`` and mends what that leaves open:
 - whatever ends the call, the stream is ended with it.
 
 Internals touched: ``Stream._h2_connection``, ``Stream._transport`` (which grpclib's
-own sending uses), and the AssertionError by which ``Buffer.read`` tells of a stream
-that ended early.
+own sending uses).
 """
 
 import asyncio
@@ -101,20 +100,17 @@ class Call:
             TooLarge: its prefix announces more than the limit; nothing is buffered.
             Unimplemented: it is compressed.
         """
-        try:
-            prefix = await self._stream.recv_data(PREFIX.size)
-            if not prefix:
-                return None
-            compressed, size = PREFIX.unpack(prefix)
-            if compressed:
-                raise Unimplemented("messages must not be compressed (grpc-encoding: identity)")
-            if size > self._max_bytes:
-                raise TooLarge(
-                    f"the message has {size} bytes; at most {self._max_bytes} are allowed"
-                )
-            data = await self._stream.recv_data(size)
-        except AssertionError:
-            raise InvalidInput("the stream ended in the middle of a message") from None
+        prefix = await self._stream.recv_data(PREFIX.size)
+        if not prefix:
+            return None
+        if len(prefix) != PREFIX.size:
+            raise InvalidInput("the stream ended in the middle of a message")
+        compressed, size = PREFIX.unpack(prefix)
+        if compressed:
+            raise Unimplemented("messages must not be compressed (grpc-encoding: identity)")
+        if size > self._max_bytes:
+            raise TooLarge(f"the message has {size} bytes; at most {self._max_bytes} are allowed")
+        data = await self._stream.recv_data(size)
         if len(data) != size:
             raise InvalidInput("the stream ended in the middle of a message")
         try:

@@ -24,11 +24,13 @@ from typing import Any, Final, Protocol, cast
 import structlog
 from grpclib.config import Configuration
 from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol, Stream
+from grpclib.utils import Wrapper
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, Event, RequestReceived
 from h2.exceptions import StreamClosedError
 
 from pipeline.grpc.server_h2 import ALL_STREAMS, WINDOW_BYTES, ServerH2
+from pipeline.grpc.stream import EdgeStream
 
 log = structlog.get_logger()
 
@@ -47,6 +49,13 @@ class EdgeConnection(Connection):
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._ended = False
+
+    def create_stream(
+        self, *, stream_id: int | None = None, wrapper: Wrapper | None = None
+    ) -> Stream:
+        """A stream that the client has opened."""
+        del wrapper  # what ends a client's call
+        return EdgeStream(self, self._connection, self._transport, cast(int, stream_id))
 
     def flush(self) -> None:
         """Write what h2 has to send at the end of this turn."""
@@ -67,7 +76,8 @@ class EdgeConnection(Connection):
             return
         self._write()
         self._ended = True
-        transport.write_eof()
+        with suppress(OSError):  # the client has closed its end already
+            transport.write_eof()
         self._loop.call_later(LINGER_S, transport.close)
 
     def close(self) -> None:
