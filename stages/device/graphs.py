@@ -49,6 +49,8 @@ class Graphs:
 
     def capture_hot(self) -> None:
         """Capture what a server meets from its first moment."""
+        if not self._hot:
+            return
         while self._hot:
             self._capture(self._hot.popleft())
         self._say("the first CUDA graphs are captured")
