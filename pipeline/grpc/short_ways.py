@@ -143,7 +143,7 @@ class ShortWays(H2Connection):
     def _short_headers(self, frame: PlainFrame) -> list[Event] | None:
         """A new request whose messages are still to come."""
         stream_id = frame.stream_id
-        if frame.ends_stream or stream_id <= self.highest_inbound_stream_id or not stream_id & 1:
+        if frame.ends_stream or stream_id <= self.highest_inbound_stream_id:
             return None
         if self.open_inbound_streams >= self.local_settings.max_concurrent_streams:
             return None
@@ -156,21 +156,24 @@ class ShortWays(H2Connection):
         return [RequestReceived(stream_id=stream_id, headers=headers)]
 
     def _short_data(self, frame: PlainFrame) -> list[Event] | None:
-        """A piece of a message, within both windows."""
+        """A piece of a message, within both windows and what was announced."""
         stream = self.streams.get(frame.stream_id)
         if stream is None or stream.state_machine.state is not StreamState.OPEN:
             return None
         size = len(frame.body)
         windows = self._inbound_flow_control_window_manager, stream._inbound_window_manager  # noqa: SLF001
+        received = stream._actual_content_length + size  # noqa: SLF001
+        announced = stream._expected_content_length  # noqa: SLF001
         if (
             size > windows[0].current_window_size
             or size > windows[1].current_window_size
-            or stream._expected_content_length is not None  # noqa: SLF001
+            or (announced is not None and received > announced)
+            or (announced is not None and frame.ends_stream and received < announced)
         ):
             return None
         for window in windows:
             window.current_window_size -= size
-        stream._actual_content_length += size  # noqa: SLF001
+        stream._actual_content_length = received  # noqa: SLF001
         event = DataReceived(
             stream_id=frame.stream_id, data=frame.body, flow_controlled_length=size
         )

@@ -81,6 +81,7 @@ class Pair:
     short: ShortWays = field(factory=ShortWays)
     plain: H2Connection = field(factory=lambda: H2Connection(SERVER))
     streams: list[int] = field(factory=list)
+    acknowledges: bool = True
     broken: bool = False
 
     def __attrs_post_init__(self):
@@ -109,14 +110,14 @@ class Pair:
             except ProtocolError:  # an answer to a frame that this h2 knows nothing of
                 self.broken = True
 
-    @staticmethod
-    def read(server, data):
+    def read(self, server, data):
         try:
             events = server.receive_data(data)
         except ProtocolError as error:
             return type(error)
         for event in events:
-            if isinstance(event, DataReceived) and event.flow_controlled_length:
+            counts = self.acknowledges and isinstance(event, DataReceived)
+            if counts and event.flow_controlled_length:
                 server.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         return [describe(event) for event in events]
 
@@ -165,7 +166,7 @@ MORE = st.sampled_from(
 ACTS = st.one_of(
     st.builds(
         lambda size, ends: lambda h2, number: h2.send_data(number, bytes(size), end_stream=ends),
-        st.integers(0, 300),
+        st.sampled_from([0, 1, 3, 4, 300]),
         st.booleans(),
     ),
     st.sampled_from(
@@ -222,6 +223,62 @@ def test_a_short_answer_is_the_answer(sizes):
         kinds = [kind.__name__ for kind, _ in seen]
         assert kinds == ["ResponseReceived", "DataReceived", "TrailersReceived", "StreamEnded"]
     assert facts(pair.short) == facts(pair.plain)
+
+
+def data(stream_id, size, *, ends=False):
+    return DataFrame(stream_id, bytes(size), flags=["END_STREAM"] if ends else []).serialize()
+
+
+FULL = 16384  # the largest frame; a stream and a connection take four, less a byte
+
+
+@pytest.mark.parametrize(
+    ("announced", "frames", "legal"),
+    [
+        ((), [data(1, FULL)] * 3 + [data(1, FULL - 1)], True),
+        ((), [data(1, FULL)] * 4, False),
+        ((), [data(1, FULL), data(3, FULL)] * 2, False),
+        ((("content_length", "3"),), [data(1, 3, ends=True)], True),
+        ((("content_length", "3"),), [data(1, 1), data(1, 2, ends=True)], True),
+        ((("content_length", "3"),), [data(1, 4)], False),
+        ((("content_length", "3"),), [data(1, 2), data(1, 2)], False),
+        ((("content_length", "3"),), [data(1, 2, ends=True)], False),
+        ((), [data(1, 1, ends=True), data(1, 1)], True),
+        ((), [data(5, 1)], False),
+    ],
+)
+def test_what_a_client_may_not_send_ends_as_in_h2(announced, frames, legal):
+    pair = Pair(acknowledges=False)
+    opened(pair, more=announced)
+    opened(pair)
+    pair.hear()
+    for frame in frames:
+        pair.hear(raw=frame)
+    assert pair.broken is not legal
+
+
+def test_a_stream_has_a_window_of_its_own():
+    pair = Pair(acknowledges=False)
+    for server in (pair.short, pair.plain):
+        server.increment_flow_control_window(10 * FULL)
+    opened(pair)
+    pair.hear()
+    for _ in range(4):
+        assert not pair.broken
+        pair.hear(raw=data(1, FULL))
+    assert pair.broken
+
+
+@pytest.mark.parametrize("stream_id", [0, 1, 2, 3, 4])
+def test_a_stream_number_that_is_no_new_one_ends_as_in_h2(stream_id):
+    pair = Pair()
+    for _ in range(2):  # streams 1 and 3
+        opened(pair)
+    pair.hear()
+    number = stream_id.to_bytes(4)
+    block = hpack_block(headers())
+    pair.hear(raw=len(block).to_bytes(3) + b"\x01\x04" + number + block)
+    assert pair.broken
 
 
 def halves(pair):
