@@ -1,9 +1,10 @@
 """Stage 1b: texts to token ids, in a thread of its own.
 
-Texts are encoded in slices, the slices of several requests in turn: a request of
-megabytes does not hold up a short one (1 MiB in one call takes 0.5 s, in which
-other threads go on but for 10 ms at most). Within a request short texts go first,
-so that a slice falls into few buckets. What is encoded goes on at once.
+Texts are encoded in slices, with several requests in turn: a request of megabytes
+does not hold up a short one (1 MiB in one call takes 0.5 s, in which other threads
+go on but for 10 ms at most), and short ones share a slice: a trip to the thread
+costs more than a short text. Within a request short texts go first, so that a slice
+falls into few buckets. What is encoded goes on at once.
 
 Requests that bring token ids pass through without the thread.
 """
@@ -15,7 +16,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import structlog
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from stages.admission import byte_length
 from stages.channels import ReceiveEnd, SendEnd
@@ -23,7 +24,7 @@ from stages.cost_model import NO_WORK, Work
 from stages.errors import Internal, InvalidInput
 from stages.messages import Int32, RaggedIds, Submission, TokenizedItems
 from stages.runner import Runner
-from stages.ticket import OpenTickets
+from stages.ticket import OpenTickets, Ticket
 from stages.token_rules import TokenRules
 
 SLICE_BYTES: Final = 64 * 1024
@@ -48,10 +49,7 @@ async def run_tokenizing(
     while turns or not drained:
         drained = drained or not await _take_in(admitted, tokenized, turns, rules, tickets)
         if turns:
-            texts = turns.popleft()
-            await _advance(texts, tokenized, tokenizer, tickets)
-            if not texts.finished and texts.submission.ticket.waiting:
-                turns.append(texts)
+            await _encode_slice(turns, tokenized, tokenizer, tickets)
 
 
 async def _take_in(
@@ -82,29 +80,85 @@ async def _take_in(
     return True
 
 
-async def _advance(
-    texts: "_Texts",
+async def _encode_slice(
+    turns: "deque[_Texts]",
     tokenized: SendEnd[TokenizedItems],
     tokenizer: TokenizerRunner,
     tickets: OpenTickets,
 ) -> None:
-    """Encode the next slice of a request and send it on."""
-    ticket = texts.submission.ticket
+    """Encode one slice, of those whose turn it is, and send it on; they line up again."""
+    parts = _next_parts(turns, tickets)
+    if not parts:
+        return
+    try:
+        texts = [text for part in parts for text in part.texts]
+        encoded = parts[0].owner.rules.join((await tokenizer.submit(texts).wait()).value)
+    except Exception as error:
+        if len(parts) == 1:
+            _give_up(parts[0].owner.submission.ticket, error, tickets)
+        else:  # whose fault it is shows when each is encoded alone
+            for part in parts:
+                await _encode_alone(part, tokenized, tokenizer, tickets)
+    else:
+        first = 0
+        for part in parts:
+            items = slice(first, first := first + len(part.texts))
+            await _send_on(part, encoded.take(items), tokenized, tickets)
+    turns.extend(
+        part.owner
+        for part in parts
+        if not part.owner.finished and part.owner.submission.ticket.waiting
+    )
+
+
+def _next_parts(turns: "deque[_Texts]", tickets: OpenTickets) -> "list[_Part]":
+    """What fits into a slice, from the front of the line; who has a part leaves the line."""
+    parts: list[_Part] = []
+    room = SLICE_BYTES
+    while turns:
+        if not tickets.alive(turns[0].submission.ticket, trio.current_time()):
+            turns.popleft()
+            continue
+        part = turns[0].next_part(room, at_least=0 if parts else 1)
+        if part is None:
+            break
+        turns.popleft()
+        parts.append(part)
+        room -= part.size
+    return parts
+
+
+async def _encode_alone(
+    part: "_Part",
+    tokenized: SendEnd[TokenizedItems],
+    tokenizer: TokenizerRunner,
+    tickets: OpenTickets,
+) -> None:
+    ticket = part.owner.submission.ticket
     if not tickets.alive(ticket, trio.current_time()):
         return
-    positions, slice_texts = texts.next_slice()
     try:
-        encoded = (await tokenizer.submit(slice_texts).wait()).value
-    except Exception:
-        log.exception("tokenizing failed", request_id=ticket.request_id)
-        tickets.fail(ticket, Internal("tokenizing failed"), trio.current_time())
-        return
-    ids = texts.rules.join(encoded)
-    items = _fit_or_fail(texts.submission, texts.rules, ids, positions, tickets)
+        encoded = part.owner.rules.join((await tokenizer.submit(part.texts).wait()).value)
+    except Exception as error:
+        _give_up(ticket, error, tickets)
+    else:
+        await _send_on(part, encoded, tokenized, tickets)
+
+
+def _give_up(ticket: Ticket, error: Exception, tickets: OpenTickets) -> None:
+    log.error("tokenizing failed", request_id=ticket.request_id, exc_info=error)
+    tickets.fail(ticket, Internal("tokenizing failed"), trio.current_time())
+
+
+async def _send_on(
+    part: "_Part", ids: RaggedIds, tokenized: SendEnd[TokenizedItems], tickets: OpenTickets
+) -> None:
+    owner = part.owner
+    items = _fit_or_fail(owner.submission, owner.rules, ids, part.positions, tickets)
     if items is not None:
-        texts.work += items.ids.work
-        if texts.finished:
-            tickets.settle(ticket, texts.work)
+        owner.work += items.ids.work
+        if owner.finished:
+            tickets.settle(owner.submission.ticket, owner.work)
         await tokenized.send(items)
 
 
@@ -156,12 +210,25 @@ class _Texts:
     def finished(self) -> bool:
         return self._next == len(self._order)
 
-    def next_slice(self) -> tuple[Int32, list[str]]:
-        """Positions and texts of the next slice, at least one text."""
+    def next_part(self, room: int, *, at_least: int) -> "_Part | None":
+        """The next texts within ``room`` bytes, ``at_least`` so many; None when that is none."""
         sizes = self._sizes[self._next :].cumsum()
-        count = max(1, int(np.searchsorted(sizes, SLICE_BYTES, side="right")))
+        count = max(at_least, int(np.searchsorted(sizes, room, side="right")))
+        if count == 0:
+            return None
         positions = self._order[self._next : self._next + count]
         self._next += count
         request = self.submission.request
         prompt, texts = self.rules.prompt(request.prompt_name), request.texts or ()
-        return positions, [prompt + texts[position] for position in positions]
+        taken = [prompt + texts[position] for position in positions]
+        return _Part(self, positions, taken, int(sizes[count - 1]))
+
+
+@frozen(eq=False)
+class _Part:
+    """The texts of one request in a slice; ``size`` in bytes."""
+
+    owner: _Texts
+    positions: Int32
+    texts: Sequence[str]
+    size: int

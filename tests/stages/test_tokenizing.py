@@ -233,7 +233,7 @@ async def test_an_abandoned_request_is_encoded_no_further(nursery):
             if not job.done:
                 job.finish(words(job.work))
         await wait_all_tasks_blocked()
-    assert [len(job.work) for job in runner.jobs] == [1, 1]  # one slice of each
+    assert [len(job.work) for job in runner.jobs] == [2]  # one slice, of both
     assert other in {sent.ticket for sent in drain(stage.out)}
 
 
@@ -246,19 +246,45 @@ async def test_a_request_past_its_deadline_is_not_encoded(stage, autojump_clock)
 
 async def test_a_tokenizer_that_raises_fails_only_its_request():
     def fragile(texts):
-        if "bad" in texts[0]:
+        if any("bad" in text for text in texts):
             raise RuntimeError("no input text may show")
         return words(texts)
 
     stage, heard = Stage(InlineRunner(fragile)), []
+    before = stage.hand_in(texts_request("good"))
     stage.hand_in(texts_request("bad secret"), reply=heard.append)
-    good = stage.hand_in(texts_request("good"))
+    after = stage.hand_in(texts_request("good"))
     sent = await stage.run_to_the_end()
-    assert [message.ticket for message in sent] == [good]
+    assert [message.ticket for message in sent] == [before, after]
     (error,) = heard
     assert isinstance(error, Internal)
     assert "secret" not in str(error)
-    assert len(stage.tickets) == 1
+    assert len(stage.tickets) == 2
+
+
+async def test_short_requests_share_a_trip_to_the_thread(stage):
+    tickets = [stage.hand_in(texts_request("a " * number, "b")) for number in (1, 2, 3)]
+    sent = await stage.run_to_the_end()
+    assert len(stage.tokenizer.calls) == 1
+    assert [message.ticket for message in sent] == tickets
+    expected = [{0: [1] * number, 1: [1]} for number in (1, 2, 3)]
+    assert [ids_by_position([message]) for message in sent] == expected
+    assert [ticket.reserved for ticket in tickets] == [Work.of([number, 1]) for number in (1, 2, 3)]
+
+
+@given(st.lists(st.lists(st.integers(1, 30_000), min_size=1, max_size=5), max_size=8))
+def test_however_requests_share_slices_each_text_is_encoded_once(requests):
+    stage = Stage(InlineRunner(words), TokenRules(max_tokens=SLICE_BYTES))
+    tickets = [
+        stage.hand_in(texts_request(*("x" * size for size in sizes)), now=0.0) for sizes in requests
+    ]
+    sent = trio.run(stage.run_to_the_end)
+    for slice_ in stage.tokenizer.calls:
+        assert sum(map(len, slice_)) <= SLICE_BYTES
+    for ticket, sizes in zip(tickets, requests, strict=True):
+        mine = [message for message in sent if message.ticket is ticket]
+        assert ids_by_position(mine) == {place: [size] for place, size in enumerate(sizes)}
+    assert sum(map(len, stage.tokenizer.calls)) == sum(map(len, requests))
 
 
 async def test_short_texts_of_a_request_go_first(stage):
