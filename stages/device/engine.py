@@ -112,6 +112,7 @@ class Engine:
                 self._packed,
                 self._padded,
                 self._readout,
+                dimension=self.dimension,
                 pad_id=self._encoder.pad_id,
                 tokens=self._ceiling.tokens,
             )

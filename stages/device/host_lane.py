@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.device.heap import HeapTrimmer, keep_freed_memory
+from stages.device.heap import HeapTrimmer, keep_freed_memory, resident_bytes
 from stages.device.packed import PackedPath
 from stages.device.packing import Run, Texts, copy_ids
 from stages.device.padded import PaddedPath
@@ -50,13 +50,15 @@ class HostLane:
         padded: PaddedPath,
         readout: Readout,
         *,
+        dimension: int,
         pad_id: int,
         tokens: int,
     ) -> None:
         self._packed, self._padded, self._readout = packed, padded, readout
+        self._dimension = dimension
         self._pad_id = pad_id
         self._input = InputBuffer(tokens)
-        self._heap = HeapTrimmer(keep_freed_memory())
+        self._heap = HeapTrimmer(keep_freed_memory(), resident_bytes)
 
     def start(
         self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int
@@ -74,14 +76,15 @@ class HostLane:
             array.fill(self._pad_id)
         copy_ids(chunks, runs, array)
         ids = self._input.tensor(size)
-        parts, base = [], 0
+        # All that outlives a run is allocated before it: what a run frees lies together.
+        vectors: Float32 = np.empty(
+            (sum(len(run.rows) for run in runs), self._dimension), np.float32
+        )
+        base = 0
         for run in runs:
-            parts.append(self._run(run, ids[base : base + run.size]))
+            vectors[run.rows] = self._run(run, ids[base : base + run.size]).numpy()
             base += run.size
             self._heap.ran(run.size)
-        pooled = torch.cat(parts).numpy()
-        vectors: Float32 = np.empty_like(pooled)
-        vectors[np.concatenate([run.rows for run in runs])] = pooled
         return Landed(vectors)
 
     def idle(self) -> bool:

@@ -1,21 +1,60 @@
-"""Freed memory is given back once in a while, not after every batch."""
+"""Freed memory is kept between runs, and given back when the process has grown."""
 
-from stages.device.heap import TRIM_EVERY_TOKENS, HeapTrimmer, keep_freed_memory
+from stages.device.heap import (
+    GROWTH_BYTES,
+    LOOK_EVERY_TOKENS,
+    HeapTrimmer,
+    keep_freed_memory,
+    resident_bytes,
+)
 
 
-def test_it_trims_once_every_so_many_tokens():
-    calls = []
-    heap = HeapTrimmer(lambda: calls.append(1))
+class Process:
+    """Grows until it is trimmed; ``kept`` is what no trim gives back."""
+
+    def __init__(self, kept=0):
+        self.resident, self.kept, self.trims = kept, kept, 0
+
+    def trim(self):
+        self.resident, self.trims = self.kept, self.trims + 1
+
+
+def test_it_trims_when_the_process_has_grown():
+    process = Process()
+    heap = HeapTrimmer(process.trim, lambda: process.resident)
     for _ in range(8):
-        heap.ran(TRIM_EVERY_TOKENS // 4)
-    assert len(calls) == 2
+        process.resident += GROWTH_BYTES // 2
+        heap.ran(LOOK_EVERY_TOKENS)
+    assert process.trims == 2  # at the third and at the sixth: one must be above the bound
+
+
+def test_what_stays_is_no_growth():
+    process = Process(kept=10 * GROWTH_BYTES)
+    heap = HeapTrimmer(process.trim, lambda: process.resident)
+    for _ in range(5):
+        heap.ran(LOOK_EVERY_TOKENS)
+    assert process.trims == 1
+
+
+def test_it_looks_only_once_in_so_many_tokens():
+    looks = []
+    heap = HeapTrimmer(lambda: None, lambda: looks.append(1) or 0)
+    for _ in range(8):
+        heap.ran(LOOK_EVERY_TOKENS // 4)
+    assert len(looks) == 2
 
 
 def test_without_a_way_to_trim_it_does_nothing():
-    HeapTrimmer(None).ran(TRIM_EVERY_TOKENS)
+    HeapTrimmer(None, lambda: 1 << 40).ran(LOOK_EVERY_TOKENS)
 
 
 def test_the_kept_memory_can_be_given_back():
     trim = keep_freed_memory()
     if trim is not None:
         trim()
+
+
+def test_resident_memory_is_that_of_this_process():
+    before = resident_bytes()
+    block = bytearray(b"x") * (32 << 20)
+    assert resident_bytes() - before > len(block) // 2
