@@ -13,6 +13,7 @@ done every few thousand tokens.
 import ctypes
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 LOOK_EVERY_TOKENS: Final = 1 << 11
@@ -44,8 +45,7 @@ class HeapTrimmer:
 
 def resident_bytes() -> int:
     """The process's resident memory (Linux)."""
-    with open("/proc/self/statm", "rb", buffering=0) as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def keep_freed_memory() -> Callable[[], object] | None:
