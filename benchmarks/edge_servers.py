@@ -12,6 +12,7 @@ SIGTERM and prints its address as one line of JSON. Kinds:
 import argparse
 import asyncio
 import json
+import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -88,6 +89,7 @@ class PlainService(EmbeddingServiceBase):
 
 async def serve_grpclib(stop: asyncio.Event) -> None:
     """A grpclib server."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it writes on when clients have gone
     server = Server([PlainService()])
     await server.start("127.0.0.1", 0)
     announce(server._server.sockets[0].getsockname()[1])  # type: ignore[union-attr]  # noqa: SLF001
