@@ -38,8 +38,8 @@ class Extent:
     clients: tuple[int, ...] = (1, 4, 16, 64)
     loads: tuple[float, ...] = (0.5, 0.8, 1.1)
     rounds: int = 3
-    seconds: float = 6.0
-    open_seconds: float = 20.0
+    seconds: float = 4.0
+    open_seconds: float = 10.0
     engine_tokens: int = 32_768
 
 

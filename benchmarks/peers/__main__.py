@@ -141,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PEERS))
     parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="are made here")
-    parser.add_argument("--seconds", type=float, default=6.0, help="a server, a load, a round")
+    parser.add_argument("--seconds", type=float, default=4.0, help="a server, a load, a round")
     parser.add_argument("--rounds", type=int, default=3)
     results.add_options(parser)
     options = parser.parse_args()
