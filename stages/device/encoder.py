@@ -31,7 +31,7 @@ class Encoder:
             raise ModelError(f"{type(model).__name__} has no table of token embeddings")
         config = model.config.get_text_config()
         self.model = model
-        self.device = model.device
+        self.device, self.dtype = model.device, model.dtype
         self.vocabulary = table.num_embeddings
         self.hidden_size = int(config.hidden_size)
         self.layers = int(getattr(config, "num_hidden_layers", 0))

@@ -4,7 +4,7 @@ On CUDA the model is compiled with ``mode="reduce-overhead"``, which captures a
 CUDA graph for every shape, in thread-local state: so shapes are warmed in the
 device thread, and one that was not warmed runs eagerly instead of compiling while
 callers wait. On the CPU, compiling brings nothing (0.97 to 1.04 times), so plain
-calls it is, in pieces of about ``CPU_RUN_TOKENS``.
+calls it is, in pieces as the packed path.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from attrs import frozen
 from torch import Tensor
 
 from stages.device.encoder import Encoder
-from stages.device.packed import CPU_RUN_TOKENS
+from stages.device.packed import cpu_run_tokens
 from stages.device.packing import Run, Texts, padded_runs, tight_runs
 
 WARM_CALLS: Final = 3  # compile, warm up, record the graph
@@ -41,7 +41,7 @@ class PaddedPath:
     def plan(self, chunks: Sequence[Texts], rows: int, width: int) -> list[Run]:
         """The runs of a batch; only where graphs are captured does one have dummy rows."""
         if self._encoder.device.type == "cpu":
-            return tight_runs(chunks, rows, width, CPU_RUN_TOKENS)
+            return tight_runs(chunks, rows, width, cpu_run_tokens(self._encoder.dtype))
         return padded_runs(chunks, rows, width)
 
     def hidden(self, run: Run, ids: Tensor) -> Tensor:
