@@ -24,6 +24,7 @@ test: lint
 bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.serve
+	$(BIN)/python -m benchmarks.edge --rounds 3 --seconds 2
 	$(BIN)/python -m benchmarks.plots
 
 lint: .venv/.installed-dev
