@@ -69,9 +69,20 @@ class Side(Enum):
     LEFT = 1
 
 
+class Lane(Enum):
+    """How urgent a request is; the value is the wire's."""
+
+    INTERACTIVE = 0
+    BULK = 1
+
+
 @frozen(eq=False)
 class EmbedRequest:
-    """What an edge hands in: exactly one of ``texts`` and ``ids`` is set."""
+    """What an edge hands in: exactly one of ``texts`` and ``ids`` is set.
+
+    ``tenant`` is on whose account it runs, a name that is safe to log; "" where callers
+    are not told apart.
+    """
 
     request_id: str
     texts: tuple[str, ...] | None = None
@@ -79,6 +90,8 @@ class EmbedRequest:
     prompt_name: str = ""  # "" is the model's default prompt, where it has one
     truncate: bool = True
     side: Side = Side.RIGHT
+    lane: Lane = Lane.INTERACTIVE
+    tenant: str = ""
 
     @property
     def items(self) -> int:

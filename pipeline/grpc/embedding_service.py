@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from typing import Final
-from uuid import uuid4
 
 from penstock.v1.embedding_pb2 import EmbedRequest as WireRequest
 from penstock.v1.embedding_pb2 import (
@@ -17,17 +16,24 @@ from penstock.v1.embedding_pb2 import (
 )
 from penstock.v1.embedding_pb2 import Encoding as WireEncoding
 
-from pipeline.face import ModelInfo, Phase, RequestLimits, StatusBoard, not_serving
+from pipeline.face import ModelInfo, RequestLimits, StatusBoard
 from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.call import Call, Route
+from pipeline.requests import (
+    dimensions_of,
+    input_limits,
+    loaded_model,
+    not_one_of,
+    prompt_name_of,
+    request_id_of,
+)
 from stages.answer import Answer
 from stages.answer_format import AnswerFormat, Encoding, format_vectors
 from stages.errors import InvalidInput
-from stages.messages import EmbedRequest, RaggedIds, Side
+from stages.messages import EmbedRequest, Lane, RaggedIds, Side
 from stages.ragged_input import InputLimits, check_texts, from_lengths
 
 SERVICE: Final = "penstock.v1.EmbeddingService"
-MAX_REQUEST_ID_BYTES: Final = 256  # it stands in log lines and comes back in the answer
 
 
 class EmbeddingService:
@@ -79,34 +85,6 @@ class EmbeddingService:
         )
 
 
-def loaded_model(board: StatusBoard) -> ModelInfo:
-    """The model, or NotServing while there is none."""
-    if (model := board.model) is None:
-        retry_after_s = max(board.snapshot.retry_after_s, 1.0)
-        raise not_serving(Phase.LOADING, retry_after_s=retry_after_s)
-    return model
-
-
-def input_limits(model: ModelInfo, limits: RequestLimits) -> InputLimits:
-    """What the items of one request may be."""
-    return InputLimits(limits.max_items, limits.max_item_bytes, model.vocabulary)
-
-
-def request_id_of(given: str) -> str:
-    """The caller's name for the request, or one made up where that is empty.
-
-    Raises:
-        InvalidInput: it is above 256 bytes of UTF-8.
-    """
-    size = len(given.encode())
-    if size > MAX_REQUEST_ID_BYTES:
-        raise InvalidInput(
-            f"request_id: {size} bytes; at most {MAX_REQUEST_ID_BYTES} are allowed",
-            field="request_id",
-        )
-    return given or uuid4().hex
-
-
 def read_request(
     wire: WireRequest, model: ModelInfo, limits: RequestLimits
 ) -> tuple[EmbedRequest, AnswerFormat]:
@@ -116,14 +94,15 @@ def read_request(
         request_id=request_id_of(wire.request_id),
         texts=texts,
         ids=ids,
-        prompt_name=_prompt_name(wire, model),
+        prompt_name=prompt_name_of(wire.prompt_name, model),
         truncate=wire.truncate if wire.HasField("truncate") else True,
         side=_side(wire),
+        lane=_lane(wire),
     )
-    _check_priority(wire)
+    dimensions = wire.dimensions if wire.HasField("dimensions") else None
     wanted = AnswerFormat(
         normalize=wire.normalize if wire.HasField("normalize") else model.normalize,
-        dimensions=_dimensions(wire, model),
+        dimensions=dimensions_of(dimensions, model),
         encoding=_encoding(wire),
     )
     return request, wanted
@@ -146,31 +125,11 @@ def _items(
     return None, from_lengths(token_ids, lengths, limits)
 
 
-def _prompt_name(wire: WireRequest, model: ModelInfo) -> str:
-    name = wire.prompt_name
-    if name and name not in model.prompts:
-        known = ", ".join(sorted(model.prompts)) or "none"
-        raise InvalidInput(
-            f"prompt_name: there is no such prompt; this model has: {known}", field="prompt_name"
-        )
-    return name
-
-
-def _dimensions(wire: WireRequest, model: ModelInfo) -> int | None:
-    if not wire.HasField("dimensions"):
-        return None
-    if not 1 <= wire.dimensions <= model.dimension:
-        raise InvalidInput(
-            f"dimensions: {wire.dimensions} is not in 1 ... {model.dimension}", field="dimensions"
-        )
-    return wire.dimensions
-
-
 def _encoding(wire: WireRequest) -> Encoding:
     try:
         return Encoding(wire.encoding)
     except ValueError:
-        raise _not_one_of("encoding", wire.encoding, [e.name for e in Encoding]) from None
+        raise not_one_of("encoding", wire.encoding, [e.name for e in Encoding]) from None
 
 
 def _side(wire: WireRequest) -> Side:
@@ -178,17 +137,14 @@ def _side(wire: WireRequest) -> Side:
         return Side(wire.truncation_direction)
     except ValueError:
         names = TruncationDirection.keys()
-        raise _not_one_of("truncation_direction", wire.truncation_direction, names) from None
+        raise not_one_of("truncation_direction", wire.truncation_direction, names) from None
 
 
-def _check_priority(wire: WireRequest) -> None:
-    if wire.priority not in Priority.values():
-        raise _not_one_of("priority", wire.priority, Priority.keys())
-
-
-def _not_one_of(field: str, value: int, names: Iterable[str]) -> InvalidInput:
-    known = ", ".join(f"{name} ({number})" for number, name in enumerate(names))
-    return InvalidInput(f"{field}: {value} is not one of {known}", field=field)
+def _lane(wire: WireRequest) -> Lane:
+    try:
+        return Lane(wire.priority)
+    except ValueError:
+        raise not_one_of("priority", wire.priority, Priority.keys()) from None
 
 
 def write_response(

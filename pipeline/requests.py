@@ -1,0 +1,76 @@
+"""What every face checks alike before it hands a request in.
+
+Plain functions from a value on the wire to one that the stages know, or an
+:class:`~stages.errors.InvalidInput` that names the field, the value and what is allowed.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+from uuid import uuid4
+
+from pipeline.face import ModelInfo, Phase, RequestLimits, StatusBoard, not_serving
+from stages.errors import InvalidInput
+from stages.ragged_input import InputLimits
+
+MAX_REQUEST_ID_BYTES: Final = 256  # it stands in log lines and comes back in the answer
+
+
+def loaded_model(board: StatusBoard) -> ModelInfo:
+    """The model, or NotServing while there is none."""
+    if (model := board.model) is None:
+        retry_after_s = max(board.snapshot.retry_after_s, 1.0)
+        raise not_serving(Phase.LOADING, retry_after_s=retry_after_s)
+    return model
+
+
+def input_limits(model: ModelInfo, limits: RequestLimits) -> InputLimits:
+    """What the items of one request may be."""
+    return InputLimits(limits.max_items, limits.max_item_bytes, model.vocabulary)
+
+
+def request_id_of(given: str) -> str:
+    """The caller's name for the request, or one made up where that is empty.
+
+    Raises:
+        InvalidInput: it is above 256 bytes of UTF-8.
+    """
+    size = len(given.encode())
+    if size > MAX_REQUEST_ID_BYTES:
+        raise InvalidInput(
+            f"request_id: {size} bytes; at most {MAX_REQUEST_ID_BYTES} are allowed",
+            field="request_id",
+        )
+    return given or uuid4().hex
+
+
+def prompt_name_of(given: str, model: ModelInfo) -> str:
+    """The name of one of the model's prompts; "" stands for its default.
+
+    Raises:
+        InvalidInput: the model has no such prompt.
+    """
+    if given and given not in model.prompts:
+        known = ", ".join(sorted(model.prompts)) or "none"
+        raise InvalidInput(
+            f"prompt_name: there is no such prompt; this model has: {known}", field="prompt_name"
+        )
+    return given
+
+
+def dimensions_of(given: int | None, model: ModelInfo) -> int | None:
+    """How many leading dimensions are wanted; None: all.
+
+    Raises:
+        InvalidInput: the model has not so many, or it is below 1.
+    """
+    if given is not None and not 1 <= given <= model.dimension:
+        raise InvalidInput(
+            f"dimensions: {given} is not in 1 ... {model.dimension}", field="dimensions"
+        )
+    return given
+
+
+def not_one_of(field: str, value: int, names: Iterable[str]) -> InvalidInput:
+    """The error of an enum's number that nobody knows; ``names`` are in their order from 0."""
+    known = ", ".join(f"{name} ({number})" for number, name in enumerate(names))
+    return InvalidInput(f"{field}: {value} is not one of {known}", field=field)
