@@ -34,6 +34,12 @@ class InvalidInput(PenstockError):
         self.item = item
 
 
+class Unauthenticated(PenstockError):
+    """The caller does not say who it is, or is not known; which of them is not told."""
+
+    code: ClassVar[str] = "UNAUTHENTICATED"
+
+
 class TooLarge(PenstockError):
     """The request is above a fixed limit: send less in one call."""
 
