@@ -62,6 +62,8 @@ def test_every_file_that_is_named_exists():
     for name in ("proto/penstock/v1/embedding.proto", "LICENSE", ".ci/run"):
         assert name in README
         assert (ROOT / name).exists()
+    for name in re.findall(r"`(deploy/[\w./]*)`", README):
+        assert (ROOT / name).exists(), name
 
 
 def test_the_message_size_note_is_true():
