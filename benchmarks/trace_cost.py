@@ -20,7 +20,8 @@ import trio
 from attrs import evolve
 
 from pipeline.observability.tracing import Tracer, write_trace
-from pipeline.topology import Pipeline, PipelinePlan
+from pipeline.plan import PipelinePlan
+from pipeline.topology import Pipeline
 from simulations.modelled import DIMENSION, ModelledRunner
 from simulations.scenario import cpu_limits
 from stages.answer import Outcome

@@ -10,9 +10,9 @@ from attrs import evolve
 
 from pipeline.face import RequestLimits
 from pipeline.loaded_model import LoadedModel
+from pipeline.plan import PipelinePlan
 from pipeline.processors import shares
 from pipeline.settings.table import Settings
-from pipeline.topology import PipelinePlan
 from stages.admission_policies import AdmissionPolicy, LatencyPolicy, ThroughputPolicy
 from stages.batch_planner import BatchLimits
 from stages.bucketing import buckets_for

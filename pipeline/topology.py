@@ -19,31 +19,27 @@ from functools import partial
 from typing import Final, TypeVar
 
 import trio
-from attrs import frozen
 
 from pipeline.links import Inlet, Observer, Outlet
 from pipeline.passages import Passages, Watcher
+from pipeline.plan import PipelinePlan
 from pipeline.restart_budget import RestartBudget
 from pipeline.room_ledger import RoomLedger
 from pipeline.supervisor import Stage, supervise
 from pipeline.timeline import Timeline
 from pipeline.turns import TurnInlet, Turns
 from stages.admission import run_admission
-from stages.admission_policies import AdmissionPolicy
-from stages.batch_planner import BatchLimits
 from stages.batching import RoomCredit, run_batching
 from stages.bucketing import run_bucketing
 from stages.channels import Message
-from stages.cost_model import CostModel
 from stages.device_load import DeviceLoad
 from stages.errors import NotServing, Overloaded
-from stages.execution import DeviceRunner, run_execution
+from stages.execution import run_execution
 from stages.load import LatencyWindow, LoadMeter
 from stages.messages import Batch, BatchResult, Chunk, EmbedRequest, Submission, TokenizedItems
 from stages.notification import run_notification
 from stages.ticket import OpenTickets, Reply, Ticket
-from stages.token_rules import TokenRules
-from stages.tokenizing import TokenizerRunner, run_tokenizing
+from stages.tokenizing import run_tokenizing
 
 STAGES: Final = (
     "admission",
@@ -65,30 +61,6 @@ def execution_names(devices: int) -> tuple[str, ...]:
     if devices == 1:
         return (EXECUTION,)
     return tuple(f"{EXECUTION} {number}" for number in range(devices))
-
-
-@frozen(eq=False)
-class PipelinePlan:
-    """Everything that is decided before the pipeline opens.
-
-    ``door_capacity`` bounds the requests that have arrived and not been looked
-    at; ``batch_capacity`` the batches between batching and each of ``devices``.
-    """
-
-    rules: TokenRules
-    limits: BatchLimits
-    policies: Sequence[AdmissionPolicy]
-    tokenizer: TokenizerRunner
-    devices: Sequence[DeviceRunner]
-    draw: Callable[[], float]  # uniform in [0, 1)
-    door_capacity: int
-    batch_capacity: int
-    rate_alpha: float
-    cost: CostModel | None  # a device's, measured in its warm-up; None while unknown
-    latency_window_s: float
-    latency_min_samples: int
-    restarts: int
-    restarts_window_s: float
 
 
 class Pipeline:

@@ -12,7 +12,8 @@ import trio
 from attrs import frozen
 
 from pipeline.passages import Watcher
-from pipeline.topology import Pipeline, PipelinePlan
+from pipeline.plan import PipelinePlan
+from pipeline.topology import Pipeline
 from simulations.checkers import violations
 from simulations.determinism import run_deterministically
 from simulations.faults import CrashingLinks

@@ -4,7 +4,7 @@ import numpy as np
 import trio
 from attrs import define, field
 
-from pipeline.topology import PipelinePlan
+from pipeline.plan import PipelinePlan
 from stages.batch_planner import BatchLimits
 from stages.batching import RoomCredit
 from stages.load import LatencyWindow, LoadMeter
