@@ -1,7 +1,7 @@
 """From settings and a loaded model to the plan of the pipeline: plain functions."""
 
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +18,11 @@ from stages.batch_planner import BatchLimits
 from stages.bucketing import buckets_for
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
+from stages.execution import DeviceRunner
 from stages.messages import Layout
 from stages.text_tokenizer import TextTokenizer
 from stages.token_rules import TokenRules
+from stages.tokenizing import TokenizerRunner
 
 BATCH_SIZES: Final = (8, 16, 32, 64, 128, 256, 512)
 MAX_BATCH_MS: Final = {"cpu": 250.0, "cuda": 50.0}  # a batch cannot be interrupted
@@ -124,21 +126,45 @@ def token_rules(recipe: Recipe, tokenizer: TextTokenizer, device: Device) -> Tok
 
 
 def pipeline_plan(settings: Settings, loaded: LoadedModel) -> PipelinePlan:
-    """Everything that the pipeline needs to know."""
-    return PipelinePlan(
+    """The plan of a server with this model."""
+    return plan_with(
+        settings,
         rules=token_rules(loaded.recipe, loaded.text_tokenizer, loaded.device),
-        limits=evolve(
-            batch_limits(settings, loaded.device, loaded.recipe.max_tokens),
-            ceiling=loaded.max_batch_tokens,
-        ),
-        policies=admission_policies(settings),
+        device=loaded.device,
+        ceiling=loaded.max_batch_tokens,
         tokenizer=loaded.tokenizer_runner,
-        devices=loaded.device_runners,
+        runners=loaded.device_runners,
         draw=random.Random().random,  # noqa: S311 - decides who is shed, keeps no secret
+    )
+
+
+def plan_with(
+    settings: Settings,
+    *,
+    rules: TokenRules,
+    device: Device,
+    ceiling: Callable[[], int],
+    tokenizer: TokenizerRunner,
+    runners: Sequence[DeviceRunner],
+    draw: Callable[[], float],
+) -> PipelinePlan:
+    """Everything that the pipeline needs to know.
+
+    ``device`` says what each of ``runners`` is; ``ceiling`` what a batch may have, in
+    tokens; ``draw`` is uniform in [0, 1).
+    """
+    limits = batch_limits(settings, device, rules.max_tokens)
+    return PipelinePlan(
+        rules=rules,
+        limits=evolve(limits, ceiling=ceiling),
+        policies=admission_policies(settings),
+        tokenizer=tokenizer,
+        devices=runners,
+        draw=draw,
         door_capacity=settings.max_concurrent_requests,
         batch_capacity=settings.gpu_queue_maxsize,
         rate_alpha=settings.backpressure_ema_alpha,
-        cost=loaded.device.cost,
+        cost=device.cost,
         latency_window_s=settings.backpressure_latency_window_s,
         latency_min_samples=settings.backpressure_min_samples,
         restarts=settings.restarts_max,
