@@ -8,11 +8,42 @@ from collections.abc import Iterable
 from typing import Final
 from uuid import uuid4
 
-from pipeline.face import ModelInfo, Phase, RequestLimits, StatusBoard, not_serving
-from stages.errors import InvalidInput
+from pipeline.face import (
+    LoadSnapshot,
+    ModelInfo,
+    Phase,
+    RequestLimits,
+    StatusBoard,
+    not_serving,
+)
+from stages.errors import InvalidInput, Overloaded, PenstockError
 from stages.ragged_input import InputLimits
 
 MAX_REQUEST_ID_BYTES: Final = 256  # it stands in log lines and comes back in the answer
+SHORTEST_RETRY_S: Final = 0.05  # where the server itself cannot tell when to come back
+
+
+def refusal(snapshot: LoadSnapshot, calls: int, max_calls: int) -> PenstockError | None:
+    """Why work cannot be taken now, before its body is read; None when it can.
+
+    ``calls`` are in flight on the face that asks.
+    """
+    retry_after_s = max(snapshot.retry_after_s, SHORTEST_RETRY_S)
+    if snapshot.accepting_requests:
+        if calls < max_calls:
+            return None
+        return Overloaded(
+            f"{max_calls} calls are in flight, which is the limit",
+            reason="streams",
+            retry_after_s=retry_after_s,
+        )
+    if snapshot.phase is not Phase.SERVING:
+        return not_serving(snapshot.phase, retry_after_s=retry_after_s)
+    return Overloaded(
+        f"overloaded: {snapshot.queued_tokens} tokens are queued",
+        reason="snapshot",
+        retry_after_s=retry_after_s,
+    )
 
 
 def loaded_model(board: StatusBoard) -> ModelInfo:

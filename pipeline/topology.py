@@ -39,6 +39,7 @@ from stages.load import LatencyWindow, LoadMeter
 from stages.messages import Batch, BatchResult, Chunk, EmbedRequest, Submission, TokenizedItems
 from stages.notification import run_notification
 from stages.ticket import OpenTickets, Reply, Ticket
+from stages.token_ratio import TokenRatio
 from stages.tokenizing import run_tokenizing
 
 STAGES: Final = (
@@ -99,6 +100,7 @@ class Pipeline:
         self._ledger = RoomLedger(self._executions)
         self._turns = Turns(self._ledger)
         self._timeline = Timeline()
+        self._ratio = TokenRatio()
         self._observers = tuple(observers)
         self._on_restart = on_restart
         self._credits = min(ROOM_PER_DEVICE, plan.batch_capacity) * len(plan.devices)
@@ -238,6 +240,7 @@ class Pipeline:
             load=self.load,
             policies=self.plan.policies,
             rules=self.plan.rules,
+            ratio=self._ratio,
             draw=self.plan.draw,
         )
 
@@ -250,6 +253,7 @@ class Pipeline:
             tickets=self.tickets,
             rules=self.plan.rules,
             tokenizer=self.plan.tokenizer,
+            ratio=self._ratio,
         )
 
     async def _bucketing(self, tokenized: Inlet[TokenizedItems], chunks: Outlet[Chunk]) -> None:

@@ -35,6 +35,7 @@ class Scenario:
 
     requests: int = 500
     rate_per_s: float = 40.0
+    min_items: int = 1
     max_items: int = 8
     log_mean: float = 4.3
     log_spread: float = 0.8

@@ -31,7 +31,9 @@ def draw_calls(scenario: Scenario, rng: random.Random) -> Iterator[Call]:
     at_s = 0.0
     for number in range(scenario.requests):
         at_s += rng.expovariate(scenario.rate_per_s)
-        texts = tuple(_text(scenario, rng) for _ in range(rng.randint(1, scenario.max_items)))
+        texts = tuple(
+            _text(scenario, rng) for _ in range(rng.randint(scenario.min_items, scenario.max_items))
+        )
         ids = [tokens_of(text) for text in texts]
         name = f"call-{number}"
         if rng.random() < scenario.ids_share:

@@ -1,4 +1,13 @@
-"""Stage 1: lets a request in, or answers it with an overload at once."""
+"""Stage 1: lets a request in, or answers it with an overload at once.
+
+**The estimate.** Texts are reserved by what their bytes are likely to be in tokens, and
+the tokenizing stage puts the truth in its place, up or down: what is counted as queued
+is then exact, and so are the predictions made with it. So requests whose texts have
+more tokens than their like can take the count above the budget, by no more than what
+was admitted and not yet tokenized; nobody else enters until that has drained. What is
+held in memory keeps to its bound whatever was estimated: the planner counts true tokens
+and takes no more of them.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -10,6 +19,7 @@ from stages.cost_model import Work
 from stages.load import LoadMeter
 from stages.messages import EmbedRequest, Submission
 from stages.ticket import OpenTickets
+from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
 
 
@@ -21,18 +31,19 @@ async def run_admission(
     load: LoadMeter,
     policies: Sequence[AdmissionPolicy],
     rules: TokenRules,
+    ratio: TokenRatio,
     draw: Callable[[], float],
 ) -> None:
     """Decide on each submission in the order of arrival, until the channel drains.
 
     Work is reserved before the texts are tokenized, so that the decision costs next
-    to nothing; the tokenizing stage settles the estimate downwards.
+    to nothing. ``ratio`` is what the tokenizing stage has learned.
     """
     async for submission in submissions:
         now = trio.current_time()
         if not tickets.alive(submission.ticket, now):
             continue
-        work = estimate_work(submission.request, rules)
+        work = estimate_work(submission.request, rules, ratio)
         refused = refusal(policies, load.view(now), work, draw())
         if refused is not None:
             tickets.fail(submission.ticket, refused, now)
@@ -41,24 +52,23 @@ async def run_admission(
         await admitted.send(submission)
 
 
-def estimate_work(request: EmbedRequest, rules: TokenRules) -> Work:
-    """At least what the request will run as.
+def estimate_work(request: EmbedRequest, rules: TokenRules, ratio: TokenRatio) -> Work:
+    """What the request is likely to run as; exact where it brings ids.
 
-    A token covers at least one byte, and special tokens add a few: so the bytes
-    of a text bound its length, and the model's maximum bounds them all. Squares are
-    bounded by the same lengths and not guessed from what ran lately: that may have
-    been queries where these are documents. What stands in the queue for long has
-    been tokenized, and is known exactly.
+    Special tokens add a few to a text's own, and the model's maximum bounds them all.
+    Squares are those of the same lengths.
     """
+    rules = rules.within(request.max_tokens)
     if request.ids is not None:
         ids = request.ids
         fits = ids.tokens <= rules.max_tokens  # as most requests: then no item is longer
         lengths = ids.lengths if fits else ids.lengths.clip(max=rules.max_tokens)
         return Work.of(lengths.tolist())
-    prompt_bytes = len(rules.prompt(request.prompt_name).encode())
-    extra = prompt_bytes + rules.special_tokens
+    prompt, special = byte_length(rules.prompt(request.prompt_name)), rules.special_tokens
     texts = request.texts or ()
-    return Work.of(min(byte_length(text) + extra, rules.max_tokens) for text in texts)
+    return Work.of(
+        min(ratio.tokens(byte_length(text) + prompt) + special, rules.max_tokens) for text in texts
+    )
 
 
 def byte_length(text: str) -> int:

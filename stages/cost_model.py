@@ -37,10 +37,6 @@ class Work:
         """What is left of this without ``other``."""
         return Work(self.tokens - other.tokens, self.squares - other.squares)
 
-    def at_most(self, other: "Work") -> "Work":
-        """The smaller of both, in tokens and in squares."""
-        return Work(min(self.tokens, other.tokens), min(self.squares, other.squares))
-
 
 NO_WORK: Final = Work()
 

@@ -80,6 +80,7 @@ class Lane(Enum):
 class EmbedRequest:
     """What an edge hands in: exactly one of ``texts`` and ``ids`` is set.
 
+    Items are cut to ``max_tokens`` where that is less than the model's maximum.
     ``tenant`` is on whose account it runs, a name that is safe to log; "" where callers
     are not told apart.
     """
@@ -89,6 +90,7 @@ class EmbedRequest:
     ids: RaggedIds | None = None
     prompt_name: str = ""  # "" is the model's default prompt, where it has one
     truncate: bool = True
+    max_tokens: int | None = None
     side: Side = Side.RIGHT
     lane: Lane = Lane.INTERACTIVE
     tenant: str = ""

@@ -1,8 +1,9 @@
 """Token ids as they come over the wire, checked and pointed into, never copied.
 
-Two byte forms and one of rows, all ending as :class:`~stages.messages.RaggedIds`:
+Two byte forms and two of numbers, all ending as :class:`~stages.messages.RaggedIds`:
 
 - :func:`from_lengths`: ids one item after another, and a length an item;
+- :func:`from_items`: an array of ids an item;
 - :func:`from_mask`: a padded matrix of ids and one of 0 and 1. Padding may stand on
   either side; the ids under a 0 are never looked at;
 - :func:`from_rows`: the same, as rows of numbers.
@@ -76,15 +77,29 @@ def from_lengths(token_ids: bytes, lengths: bytes, limits: InputLimits) -> Ragge
             f"lengths: they add up to {total} ids, but token_ids holds {len(flat)}",
             field="lengths",
         )
-    longest = int(sizes.argmax())
-    _check_item_bytes(ID_BYTES * int(sizes[longest]), longest, "token_ids", limits)
-    ends = np.cumsum(sizes, dtype=np.int32)
-    starts = ends - sizes
-    wrong = _outside(flat, limits.vocabulary)
-    if wrong is not None:
-        item = int(np.searchsorted(ends, wrong, side="right"))
-        raise _unknown_id("token_ids", item, limits)
-    return RaggedIds(flat, starts, sizes)
+    return _one_after_another(flat, sizes, "token_ids", limits)
+
+
+def from_items(items: Sequence[NDArray[np.int64]], field: str, limits: InputLimits) -> RaggedIds:
+    """An array of ids an item, any whole numbers; ``field`` names them in messages.
+
+    Raises:
+        InvalidInput: no items, an empty one, an id outside the vocabulary.
+        TooLarge: too many items, or one above ``max_item_bytes``.
+    """
+    _check_count(len(items), field, limits)
+    sizes = np.fromiter(map(len, items), np.int32, len(items))
+    shortest = int(sizes.argmin())
+    if not sizes[shortest]:
+        raise InvalidInput(
+            f"{field}: item {shortest} is empty; at least 1 id is needed",
+            field=field,
+            item=shortest,
+        )
+    wide = np.concatenate(items)
+    # What int32 cannot hold must not wrap around into the vocabulary.
+    flat = np.clip(wide, -1, limits.vocabulary).astype(np.int32)
+    return _one_after_another(flat, sizes, field, limits)
 
 
 def from_mask(
@@ -150,6 +165,16 @@ def _unpad(ids: Int32, mask: Int32, limits: InputLimits) -> RaggedIds:
             raise _unknown_id("input_ids", int(wrong.any(axis=1).argmax()), limits)
     starts = (np.arange(items, dtype=np.int32) * width + first).astype(np.int32)
     return RaggedIds(flat, starts, lengths)
+
+
+def _one_after_another(flat: Int32, sizes: Int32, field: str, limits: InputLimits) -> RaggedIds:
+    longest = int(sizes.argmax())
+    _check_item_bytes(ID_BYTES * int(sizes[longest]), longest, field, limits)
+    ends = np.cumsum(sizes, dtype=np.int32)
+    wrong = _outside(flat, limits.vocabulary)
+    if wrong is not None:
+        raise _unknown_id(field, int(np.searchsorted(ends, wrong, side="right")), limits)
+    return RaggedIds(flat, ends - sizes, sizes)
 
 
 def _int32(data: bytes, field: str) -> Int32:

@@ -186,14 +186,10 @@ class OpenTickets:
         return self.reserved.tokens
 
     def reserve(self, ticket: Ticket, work: Work) -> None:
-        """Count ``work`` as queued until the ticket ends."""
+        """Count ``work`` as queued until the ticket ends, in place of what was counted."""
         if ticket.waiting:
             self.reserved = self.reserved - ticket.reserved + work
             ticket.reserved = work
-
-    def settle(self, ticket: Ticket, work: Work) -> None:
-        """Correct the estimate once the truth is known; never upwards."""
-        self.reserve(ticket, work.at_most(ticket.reserved))
 
     def planned(self, ticket: Ticket, items: int) -> None:
         """Some items have reached the planner: they are on their way no more."""

@@ -13,7 +13,7 @@ instruction that it was trained with, and all that it reads of the text is poole
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 
 from stages.errors import InvalidInput
@@ -51,6 +51,12 @@ class TokenRules:
     def prompt(self, asked: str) -> str:
         """The text put before every text of a request; "" when there is none."""
         return self.prompts.get(self.prompt_name(asked), "")
+
+    def within(self, max_tokens: int | None) -> "TokenRules":
+        """The rules for items of at most so many tokens; None: of the model's maximum."""
+        if max_tokens is None or max_tokens >= self.max_tokens:
+            return self
+        return evolve(self, max_tokens=max_tokens)
 
     def join(self, items: Sequence[Int32]) -> RaggedIds:
         """Ids of several items, int32 [length] each, as one ragged array."""

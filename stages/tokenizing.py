@@ -25,6 +25,7 @@ from stages.errors import Internal, InvalidInput
 from stages.messages import Int32, RaggedIds, Submission, TokenizedItems
 from stages.runner import Runner
 from stages.ticket import OpenTickets, Ticket
+from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
 
 SLICE_BYTES: Final = 64 * 1024
@@ -42,12 +43,16 @@ async def run_tokenizing(
     tickets: OpenTickets,
     rules: TokenRules,
     tokenizer: TokenizerRunner,
+    ratio: TokenRatio,
 ) -> None:
-    """Tokenize each request and send it on in slices, until the channel drains."""
+    """Tokenize each request and send it on in slices, until the channel drains.
+
+    ``ratio`` learns from every slice.
+    """
     turns: deque[_Texts] = deque()
     drained = False
     while turns or not drained:
-        drained = drained or not await _take_in(admitted, tokenized, turns, rules, tickets)
+        drained = drained or not await _take_in(admitted, tokenized, turns, rules, ratio, tickets)
         if turns:
             await _encode_slice(turns, tokenized, tokenizer, tickets)
 
@@ -57,6 +62,7 @@ async def _take_in(
     tokenized: SendEnd[TokenizedItems],
     turns: "deque[_Texts]",
     rules: TokenRules,
+    ratio: TokenRatio,
     tickets: OpenTickets,
 ) -> bool:
     """Take what has been admitted; waits only with nothing in hand. False at the end."""
@@ -69,13 +75,13 @@ async def _take_in(
             return False
         ids = submission.request.ids
         if ids is None:
-            turns.append(_Texts(submission, rules))
+            turns.append(_Texts(submission, rules, ratio))
             continue
         positions = np.arange(len(ids), dtype=np.int32)
         submission.ticket.token_counts = np.zeros(len(ids), np.int32)
         items = _fit_or_fail(submission, rules, ids, positions, tickets)
         if items is not None:
-            tickets.settle(submission.ticket, items.ids.work)
+            tickets.reserve(submission.ticket, items.ids.work)
             await tokenized.send(items)
     return True
 
@@ -154,11 +160,13 @@ async def _send_on(
     part: "_Part", ids: RaggedIds, tokenized: SendEnd[TokenizedItems], tickets: OpenTickets
 ) -> None:
     owner = part.owner
+    special = owner.rules.special_tokens * len(ids)
+    owner.ratio.observe(part.size, ids.tokens - special)
     items = _fit_or_fail(owner.submission, owner.rules, ids, part.positions, tickets)
     if items is not None:
         owner.work += items.ids.work
         if owner.finished:
-            tickets.settle(owner.submission.ticket, owner.work)
+            tickets.reserve(owner.submission.ticket, owner.work)
         await tokenized.send(items)
 
 
@@ -171,6 +179,7 @@ def _fit_or_fail(
 ) -> TokenizedItems | None:
     """The items within the model's rules; None when that has failed the ticket."""
     ticket, request = submission.ticket, submission.request
+    rules = rules.within(request.max_tokens)
     prompt = rules.prompt_name(request.prompt_name)
     pool_from = rules.pool_from.get(prompt, 0) if request.ids is None else 0
     try:
@@ -193,6 +202,7 @@ class _Texts:
 
     submission: Submission
     rules: TokenRules
+    ratio: TokenRatio
     work: Work = NO_WORK  # of what has been encoded
     _next: int = 0
     _order: Int32 = field(init=False)

@@ -20,23 +20,22 @@ from grpclib.metadata import decode_timeout
 from grpclib.protocol import Stream
 from h2.exceptions import StreamClosedError
 
-from pipeline.face import LoadSnapshot, Phase, StatusBoard, not_serving
+from pipeline.face import Phase, StatusBoard, not_serving
 from pipeline.grpc.call import Call, Route, Streaming, Unary, Unimplemented
 from pipeline.grpc.connection import EdgeHandler, end_stream
 from pipeline.grpc.trailers import Headers, error_trailers, status_trailers
+from pipeline.requests import refusal
 from pipeline.statuses import GrpcStatus
 from stages.errors import (
     DeadlineExceeded,
     Internal,
     InvalidInput,
-    Overloaded,
     PenstockError,
 )
 
 log = structlog.get_logger()
 
 CONTENT_TYPES: Final = frozenset({"application/grpc", "application/grpc+proto"})
-SHORTEST_RETRY_S: Final = 0.05  # where the server itself cannot tell when to come back
 
 
 class Switchboard:
@@ -60,16 +59,7 @@ class Switchboard:
 
     def refusal(self) -> PenstockError | None:
         """Why work cannot be taken now; None when it can."""
-        snapshot = self.board.snapshot
-        if not snapshot.accepting_requests:
-            return _not_accepting(snapshot)
-        if self.in_flight >= self.max_calls:
-            return Overloaded(
-                f"{self.max_calls} calls are in flight, which is the limit",
-                reason="streams",
-                retry_after_s=max(snapshot.retry_after_s, SHORTEST_RETRY_S),
-            )
-        return None
+        return refusal(self.board.snapshot, self.in_flight, self.max_calls)
 
 
 class CallHandler(EdgeHandler):
@@ -229,14 +219,3 @@ def _misfit(headers: Mapping[str, str]) -> Headers | None:
         trailers = status_trailers(GrpcStatus.INVALID_ARGUMENT, message, opened=True)
         return [(":status", "415"), *trailers]
     return None
-
-
-def _not_accepting(snapshot: LoadSnapshot) -> PenstockError:
-    retry_after_s = max(snapshot.retry_after_s, SHORTEST_RETRY_S)
-    if snapshot.phase is not Phase.SERVING:
-        return not_serving(snapshot.phase, retry_after_s=retry_after_s)
-    return Overloaded(
-        f"overloaded: {snapshot.queued_tokens} tokens are queued",
-        reason="snapshot",
-        retry_after_s=retry_after_s,
-    )

@@ -95,6 +95,20 @@ def test_without_faults_and_below_its_capacity_every_call_is_answered():
     assert outcomes(report) == {Answer: 300}
 
 
+def test_at_half_the_load_no_call_of_many_documents_is_refused():
+    documents = Scenario(
+        requests=300,
+        rate_per_s=0.5 * 9300 / (32 * 101),
+        min_items=32,
+        max_items=32,
+        ids_share=0.0,
+        device=DeviceCost(CostModel(0.002, 1 / 9300, 0.0)),
+    )
+    report = simulate(documents, seed=3)
+    assert report.violations == []
+    assert outcomes(report) == {Answer: 300}
+
+
 def test_twice_the_load_does_not_lower_what_is_answered():
     def answered_per_s(rate_per_s):
         requests = int(rate_per_s * 20)

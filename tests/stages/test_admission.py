@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import trio
+from attrs import evolve
 from core_builders import drain, ids_request, load_of, submission_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from stages.cost_model import Work
 from stages.errors import DeadlineExceeded, Overloaded
 from stages.messages import EmbedRequest
 from stages.ticket import OpenTickets
+from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
 
 RULES = TokenRules(max_tokens=16, prefix=(1,), suffix=(2,), prompts={"query": "ask: "})
@@ -32,6 +34,7 @@ async def admit(tickets, submissions, *policies, draw=0.5, load=None):
         load=load or load_of(tickets),
         policies=policies,
         rules=RULES,
+        ratio=TokenRatio(),
         draw=lambda: draw,
     )
     return drain(out)
@@ -84,16 +87,26 @@ async def test_drops_who_has_gone_or_come_too_late():
     texts=st.lists(st.text(), max_size=5),
     prompt_name=st.sampled_from(["", "query"]),
 )
-def test_the_estimate_is_bytes_and_special_tokens_up_to_the_models_maximum(texts, prompt_name):
+def test_while_nothing_was_learned_the_estimate_is_bytes_and_special_tokens(texts, prompt_name):
     request = EmbedRequest("r", texts=tuple(texts), prompt_name=prompt_name)
     prompt = 5 if prompt_name else 0
     expected = Work.of(min(16, len(text.encode()) + prompt + 2) for text in texts)
-    assert estimate_work(request, RULES) == expected
+    assert estimate_work(request, RULES, TokenRatio()) == expected
 
 
 def test_the_estimate_of_ids_is_their_work_after_truncation():
-    assert estimate_work(ids_request([1] * 3, [1] * 17, [1] * 16), RULES) == Work.of([3, 16, 16])
-    assert isinstance(estimate_work(ids_request(np.ones(3)), RULES).tokens, int)
+    request = ids_request([1] * 3, [1] * 17, [1] * 16)
+    assert estimate_work(request, RULES, TokenRatio()) == Work.of([3, 16, 16])
+    assert isinstance(estimate_work(ids_request(np.ones(3)), RULES, TokenRatio()).tokens, int)
+
+
+def test_the_estimate_of_texts_follows_what_was_learned():
+    ratio = TokenRatio()
+    for _ in range(100):
+        ratio.observe(4096, 1024)
+    rules = evolve(RULES, max_tokens=512)
+    request = EmbedRequest("r", texts=("x" * 400, "x" * 4000), prompt_name="query")
+    assert estimate_work(request, rules, ratio) == Work.of([102 + 2, 512])
 
 
 @given(st.text())

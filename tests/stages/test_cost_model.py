@@ -33,7 +33,6 @@ def test_works_add_up_and_can_be_taken_away(some, others):
     assert together == Work.of(some + others)
     assert together - Work.of(others) == Work.of(some)
     assert Work.of(some) == Work(sum(some), sum(length**2 for length in some))
-    assert together.at_most(Work.of(some)) == Work.of(some)
 
 
 @given(MODELS, LENGTHS, st.integers(1, 512))

@@ -14,6 +14,7 @@ from stages.cost_model import Work
 from stages.errors import Internal, InvalidInput
 from stages.messages import EmbedRequest, Side
 from stages.ticket import OpenTickets
+from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
 from stages.tokenizing import REQUESTS_AT_ONCE, SLICE_BYTES, run_tokenizing
 
@@ -33,6 +34,7 @@ class Stage:
         self._tokenized, self.out = trio.open_memory_channel(1000)
         self.tokenizer = tokenizer
         self.rules = rules
+        self.ratio = TokenRatio()
 
     async def run(self):
         async with self._tokenized:
@@ -42,6 +44,7 @@ class Stage:
                 tickets=self.tickets,
                 rules=self.rules,
                 tokenizer=self.tokenizer,
+                ratio=self.ratio,
             )
 
     def hand_in(self, request, **options):
@@ -70,16 +73,29 @@ def ids_by_position(messages):
     }
 
 
-async def test_texts_become_ids_at_their_positions_and_the_estimate_is_settled(stage):
+@pytest.mark.parametrize("estimate", [Work(10**6, 10**9), Work(1, 1)])
+async def test_texts_become_ids_at_their_positions_and_the_truth_replaces_the_estimate(
+    stage, estimate
+):
     ticket = stage.hand_in(texts_request("a bb ccc", "", "dddd " * 20, "e"))
     stage.rules = evolve(RULES, max_tokens=4, suffix=())
     texts = stage.hand_in(texts_request("a bb ccc", "dddd " * 20, "e"))
+    stage.tickets.reserve(texts, estimate)
     sent = await stage.run_to_the_end()
     assert not ticket.waiting  # an empty text has no tokens at all here
     assert ids_by_position(sent) == {0: [1, 2, 3], 1: [4] * 4, 2: [1]}
     assert texts.token_counts.tolist() == [3, 20, 1]
     assert texts.truncated == [1]
     assert texts.reserved == stage.tickets.reserved == Work.of([3, 4, 1])
+
+
+async def test_the_ratio_of_tokens_to_bytes_is_learned_without_special_tokens():
+    rules = TokenRules(max_tokens=16, prefix=(7,), suffix=(9,), prompts={"q": "find: "})
+    stage = Stage(InlineRunner(lambda texts: [np.arange(2 + len(t) // 4) for t in texts]), rules)
+    stage.hand_in(texts_request("x" * 94, "x" * 194, prompt_name="q"))
+    stage.hand_in(ids_request([5] * 3))
+    await stage.run_to_the_end()
+    assert stage.ratio.mean == 0.25
 
 
 async def test_ids_pass_without_the_thread_and_are_not_copied(stage):
