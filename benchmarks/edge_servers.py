@@ -82,6 +82,11 @@ class PlainService(EmbeddingServiceBase):
         """Answer a vector."""
         await stream.send_message(echo(await stream.recv_message()))
 
+    async def EmbedStream(self, stream: Any) -> None:  # noqa: N802 - the generated name
+        """Answer a vector to each."""
+        async for request in stream:
+            await stream.send_message(echo(request))
+
     async def Info(self, stream: Any) -> None:  # noqa: N802 - the generated name
         """Not offered."""
         raise NotImplementedError

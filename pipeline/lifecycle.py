@@ -84,6 +84,7 @@ class Server:
             host=self.settings.grpc_host,
             port=self.settings.grpc_port,
             max_concurrent_requests=self.settings.max_concurrent_requests,
+            max_stream_requests=self.settings.max_stream_requests,
             reflection=self.settings.grpc_reflection,
             on_refused=self.metrics.refused,
         )

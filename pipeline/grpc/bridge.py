@@ -39,19 +39,19 @@ RETRY_AFTER_S = 0.05  # the crossing empties at every turn of Trio's loop
 class Crossing:
     """One request on its way to Trio and back."""
 
-    __slots__ = ("_bridge", "deadline", "gone", "outcome", "request", "ticket")
+    __slots__ = ("_bridge", "deadline", "gone", "land", "request", "ticket")
 
     def __init__(
         self,
         bridge: "Bridge",
         request: EmbedRequest,
         deadline: float,
-        outcome: "asyncio.Future[Outcome]",
+        land: Callable[[Outcome], object],
     ) -> None:
         self._bridge = bridge
         self.request = request
         self.deadline = deadline
-        self.outcome = outcome  # asyncio's thread only
+        self.land = land  # asyncio's thread only
         self.ticket: Ticket | None = None  # Trio's thread only
         self.gone = False  # the caller does not wait any more
 
@@ -91,23 +91,46 @@ class Bridge:
         Raises:
             PenstockError: the outcome, or Overloaded when the crossing is full.
         """
+        outcome: asyncio.Future[Outcome] = self._loop.create_future()
+
+        def land(found: Outcome) -> None:
+            if not outcome.done():
+                outcome.set_result(found)
+
+        try:
+            crossing = self.send(request, deadline, land)
+        except Overloaded as full:
+            self._on_refused(full)
+            raise
+        try:
+            found = await outcome
+        except asyncio.CancelledError:
+            self.abandon(crossing)
+            raise
+        if isinstance(found, PenstockError):
+            raise found
+        return found
+
+    def send(
+        self, request: EmbedRequest, deadline: float, land: Callable[[Outcome], object]
+    ) -> Crossing:
+        """As :meth:`ask`, without waiting: ``land`` is called once with the outcome.
+
+        Raises:
+            Overloaded: the crossing is full.
+        """
         if len(self._inward) >= self._capacity:
-            full = Overloaded(
+            raise Overloaded(
                 "too many requests arrive at once", reason="bridge", retry_after_s=RETRY_AFTER_S
             )
-            self._on_refused(full)
-            raise full
-        crossing = Crossing(self, request, deadline, self._loop.create_future())
+        crossing = Crossing(self, request, deadline, land)
         self._send_in(crossing)
-        try:
-            outcome = await crossing.outcome
-        except asyncio.CancelledError:
-            crossing.gone = True
-            self._send_in(crossing)
-            raise
-        if isinstance(outcome, PenstockError):
-            raise outcome
-        return outcome
+        return crossing
+
+    def abandon(self, crossing: Crossing) -> None:
+        """Nobody waits for ``crossing`` any more. It may land all the same."""
+        crossing.gone = True
+        self._send_in(crossing)
 
     def _send_in(self, crossing: Crossing) -> None:
         self._inward.append(crossing)
@@ -155,5 +178,8 @@ class Bridge:
     def _drain_outward(self) -> None:
         while self._outward:
             crossing, outcome = self._outward.popleft()
-            if not crossing.outcome.done():
-                crossing.outcome.set_result(outcome)
+            try:
+                crossing.land(outcome)
+            except Exception:
+                log.exception("an answer could not be laid out")
+                crossing.land(Internal("the server failed; its log has the details"))

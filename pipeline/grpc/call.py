@@ -15,7 +15,7 @@ import asyncio
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from attrs import frozen
 from google.protobuf.message import DecodeError, Message
@@ -26,7 +26,7 @@ from h2.exceptions import StreamClosedError
 from pipeline.grpc.connection import end_stream, reset_stream
 from pipeline.grpc.trailers import OPENING, Headers, hpack_block
 from pipeline.statuses import Face
-from stages.errors import InvalidInput, TooLarge
+from stages.errors import InvalidInput, PenstockError, TooLarge
 
 PREFIX: Final = struct.Struct(">?I")  # compressed, bytes that follow
 OK_TRAILERS: Final = (("grpc-status", "0"),)
@@ -56,6 +56,20 @@ class Route:
     face: Face = Face.PENSTOCK
 
 
+class Guard(Protocol):
+    """Who says whether work can be taken, and counts it."""
+
+    in_flight: int  # requests, over all connections
+
+    def refusal(self) -> PenstockError | None:
+        """Why work cannot be taken now; None when it can."""
+        ...
+
+    def on_refused(self, error: PenstockError) -> None:
+        """A request never got a ticket."""
+        ...
+
+
 class Call:
     """A call in flight.
 
@@ -69,6 +83,7 @@ class Call:
         stream: Stream,
         route: Route,
         headers: Mapping[str, str],
+        guard: Guard,
         *,
         max_bytes: int,
         timeout: asyncio.Timeout,
@@ -77,12 +92,14 @@ class Call:
     ) -> None:
         self.route = route
         self.headers = headers
+        self.guard = guard
         self.deadline = deadline
         self.handed_in = False  # to the bridge: from there on others count the outcome
+        self.stopped = False  # by us, before the client had sent all
         self._brought = brought
         self._stream = stream
         self._max_bytes = max_bytes
-        self._timeout = timeout
+        self.timeout = timeout
         self._opened = False  # the first header block is out
         self._torn = False  # a message is out in part
 
@@ -90,7 +107,7 @@ class Call:
         """Bring the deadline to ``seconds`` from now, unless the client set a sooner one."""
         mine = time.monotonic() + seconds
         self.deadline = min(mine, self.deadline) if self._brought else mine
-        self._timeout.reschedule(self.deadline)
+        self.timeout.reschedule(self.deadline)
 
     async def receive(self) -> Any:
         """The next message, an instance of ``route.request``; None after the last.
@@ -100,24 +117,62 @@ class Call:
             TooLarge: its prefix announces more than the limit; nothing is buffered.
             Unimplemented: it is compressed.
         """
-        prefix = await self._stream.recv_data(PREFIX.size)
-        if not prefix:
-            return None
-        if len(prefix) != PREFIX.size:
-            raise InvalidInput("the stream ended in the middle of a message")
-        compressed, size = PREFIX.unpack(prefix)
-        if compressed:
-            raise Unimplemented("messages must not be compressed (grpc-encoding: identity)")
-        if size > self._max_bytes:
-            raise TooLarge(f"the message has {size} bytes; at most {self._max_bytes} are allowed")
-        data = await self._stream.recv_data(size)
-        if len(data) != size:
-            raise InvalidInput("the stream ended in the middle of a message")
+        data = await self._receive_bytes()
+        return None if data is None else self.decode(data)
+
+    async def receive_some(self, at_most: int) -> list[bytes]:
+        """The next message and those that have come with it, still encoded; none after the last.
+
+        Raises:
+            InvalidInput, TooLarge, Unimplemented: as :meth:`receive`.
+        """
+        first = await self._receive_bytes()
+        if first is None:
+            return []
+        found = [first]
+        body: Any = self._stream.buffer
+        while len(found) < at_most and (prefix := body.peek(PREFIX.size)) is not None:
+            whole = body.peek(PREFIX.size + self._size_in(prefix))
+            if whole is None:
+                break
+            body.skip(len(whole))
+            found.append(whole[PREFIX.size :])
+        return found
+
+    def decode(self, data: bytes) -> Any:
+        """A message as an instance of ``route.request``.
+
+        Raises:
+            InvalidInput: it is none.
+        """
         try:
             return self.route.request.FromString(data)
         except DecodeError:
             name = self.route.request.DESCRIPTOR.full_name
             raise InvalidInput(f"the message is not a valid {name}") from None
+
+    async def _receive_bytes(self) -> bytes | None:
+        prefix = await self._stream.recv_data(PREFIX.size)
+        if not prefix:
+            return None
+        data = b""
+        if whole := len(prefix) == PREFIX.size:
+            size = self._size_in(prefix)
+            data = await self._stream.recv_data(size)
+            whole = len(data) == size
+        if whole:
+            return data
+        if self.stopped:
+            return None
+        raise InvalidInput("the stream ended in the middle of a message")
+
+    def _size_in(self, prefix: bytes) -> int:
+        compressed, size = PREFIX.unpack(prefix)
+        if compressed:
+            raise Unimplemented("messages must not be compressed (grpc-encoding: identity)")
+        if size > self._max_bytes:
+            raise TooLarge(f"the message has {size} bytes; at most {self._max_bytes} are allowed")
+        return int(size)
 
     async def recv_message(self) -> Any:
         """:meth:`receive`, by the name that grpclib's own services call."""
@@ -130,10 +185,19 @@ class Call:
 
     async def send_message(self, message: Message) -> None:
         """Send one of several answers; waits while the client takes no more."""
+        await self.send_framed(framed(message))
+
+    async def send_framed(self, data: bytes) -> None:
+        """Send answers that are :func:`framed` already; as :meth:`send_message`."""
         if not self._opened:
             await self._stream.send_headers(list(OPENING))
             self._opened = True
-        await self._send_data(_framed(message))
+        await self._send_data(data)
+
+    def stop(self) -> None:
+        """Take no more than what has come by now: the server is shutting down."""
+        body: Any = self._stream.buffer
+        self.stopped = body.stop()
 
     async def finish(self) -> None:
         """End a streaming call with OK."""
@@ -143,7 +207,7 @@ class Call:
 
     async def reply(self, message: Message) -> None:
         """Send the one answer and end the call with OK, in one write where it fits."""
-        stream, data = self._stream, _framed(message)
+        stream, data = self._stream, framed(message)
         await stream.connection.write_ready.wait()
         h2: Any = stream._h2_connection  # noqa: SLF001 - as grpclib's own send_data
         if stream.id not in h2.streams:
@@ -178,7 +242,8 @@ class Call:
             end_stream(self._stream, trailers)
 
 
-def _framed(message: Message) -> bytes:
+def framed(message: Message) -> bytes:
+    """``message`` as it goes over the wire, behind its prefix."""
     data = message.SerializeToString()
     return PREFIX.pack(False, len(data)) + data
 

@@ -1,8 +1,11 @@
 """``penstock.v1.EmbeddingService``: the project's own face on gRPC."""
 
+import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
+from attrs import frozen
 from penstock.v1.embedding_pb2 import EmbedRequest as WireRequest
 from penstock.v1.embedding_pb2 import (
     EmbedResponse,
@@ -19,6 +22,7 @@ from penstock.v1.embedding_pb2 import Encoding as WireEncoding
 from pipeline.face import ModelInfo, RequestLimits, StatusBoard
 from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.call import Call, Route
+from pipeline.grpc.in_flight import Flight, InFlight
 from pipeline.requests import (
     dimensions_of,
     input_limits,
@@ -27,9 +31,10 @@ from pipeline.requests import (
     prompt_name_of,
     request_id_of,
 )
-from stages.answer import Answer
+from pipeline.statuses import grpc_status, retry_after_s
+from stages.answer import Answer, Outcome
 from stages.answer_format import AnswerFormat, Encoding, format_vectors
-from stages.errors import InvalidInput
+from stages.errors import InvalidInput, PenstockError
 from stages.messages import EmbedRequest, Lane, RaggedIds, Side
 from stages.ragged_input import InputLimits, check_texts, from_lengths
 
@@ -39,15 +44,27 @@ SERVICE: Final = "penstock.v1.EmbeddingService"
 class EmbeddingService:
     """Texts or ids in, vectors out; and what is loaded."""
 
-    def __init__(self, bridge: Bridge, board: StatusBoard, *, version: str, max_calls: int) -> None:
+    def __init__(
+        self,
+        bridge: Bridge,
+        board: StatusBoard,
+        *,
+        version: str,
+        max_calls: int,
+        max_stream_requests: int,
+    ) -> None:
         self._bridge = bridge
         self._board = board
         self._version = version
         self._max_calls = max_calls
+        self._max_stream_requests = max_stream_requests
 
     def routes(self) -> Iterable[Route]:
         """The methods offered."""
         yield Route(f"/{SERVICE}/Embed", self.embed, WireRequest, guarded=True)
+        yield Route(
+            f"/{SERVICE}/EmbedStream", self.embed_stream, WireRequest, streaming=True, guarded=True
+        )
         yield Route(f"/{SERVICE}/Info", self.info, InfoRequest)
 
     async def embed(self, wire: WireRequest, call: Call) -> EmbedResponse:
@@ -57,6 +74,15 @@ class EmbeddingService:
         call.handed_in = True
         answer = await self._bridge.ask(request, call.deadline)
         return write_response(request.request_id, answer, wanted, model)
+
+    async def embed_stream(self, call: Call) -> None:
+        """The same for many requests at a time; answers leave as they finish."""
+        method = StreamedEmbed(self._bridge, self._board)
+        limits = self._board.limits
+        stream = InFlight(
+            call, method, limit=self._max_stream_requests, max_wait_s=limits.max_wait_s
+        )
+        await stream.run()
 
     async def info(self, _wire: InfoRequest, _call: Call) -> InfoResponse:
         """What is loaded, and what a request may hold."""
@@ -83,6 +109,37 @@ class EmbeddingService:
             ),
             version=self._version,
         )
+
+
+@frozen(eq=False)
+class StreamedEmbed:
+    """A :class:`~pipeline.grpc.in_flight.StreamedMethod`: what Embed does, request by request."""
+
+    bridge: Bridge
+    board: StatusBoard
+
+    def begin(self, wire: WireRequest, flight: Flight) -> None:
+        """Check and hand in."""
+        model = loaded_model(self.board)
+        request, wanted = read_request(wire, model, self.board.limits)
+
+        def land(outcome: Outcome) -> None:
+            if isinstance(outcome, PenstockError):
+                flight.fail(outcome)
+            else:
+                flight.land(write_response(request.request_id, outcome, wanted, model))
+
+        crossing = self.bridge.send(request, flight.deadline, land)
+        flight.handed_in = True
+        flight.give_up = partial(self.bridge.abandon, crossing)
+
+    def failed(self, wire: WireRequest, error: PenstockError) -> EmbedResponse:
+        """An answer without vectors that says why."""
+        message, after_s = error.message, retry_after_s(error)
+        if after_s is not None:
+            message += f"; try again in {math.ceil(after_s * 1e3)} ms"
+        refused = ItemError(index=-1, code=grpc_status(error).name, message=message)
+        return EmbedResponse(request_id=wire.request_id, errors=[refused])
 
 
 def read_request(

@@ -54,8 +54,12 @@ class Switchboard:
         self.board = board
         self.max_calls = max_calls
         self.max_bytes = max_bytes
-        self.on_refused = on_refused  # told of work that never got a ticket
-        self.in_flight = 0  # guarded calls
+        self._on_refused = on_refused
+        self.in_flight = 0  # guarded calls, and the requests of guarded streams
+
+    def on_refused(self, error: PenstockError) -> None:
+        """Some work never got a ticket."""
+        self._on_refused(error)
 
     def refusal(self) -> PenstockError | None:
         """Why work cannot be taken now; None when it can."""
@@ -68,7 +72,7 @@ class CallHandler(EdgeHandler):
     def __init__(self, switchboard: Switchboard) -> None:
         self._switchboard = switchboard
         self._loop = asyncio.get_running_loop()
-        self._running: dict[Stream, tuple[Route, asyncio.Task[None]]] = {}
+        self._running: dict[Stream, tuple[Call, asyncio.Task[None]]] = {}
 
     def accept(
         self,
@@ -109,15 +113,21 @@ class CallHandler(EdgeHandler):
             task.cancel()
 
     def close_streaming(self) -> None:
-        """End what would never end by itself: watches and reflection."""
-        for route, task in self._running.values():
-            if route.streaming and not route.guarded:
+        """End what would never end by itself.
+
+        Watches and reflection at once; streams of work when what they have sent is answered.
+        """
+        for call, task in self._running.values():
+            if call.route.streaming and call.route.guarded:
+                call.stop()
+            elif call.route.streaming:
                 task.cancel()
 
     def _timeout_s(self, headers: Mapping[str, str], route: Route) -> float | None:
         text = headers.get("grpc-timeout")
         if text is None:
-            return self._switchboard.board.limits.max_wait_s if route.guarded else None
+            unary = route.guarded and not route.streaming  # else each request has its own
+            return self._switchboard.board.limits.max_wait_s if unary else None
         try:
             return decode_timeout(text)
         except ValueError:
@@ -133,34 +143,34 @@ class CallHandler(EdgeHandler):
         timeout_s: float | None,
         release_stream: Callable[[], None],
     ) -> None:
-        task = self._loop.create_task(self._serve(stream, route, headers, timeout_s))
-        self._running[stream] = route, task
-        self._switchboard.in_flight += route.guarded
-
-        def ended(_task: "asyncio.Task[None]") -> None:
-            del self._running[stream]
-            self._switchboard.in_flight -= route.guarded
-            release_stream()
-
-        task.add_done_callback(ended)
-
-    async def _serve(
-        self, stream: Stream, route: Route, headers: Mapping[str, str], timeout_s: float | None
-    ) -> None:
-        """One call from its first message to its end. Never raises an Exception."""
         deadline = math.inf if timeout_s is None else self._loop.time() + timeout_s
         timeout = asyncio.timeout_at(None if timeout_s is None else deadline)
         call = Call(
             stream,
             route,
             headers,
+            self._switchboard,
             max_bytes=self._switchboard.max_bytes,
             timeout=timeout,
             deadline=deadline,
             brought="grpc-timeout" in headers,
         )
+        task = self._loop.create_task(self._serve(call))
+        weight = route.guarded and not route.streaming
+        self._running[stream] = call, task
+        self._switchboard.in_flight += weight
+
+        def ended(_task: "asyncio.Task[None]") -> None:
+            del self._running[stream]
+            self._switchboard.in_flight -= weight
+            release_stream()
+
+        task.add_done_callback(ended)
+
+    async def _serve(self, call: Call) -> None:
+        """One call from its first message to its end. Never raises an Exception."""
         try:
-            async with timeout:
+            async with call.timeout:
                 await _answer(call)
         except asyncio.CancelledError:
             # Nothing is sent when the client has gone: its stream is closed already.
@@ -169,7 +179,7 @@ class CallHandler(EdgeHandler):
         except StreamClosedError:
             pass  # the client reset the stream while the answer was on its way
         except TimeoutError as error:
-            self._fail(call, _expired() if timeout.expired() else error)
+            self._fail(call, _expired() if call.timeout.expired() else error)
         except Exception as error:
             self._fail(call, error)
 

@@ -34,9 +34,9 @@ class GrpcServer:
     ``max_concurrent_requests`` bounds the calls in flight over all connections; what
     is above is refused at once. ``max_streams`` bounds the streams of one connection;
     None: 64 more than that, so that health, Info and the refusals themselves still get
-    through where one connection brings everything. The limits of a
-    request come from ``board.limits``. ``version`` is what Info says; None: the
-    installed one's.
+    through where one connection brings everything. ``max_stream_requests`` bounds the
+    requests in flight on one stream. The limits of a request come from ``board.limits``.
+    ``version`` is what Info says; None: the installed one's.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class GrpcServer:
         port: int = 50051,
         max_concurrent_requests: int = 1024,
         max_streams: int | None = None,
+        max_stream_requests: int = 256,
         reflection: bool = False,
         on_refused: Callable[[PenstockError], None] = lambda _: None,
         version: str | None = None,
@@ -58,6 +59,7 @@ class GrpcServer:
         self._port = port
         self._max_calls = max_concurrent_requests
         self._max_streams = max_streams or max_concurrent_requests + SPARE_STREAMS
+        self._max_stream_requests = max_stream_requests
         self._reflection = reflection
         self._on_refused = on_refused
         self._version = metadata.version("penstock") if version is None else version
@@ -117,7 +119,11 @@ class GrpcServer:
 
     def _routes(self, bridge: Bridge) -> Iterable[Route]:
         yield from EmbeddingService(
-            bridge, self._board, version=self._version, max_calls=self._max_calls
+            bridge,
+            self._board,
+            version=self._version,
+            max_calls=self._max_calls,
+            max_stream_requests=self._max_stream_requests,
         ).routes()
         yield from InferenceService(bridge, self._board).routes()
         yield from Health(self._board, SERVICES).routes()

@@ -30,18 +30,42 @@ class Body:
         self._unread: deque[tuple[bytes, int]] = deque()  # data, bytes to acknowledge
         self._piece = b""  # acknowledged; read up to _at
         self._at = 0
+        self._unread_bytes = 0
         self._ended = False
+        self._stopped = False
         self._arrival: asyncio.Future[None] | None = None
 
     def add(self, data: bytes, ack_size: int) -> None:
         """A piece has come."""
+        if self._stopped:
+            self._ack(ack_size)
+            return
         self._unread.append((data, ack_size))
+        self._unread_bytes += len(data)
         self._wake()
 
     def eof(self) -> None:
         """The last piece has come."""
         self._ended = True
         self._wake()
+
+    def stop(self) -> bool:
+        """Let the body end with what has come by now; False: it has ended by itself."""
+        if self._ended:
+            return False
+        self._stopped = True
+        self.eof()
+        return True
+
+    def peek(self, size: int) -> bytes | None:
+        """The next ``size`` bytes, which stay to be read; None when they have not all come."""
+        if self._at + size > len(self._piece):
+            if len(self._piece) - self._at + self._unread_bytes < size:
+                return None
+            pieces = [self._piece[self._at :]]
+            self._collect(pieces, size - len(pieces[0]))
+            self._piece, self._at = b"".join(pieces), 0
+        return self._piece[self._at : self._at + size]
 
     async def read(self, size: int) -> bytes:
         """The next ``size`` bytes; fewer only where the body ends."""
@@ -51,10 +75,15 @@ class Body:
         self._at += len(data)
         return data
 
+    def skip(self, size: int) -> None:
+        """Be done with the next ``size`` bytes, which have been looked at."""
+        self._at += size
+
     def unacked_size(self) -> int:
         """Bytes that nobody will read any more, to be acknowledged at the end of the call."""
         size = sum(ack_size for _, ack_size in self._unread)
         self._unread.clear()
+        self._unread_bytes = 0
         return size
 
     async def _gather(self, size: int) -> None:
@@ -62,11 +91,20 @@ class Body:
         pieces = [self._piece[self._at :]]
         size -= len(pieces[0])
         while size > 0 and await self._more():
-            data, ack_size = self._unread.popleft()
-            self._ack(ack_size)
-            pieces.append(data)
-            size -= len(data)
+            size -= self._collect(pieces, size)
         self._piece, self._at = b"".join(pieces), 0
+
+    def _collect(self, pieces: list[bytes], size: int) -> int:
+        """Add what is here to ``pieces`` until it is ``size`` bytes; how many it was."""
+        found = to_ack = 0
+        while found < size and self._unread:
+            data, ack_size = self._unread.popleft()
+            pieces.append(data)
+            found += len(data)
+            to_ack += ack_size
+        self._unread_bytes -= found
+        self._ack(to_ack)
+        return found
 
     async def _more(self) -> bool:
         """Wait for a piece; False at the end."""

@@ -131,8 +131,15 @@ class Settings:
     max_concurrent_requests: int = _row(
         1024, Integer(1, 1 << 20), "Maximum requests in the server at a time"
     )
+    max_stream_requests: int = _row(
+        256,
+        Integer(1, 1 << 20),
+        "Maximum requests in flight on one stream; no more is read of it until one is answered",
+    )
     max_wait_time_s: float = _row(
-        30.0, Number(0, 3600, above=True), "Deadline of a call that brings none of its own"
+        30.0,
+        Number(0, 3600, above=True),
+        "Deadline of a call that brings none of its own, and of each request of a stream",
     )
     backpressure_throughput_enabled: bool = _row(
         True, Flag(), "Refuse by the predicted time to drain the queue"

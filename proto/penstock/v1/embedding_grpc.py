@@ -19,6 +19,10 @@ class EmbeddingServiceBase(abc.ABC):
         pass
 
     @abc.abstractmethod
+    async def EmbedStream(self, stream: 'grpclib.server.Stream[penstock.v1.embedding_pb2.EmbedRequest, penstock.v1.embedding_pb2.EmbedResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
     async def Info(self, stream: 'grpclib.server.Stream[penstock.v1.embedding_pb2.InfoRequest, penstock.v1.embedding_pb2.InfoResponse]') -> None:
         pass
 
@@ -27,6 +31,12 @@ class EmbeddingServiceBase(abc.ABC):
             '/penstock.v1.EmbeddingService/Embed': grpclib.const.Handler(
                 self.Embed,
                 grpclib.const.Cardinality.UNARY_UNARY,
+                penstock.v1.embedding_pb2.EmbedRequest,
+                penstock.v1.embedding_pb2.EmbedResponse,
+            ),
+            '/penstock.v1.EmbeddingService/EmbedStream': grpclib.const.Handler(
+                self.EmbedStream,
+                grpclib.const.Cardinality.STREAM_STREAM,
                 penstock.v1.embedding_pb2.EmbedRequest,
                 penstock.v1.embedding_pb2.EmbedResponse,
             ),
@@ -45,6 +55,12 @@ class EmbeddingServiceStub:
         self.Embed = grpclib.client.UnaryUnaryMethod(
             channel,
             '/penstock.v1.EmbeddingService/Embed',
+            penstock.v1.embedding_pb2.EmbedRequest,
+            penstock.v1.embedding_pb2.EmbedResponse,
+        )
+        self.EmbedStream = grpclib.client.StreamStreamMethod(
+            channel,
+            '/penstock.v1.EmbeddingService/EmbedStream',
             penstock.v1.embedding_pb2.EmbedRequest,
             penstock.v1.embedding_pb2.EmbedResponse,
         )

@@ -1,0 +1,249 @@
+"""Many requests in flight on one stream: bounded, answered as they finish or in order.
+
+Three parties. The reader takes requests while there is a place. Whoever works on one
+lands its answer, which never waits. The writer sends all that has landed by then in one
+go. A request keeps its place until its answer has gone out: of a client that does not
+read nothing more is read either, and little waits for it.
+
+What a method does with one request is a :class:`StreamedMethod`. Work that cannot be
+taken, or takes too long, fails its request alone; what breaks the framing of the stream
+ends it, after the answers to what came before. A server that shuts down answers what has
+come and ends the stream with OK: at any other status clients of grpcio throw away answers
+that they have not read yet.
+"""
+
+import asyncio
+from asyncio import TimerHandle
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Final, Protocol
+
+from google.protobuf.message import Message
+
+from pipeline.grpc.call import Call, Unimplemented, framed
+from stages.errors import DeadlineExceeded, PenstockError
+
+MAX_UNSENT_BYTES: Final = 1 << 20  # of answers; above it nothing more is read
+SEND_BYTES: Final = 1 << 16  # in one go, unless a single answer has more
+
+
+class Flight:
+    """One request on its way: its place, its deadline (``time.monotonic``), its one answer.
+
+    ``give_up`` is called when nobody wants the answer any more. ``handed_in`` says that
+    others count the outcome.
+    """
+
+    __slots__ = ("_stream", "answer", "deadline", "give_up", "handed_in", "request")
+
+    def __init__(self, stream: "InFlight", request: Any, deadline: float) -> None:
+        self._stream = stream
+        self.request = request
+        self.deadline = deadline
+        self.answer: bytes | Exception | None = None
+        self.give_up: Callable[[], object] | None = None
+        self.handed_in = False
+
+    def land(self, message: Message) -> None:
+        """Answer the request; nothing happens when it has been answered."""
+        if self.answer is None:
+            self._stream.landed(self, framed(message))
+
+    def fail(self, error: PenstockError) -> None:
+        """Answer with what the method makes of ``error``; as :meth:`land`."""
+        if self.answer is None:
+            self._stream.failed(self, error)
+
+
+class StreamedMethod(Protocol):
+    """What is done with each request of a stream."""
+
+    def begin(self, request: Any, flight: Flight) -> None:
+        """Start to work on ``request``: ``flight`` lands or fails, at once or later.
+
+        Never waits. A PenstockError fails the request.
+        """
+        ...
+
+    def failed(self, request: Any, error: PenstockError) -> Message:
+        """The answer to a request that failed; what it raises ends the stream.
+
+        ``request`` is empty where it could not be decoded.
+        """
+        ...
+
+
+class InFlight:
+    """The requests of one call. One run.
+
+    At most ``limit`` of them are in flight, each for at most ``max_wait_s``.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        method: StreamedMethod,
+        *,
+        limit: int,
+        max_wait_s: float,
+        in_order: bool = False,
+    ) -> None:
+        self._call = call
+        self._method = method
+        self._limit = limit
+        self._max_wait_s = max_wait_s
+        self._in_order = in_order
+        self._loop = asyncio.get_running_loop()
+        self._open: dict[Flight, None] = {}  # without an answer, oldest first
+        self._line: deque[Flight] = deque()  # to be sent; in order: the open ones too
+        self._places_taken = 0
+        self._unsent_bytes = 0
+        self._all_read = False
+        self._to_send = asyncio.Event()
+        self._freed = asyncio.Event()
+        self._timer: TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Serve until the client has sent its last request and all are answered.
+
+        Cancelled, what is in flight is given up.
+
+        Raises:
+            PenstockError, Unimplemented: the stream is broken, or the method ended it.
+            StreamClosedError: the client is gone.
+        """
+        self._call.handed_in = True  # requests are counted, not the stream
+        broken: Exception | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._write())
+                try:
+                    await self._read()
+                except (PenstockError, Unimplemented) as error:
+                    broken = error
+                self._all_read = True
+                self._to_send.set()
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            self._end()
+        if broken is not None:
+            raise broken
+
+    def landed(self, flight: Flight, answer: bytes | Exception) -> None:
+        """``flight`` has its answer; an exception ends the stream."""
+        flight.answer = answer
+        del self._open[flight]
+        if not self._in_order:
+            self._line.append(flight)
+        if isinstance(answer, bytes):
+            self._unsent_bytes += len(answer)
+        self._to_send.set()
+
+    def failed(self, flight: Flight, error: PenstockError) -> None:
+        """``flight`` has failed."""
+        if not flight.handed_in:
+            self._call.guard.on_refused(error)
+        try:
+            answer: bytes | Exception = framed(self._method.failed(flight.request, error))
+        except PenstockError as last:
+            answer = last
+        self.landed(flight, answer)
+
+    async def _read(self) -> None:
+        while True:
+            while self._places_taken >= self._limit or self._unsent_bytes > MAX_UNSENT_BYTES:
+                self._freed.clear()
+                await self._freed.wait()
+            some = await self._call.receive_some(self._limit - self._places_taken)
+            if not some:
+                return
+            for data in some:
+                self._take_off(data)
+            if self._timer is None and self._open:
+                self._set_timer()
+
+    def _take_off(self, data: bytes) -> None:
+        call, guard = self._call, self._call.guard
+        deadline = min(call.deadline, self._loop.time() + self._max_wait_s)
+        flight = Flight(self, None, deadline)
+        self._open[flight] = None
+        if self._in_order:
+            self._line.append(flight)
+        refused = guard.refusal()
+        self._places_taken += 1
+        guard.in_flight += 1
+        try:
+            flight.request = call.decode(data)
+            if refused is not None:
+                raise refused
+            self._method.begin(flight.request, flight)
+        except PenstockError as error:
+            flight.request = flight.request or call.route.request()
+            flight.fail(error)
+
+    async def _write(self) -> None:
+        while True:
+            some = self._next_to_send()
+            if some:
+                parts: list[bytes] = []
+                for flight in some:
+                    if isinstance(flight.answer, Exception):
+                        break
+                    parts.append(flight.answer or b"")
+                if parts:
+                    data = b"".join(parts)
+                    await self._call.send_framed(data)
+                    self._sent(len(parts), len(data))
+                if len(parts) < len(some):
+                    raise some[len(parts)].answer  # type: ignore[misc]
+            elif self._all_read and not self._open:
+                return
+            else:
+                self._to_send.clear()
+                await self._to_send.wait()
+
+    def _next_to_send(self) -> list[Flight]:
+        """What leaves next, in one go."""
+        count = size = 0
+        for flight in self._line:
+            if flight.answer is None or size > SEND_BYTES:
+                break
+            count += 1
+            size += len(flight.answer) if isinstance(flight.answer, bytes) else 0
+        return [self._line.popleft() for _ in range(count)]
+
+    def _sent(self, answers: int, size: int) -> None:
+        self._places_taken -= answers
+        self._call.guard.in_flight -= answers
+        self._unsent_bytes -= size
+        self._freed.set()
+
+    def _set_timer(self) -> None:
+        oldest = next(iter(self._open))
+        self._timer = self._loop.call_at(oldest.deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Fail those whose time is up; the oldest ones, as all wait equally long."""
+        self._timer = None
+        now = self._loop.time()
+        for flight in tuple(islice(self._open, self._limit)):
+            if flight.deadline > now:
+                break
+            if flight.give_up is not None:
+                flight.give_up()
+            flight.fail(DeadlineExceeded(f"no answer within {self._max_wait_s:g} s"))
+        if self._open:
+            self._set_timer()
+
+    def _end(self) -> None:
+        """Nobody waits any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for flight in self._open:
+            if flight.give_up is not None:
+                flight.give_up()
+        self._open.clear()
+        self._call.guard.in_flight -= self._places_taken
+        self._places_taken = 0

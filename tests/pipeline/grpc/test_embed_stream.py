@@ -1,0 +1,260 @@
+"""Many requests in flight on one stream, asked by grpcio."""
+
+import queue
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import numpy as np
+import pytest
+from attrs import evolve
+from edge_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeDesk, answer_to, running_edge
+from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse
+from rpc import EMBED, method
+
+from stages.errors import Overloaded
+
+STREAM = "/penstock.v1.EmbeddingService/EmbedStream"
+LONG_S = 60
+
+
+class Talk:
+    """A stream in flight: requests go in as they are said, answers come out."""
+
+    def __init__(self, channel, timeout=LONG_S):
+        self.said = queue.Queue()
+        stream = channel.stream_stream(
+            STREAM,
+            request_serializer=EmbedRequest.SerializeToString,
+            response_deserializer=EmbedResponse.FromString,
+        )
+        self.call = stream(iter(self.said.get, None), timeout=timeout)
+
+    def say(self, *requests):
+        for request in requests:
+            self.said.put(request)
+
+    def done(self):
+        self.said.put(None)
+
+    def rest(self):
+        """The answers up to the end, which is OK, by request id."""
+        return {answer.request_id: answer for answer in self.call}
+
+    def all(self):
+        """The names in the answers up to the end, and what ended the stream."""
+        names = []
+        try:
+            names.extend(answer.request_id for answer in self.call)
+        except grpc.RpcError as error:
+            return names, error
+        return names, self.call
+
+
+@pytest.fixture
+def talking():
+    """Starts edges with one stream each."""
+    opened = []
+
+    def start(desk=None, board=None, timeout=LONG_S, **options):
+        manager = running_edge(desk, board, **options)
+        edge = manager.__enter__()
+        channel = grpc.insecure_channel(edge.target)
+        talk = Talk(channel, timeout)
+        opened.append((manager, channel, talk))
+        return edge, talk
+
+    yield start
+    for manager, channel, talk in reversed(opened):
+        talk.call.cancel()
+        talk.done()
+        channel.close()
+        manager.__exit__(None, None, None)
+
+
+def texts(name, *words):
+    return EmbedRequest(request_id=name, texts=words, normalize=False)
+
+
+def first_values(answer):
+    rows = np.frombuffer(answer.embeddings, "<f4").reshape(answer.count, answer.dimension)
+    return rows[:, 0].tolist()
+
+
+def test_every_request_is_answered_under_its_name(talking):
+    _, talk = talking()
+    talk.say(*(texts(f"r{size}", "x" * size) for size in range(1, 40)))
+    talk.done()
+    answers = talk.rest()
+    assert {name: first_values(answer) for name, answer in answers.items()} == {
+        f"r{size}": [size + 1.0] for size in range(1, 40)
+    }
+    assert talk.call.code() is grpc.StatusCode.OK
+
+
+def test_answers_come_as_they_finish(talking):
+    desk = FakeDesk(hold=True)
+    edge, talk = talking(desk)
+    talk.say(texts("slow", "a"), texts("quick", "b"))
+    desk.wait_for(lambda desk: len(desk.held) == 2)
+    slow, quick = desk.held
+    desk.held = [slow]
+    edge.in_trio(quick[1], answer_to(quick[0]))
+    assert next(talk.call).request_id == "quick"
+    edge.in_trio(desk.let_go)
+    assert next(talk.call).request_id == "slow"
+    talk.done()
+    assert talk.rest() == {}
+
+
+def test_an_error_of_one_request_does_not_end_the_stream(talking):
+    _, talk = talking()
+    talk.say(texts("none"), texts("good", "a"), texts("both", "a"))
+    talk.say(EmbedRequest(request_id="prompt", texts=["a"], prompt_name="nope"))
+    talk.done()
+    answers = talk.rest()
+    assert first_values(answers["good"]) == [2.0]
+    for name, said in (("none", "no items"), ("prompt", "there is no such prompt")):
+        (error,) = answers[name].errors
+        assert (error.index, error.code) == (-1, "INVALID_ARGUMENT")
+        assert said in error.message
+        assert answers[name].count == 0
+
+
+def test_what_is_no_request_is_answered_without_a_name():
+    with running_edge() as edge, grpc.insecure_channel(edge.target) as channel:
+        stream = channel.stream_stream(STREAM, response_deserializer=EmbedResponse.FromString)
+        good = texts("good", "a").SerializeToString()
+        broken, answer = stream(iter([b"\xff\xff", good]), timeout=LONG_S)
+    assert broken.request_id == ""
+    assert broken.errors[0].code == "INVALID_ARGUMENT"
+    assert answer.request_id == "good"
+
+
+def test_an_overload_says_when_to_come_back(talking):
+    full = Overloaded("full", reason="queued_tokens", retry_after_s=0.25)
+    _, talk = talking(FakeDesk(answer=lambda _: full))
+    talk.say(texts("a", "a"))
+    talk.done()
+    (error,) = talk.rest()["a"].errors
+    assert error.code == "UNAVAILABLE"
+    assert error.message == "full; try again in 250 ms"
+
+
+def test_a_stream_goes_on_through_an_overload(talking):
+    board = FakeBoard()
+    refused = []
+    _, talk = talking(board=board, on_refused=refused.append)
+    talk.say(texts("before", "a"))
+    assert not next(talk.call).errors
+    board.snapshot = evolve(SNAPSHOT, accepting_requests=False, retry_after_s=0.5)
+    talk.say(texts("during", "a"))
+    assert next(talk.call).errors[0].code == "UNAVAILABLE"
+    assert [type(error) for error in refused] == [Overloaded]
+    board.snapshot = SNAPSHOT
+    talk.say(texts("after", "a"))
+    assert not next(talk.call).errors
+
+
+def test_no_more_is_read_than_may_be_in_flight(talking):
+    desk = FakeDesk(hold=True)
+    edge, talk = talking(desk, max_stream_requests=3)
+    talk.say(*(texts(f"r{number}", "a") for number in range(8)))
+    talk.done()
+    most = 0
+    for answered in range(8):
+        desk.wait_for(lambda desk: desk.held)
+        most = max(most, len(desk.submitted) - answered)
+        request, reply = desk.held.pop(0)
+        edge.in_trio(reply, answer_to(request))
+        next(talk.call)
+    assert most == 3
+    assert talk.rest() == {}
+
+
+def test_requests_of_streams_count_as_in_flight(talking):
+    desk = FakeDesk(hold=True)
+    edge, talk = talking(desk, max_concurrent_requests=2)
+    talk.say(texts("a", "a"), texts("b", "b"))
+    desk.wait_for(lambda desk: len(desk.held) == 2)
+    talk.say(texts("c", "c"))
+    assert "2 calls are in flight" in next(talk.call).errors[0].message
+    edge.in_trio(desk.let_go)
+    assert {next(talk.call).request_id for _ in range(2)} == {"a", "b"}
+    desk.hold = False
+    talk.say(texts("d", "d"))
+    assert not next(talk.call).errors
+
+
+def test_a_request_has_the_servers_own_limit_of_time(talking):
+    desk = FakeDesk(hold=True)
+    board = FakeBoard(limits=evolve(LIMITS, max_wait_s=0.2))
+    _, talk = talking(desk, board)
+    talk.say(texts("a", "a"), texts("b", "a"))
+    for _ in range(2):
+        assert next(talk.call).errors[0].code == "DEADLINE_EXCEEDED"
+    desk.wait_for(lambda desk: len(desk.abandoned) == 2)
+    desk.hold = False
+    talk.say(texts("c", "a"))
+    assert not next(talk.call).errors
+
+
+def test_a_stream_has_the_deadline_of_its_call(talking):
+    desk = FakeDesk(hold=True)
+    _, talk = talking(desk, timeout=0.5)
+    talk.say(texts("a", "a"))
+    assert talk.all()[1].code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    desk.wait_for(lambda desk: len(desk.abandoned) == 1)
+
+
+def test_an_idle_stream_without_a_deadline_lasts(talking):
+    board = FakeBoard(limits=evolve(LIMITS, max_wait_s=0.05))
+    _, talk = talking(board=board, timeout=None)
+    talk.say(texts("a", "a"))
+    next(talk.call)
+    threading.Event().wait(0.2)
+    talk.say(texts("b", "a"))
+    assert next(talk.call).request_id == "b"
+
+
+def test_a_cancelled_stream_gives_up_its_requests(talking):
+    desk = FakeDesk(hold=True)
+    edge, talk = talking(desk, max_concurrent_requests=2)
+    talk.say(texts("a", "a"), texts("b", "a"))
+    desk.wait_for(lambda desk: len(desk.held) == 2)
+    talk.call.cancel()
+    desk.wait_for(lambda desk: len(desk.abandoned) == 2)
+    desk.hold = False
+    with grpc.insecure_channel(edge.target) as channel:  # their places are free again
+        assert method(channel, EMBED, EmbedResponse)(texts("c", "a"), timeout=LONG_S).count == 1
+
+
+def test_a_message_above_the_limit_ends_the_stream(talking):
+    _, talk = talking()
+    talk.say(texts("large", "x" * (LIMITS.max_request_bytes + 1)))
+    assert talk.all()[1].code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_at_the_end_of_the_server_a_stream_gets_its_answers(talking):
+    desk = FakeDesk(hold=True)
+    edge, talk = talking(desk)
+    talk.say(*(texts(f"r{number}", "a") for number in range(5)))
+    desk.wait_for(lambda desk: len(desk.held) == 5)
+    with ThreadPoolExecutor(1) as threads:
+        drained = threads.submit(edge.in_trio, edge.server.drain)
+        while still_reads(talk, desk):
+            pass
+        edge.in_trio(desk.let_go)
+        answers, ended = talk.all()
+        drained.result(20)
+    assert sorted(answers) == sorted(request.request_id for request, _ in desk.submitted)
+    assert len(answers) >= 5
+    assert ended.code() is grpc.StatusCode.OK
+
+
+def still_reads(talk, desk):
+    """Whether a request that is sent now reaches the desk."""
+    before = len(desk.submitted)
+    talk.say(texts("late", "a"))
+    threading.Event().wait(0.1)
+    return len(desk.submitted) > before
