@@ -62,13 +62,15 @@ async def _finish(
     try:
         done = await job.wait()
         busy_s = done.finished_at - done.started_at
+        output = done.value
         result = BatchResult(
             batch,
-            done.value.vectors,
-            done.value.broken,
+            output.vectors,
+            output.broken,
             done.started_at,
             done.finished_at,
             device=number,
+            computed_tokens=output.computed_tokens or batch.rows * batch.width,
         )
     except Exception as error:
         now = trio.current_time()

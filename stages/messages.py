@@ -239,10 +239,12 @@ class DeviceOutput:
 
     ``vectors`` are float32 [items, dimension] in the order of the batch's chunks,
     a fresh array; ``broken`` the rows that hold a value that is not finite.
+    ``computed_tokens`` are what it ran, padding included; None: as it was planned.
     """
 
     vectors: Float32
     broken: tuple[int, ...] = ()
+    computed_tokens: int | None = None
 
 
 @frozen(eq=False)
@@ -252,7 +254,8 @@ class BatchResult:
     ``vectors`` are float32 [items, dimension] in the order of the batch's chunks,
     pooled but not yet normalised; None when ``error`` is set. ``broken`` are the
     rows that hold a value that is not finite. Times are seconds on Trio's clock;
-    ``device`` is the number of the device that ran it, by its place in DEVICE.
+    ``device`` is the number of the device that ran it, by its place in DEVICE, and
+    ``computed_tokens`` what it ran, padding included, where that is not as planned.
     """
 
     batch: Batch
@@ -262,6 +265,21 @@ class BatchResult:
     finished_at: float
     error: Exception | None = None
     device: int = 0
+    computed_tokens: int = field()
+
+    @computed_tokens.default
+    def _as_planned(self) -> int:
+        return self.batch.rows * self.batch.width
+
+    @property
+    def fill(self) -> float:
+        """True tokens by computed ones."""
+        return self.batch.tokens / self.computed_tokens
+
+    @property
+    def padding(self) -> int:
+        """Tokens computed for nothing."""
+        return self.computed_tokens - self.batch.tokens
 
     def shares(self) -> Iterator[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""

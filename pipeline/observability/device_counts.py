@@ -43,8 +43,10 @@ def figure_families(figures: Sequence[DeviceFigures]) -> Iterator[Metric]:
     def by_device(field: str) -> dict[str, float]:
         return {str(number): getattr(each, field) for number, each in enumerate(figures)}
 
+    text = "Batches that replayed a CUDA graph"
+    yield counters("graph_hits", text, "device", by_device("graph_hits"))
     text = "Batches that ran without a CUDA graph on a device that captures them"
-    yield counters("eager_batches", text, "device", by_device("eager_batches"))
+    yield counters("graph_misses", text, "device", by_device("graph_misses"))
     text = "Batches that were split for want of device memory"
     yield counters("out_of_memory", text, "device", by_device("out_of_memory"))
     text = "Largest batch; lowered when memory did not suffice"

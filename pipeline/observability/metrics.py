@@ -64,6 +64,7 @@ SECONDS: Final = (
 )
 SHARES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 ITEMS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+TOKENS: Final = (16, 64, 256, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 NOTHING_KNOWN: Final = LoadSnapshot(
     phase=Phase.LOADING,
     status=ServerStatus.LOADING,
@@ -110,7 +111,8 @@ class Metrics:
         self._batches = {layout.value: 0 for layout in Layout}
         self._devices = [DeviceCounts() for _ in range(devices)]
         self._figures: Sequence[Callable[[], DeviceFigures]] = [DeviceFigures] * devices
-        self._fill, self._batch_items = Histogram(SHARES), Histogram(ITEMS)
+        self._batch_seconds, self._fill = Histogram(SECONDS), Histogram(SHARES)
+        self._batch_items, self._batch_tokens = Histogram(ITEMS), Histogram(TOKENS)
         self._channels: dict[str, WatchedChannel] = {}
         self._board: StatusBoard | None = None
         ProcessCollector(registry=self.registry)
@@ -166,15 +168,18 @@ class Metrics:
         batch = result.batch
         self._batches[batch.layout.value] += 1
         device = self._devices[result.device]
-        device.busy_s += result.finished_at - result.started_at
+        busy_s = result.finished_at - result.started_at
+        device.busy_s += busy_s
+        self._batch_seconds.observe(busy_s)
         if result.error is not None:
             device.failed_batches += 1
             return
         device.items += batch.items
         device.tokens += batch.tokens
-        device.padding += batch.padding
-        self._fill.observe(batch.tokens / (batch.rows * batch.width))
+        device.padding += result.padding
+        self._fill.observe(result.fill)
         self._batch_items.observe(batch.items)
+        self._batch_tokens.observe(batch.tokens)
 
     def _request_families(self) -> Iterator[Metric]:
         yield counters("requests", "Requests by outcome", "code", self._requests)
@@ -188,6 +193,8 @@ class Metrics:
         yield counters("batches", "Batches run, by layout", "layout", self._batches)
         yield histogram("batch_fill_ratio", "True tokens by computed tokens", self._fill)
         yield histogram("batch_items", "Items in a batch", self._batch_items)
+        yield histogram("batch_tokens", "True tokens in a batch", self._batch_tokens)
+        yield histogram("batch_seconds", "Device time of a batch", self._batch_seconds)
 
     def _stage_families(self) -> Iterator[Metric]:
         text = "From a stage's taking a part of a request to its passing it on"

@@ -118,8 +118,8 @@ class Tracer:
             f'"tid":{result.device},"ts":{begin_us},"dur":{end_us - begin_us},"args":{{'
             f'"layout":"{batch.layout.value}","bucket":{max(c.bucket for c in batch.chunks)},'
             f'"rows":{batch.rows},"width":{batch.width},"items":{batch.items},'
-            f'"tokens":{batch.tokens},"padding":{batch.padding},'
-            f'"fill":{batch.tokens / (batch.rows * batch.width):.4f},'
+            f'"tokens":{batch.tokens},"padding":{result.padding},'
+            f'"fill":{result.fill:.4f},'
             f'"failed":{"false" if result.error is None else "true"}}}}}'
         )
 

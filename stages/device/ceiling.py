@@ -88,7 +88,12 @@ class _Both:
         return DeviceOutput(
             np.concatenate([one.vectors, two.vectors]),
             (*one.broken, *(shift + row for row in two.broken)),
+            _sum(one.computed_tokens, two.computed_tokens),
         )
+
+
+def _sum(one: int | None, two: int | None) -> int | None:
+    return None if one is None or two is None else one + two
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:

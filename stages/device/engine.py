@@ -25,6 +25,7 @@ from stages.device.gpu_lane import GpuLane
 from stages.device.gpu_setup import make_gpu_lane
 from stages.device.head import read_head
 from stages.device.host_lane import HostLane
+from stages.device.lane_counts import LaneCounts
 from stages.device.packed import PackedPath
 from stages.device.packing import Texts
 from stages.device.padded import PaddedPath
@@ -131,7 +132,9 @@ class Engine:
         captured = self.layout is Layout.PADDED and self._encoder.device.type == "cuda"
         shapes = shapes_of(spec, longest=self._max_tokens, captured=captured)
         self._try(shapes[0])  # untimed: a first pass allocates
-        return calibrated(self._time, shapes)
+        cost = calibrated(self._time, shapes)
+        self._lane.counts = LaneCounts()  # what callers bring is counted
+        return cost
 
     def _try(self, shape: Shape) -> Float32:
         """Run a batch of this shape that belongs to nobody."""
@@ -161,7 +164,8 @@ class Engine:
             return figures
         return evolve(
             figures,
-            eager_batches=self._lane.eager_batches,
+            graph_hits=self._lane.counts.graph_hits,
+            graph_misses=self._lane.counts.graph_misses,
             graphs=len(self._lane.graphs),
             graph_bytes=self._lane.graphs.memory_bytes,
         )
@@ -175,8 +179,12 @@ class Engine:
 
     def _begin(self, batch: Batch) -> Flight[DeviceOutput]:
         with torch.inference_mode():
+            before = self._lane.counts.computed_tokens
             flight = self._lane.start(batch.chunks, batch.layout, batch.rows, batch.width)
-        return Landed(_output(flight.value)) if isinstance(flight, Landed) else _Checked(flight)
+            computed = self._lane.counts.computed_tokens - before
+        if isinstance(flight, Landed):
+            return Landed(_output(flight.value, computed))
+        return _Checked(flight, computed)
 
     def _vectors(self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int) -> Float32:
         """Float32 [texts, dimension] in the order of ``chunks``; a fresh array."""
@@ -188,15 +196,16 @@ class _Checked:
     """A flight whose vectors are looked over when it is over."""
 
     flight: Flight[Float32]
+    computed_tokens: int
 
     def finish(self) -> DeviceOutput:
         """See :class:`stages.flight.Flight`."""
-        return _output(self.flight.finish())
+        return _output(self.flight.finish(), self.computed_tokens)
 
 
-def _output(vectors: Float32) -> DeviceOutput:
+def _output(vectors: Float32, computed_tokens: int) -> DeviceOutput:
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    return DeviceOutput(vectors, tuple(broken.tolist()))
+    return DeviceOutput(vectors, tuple(broken.tolist()), computed_tokens)
 
 
 def _token_choices(spec: EngineSpec) -> tuple[int, Int32]:

@@ -17,6 +17,7 @@ import torch
 from stages.device.forms import Form, PackedForm, PaddedForm
 from stages.device.gpu import Gpu
 from stages.device.graphs import Graphs
+from stages.device.lane_counts import LaneCounts
 from stages.device.lattice import PackedShape
 from stages.device.packed import UNBOUNDED_TOKENS
 from stages.device.packing import Run, Sample, Texts, packed_runs, padded_runs
@@ -58,7 +59,7 @@ class GpuLane:
         self._output = torch.empty((texts, dimension), dtype=torch.float32, device=gpu.device)
         self._slots = Slots(gpu, values=values, texts=texts, dimension=dimension)
         self.graphs = Graphs(gpu, shapes, self._rehearsal)
-        self.eager_batches = 0
+        self.counts = LaneCounts()
 
     def start(
         self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int
@@ -68,7 +69,7 @@ class GpuLane:
             (run,) = padded_runs(chunks, rows, width)
             self._must_fit(run.size, rows)
             shape = Shape(rows, width)
-            self.eager_batches += not self._path.is_warmed(shape)
+            self._count(rows * width, hit=self._path.is_warmed(shape))
             return self._launch(self._padded, shape, chunks, run, None)
         if self._packed is None:
             raise ValueError("a packed batch for a bucketed engine")
@@ -76,8 +77,8 @@ class GpuLane:
         self._must_fit(run.size, len(run.rows))
         longest = int(run.lengths.max())
         captured = self.graphs.shape_for(run.size, len(run.rows), longest)
+        self._count(run.size if captured is None else captured.tokens, hit=captured is not None)
         if captured is None:
-            self.eager_batches += 1
             exact = PackedShape(run.size, len(run.rows), longest)
             return self._launch(self._packed, exact, chunks, run, None)
         return self._launch(self._packed, captured, chunks, run, self.graphs.replay)
@@ -85,6 +86,11 @@ class GpuLane:
     def idle(self) -> bool:
         """Capture one more graph, if any is left; whether more are. Nothing may be in flight."""
         return self.graphs.capture_next()
+
+    def _count(self, tokens: int, *, hit: bool) -> None:
+        self.counts.computed_tokens += tokens
+        self.counts.graph_hits += hit
+        self.counts.graph_misses += not hit
 
     def _must_fit(self, tokens: int, texts: int) -> None:
         if tokens > self._max_tokens or texts > self._max_texts:

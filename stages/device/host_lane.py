@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stages.device.heap import HeapTrimmer, keep_freed_memory, resident_bytes
+from stages.device.lane_counts import LaneCounts
 from stages.device.packed import PackedPath
 from stages.device.packing import Run, Texts, copy_ids
 from stages.device.padded import PaddedPath
@@ -59,6 +60,7 @@ class HostLane:
         self._pad_id = pad_id
         self._input = InputBuffer(tokens)
         self._heap = HeapTrimmer(keep_freed_memory(), resident_bytes)
+        self.counts = LaneCounts()
 
     def start(
         self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int
@@ -71,6 +73,7 @@ class HostLane:
         else:
             raise ValueError("a packed batch for a bucketed engine")
         size = sum(run.size for run in runs)
+        self.counts.computed_tokens += size
         array = self._input.array(size)
         if layout is Layout.PADDED:
             array.fill(self._pad_id)

@@ -53,7 +53,8 @@ class DeviceFigures:
 
     max_tokens: int = 0  # of a batch, padding included; lowered when memory did not suffice
     out_of_memory: int = 0  # how often it did not
-    eager_batches: int = 0  # batches for which there was no graph
+    graph_hits: int = 0  # batches that replayed one
+    graph_misses: int = 0  # batches for which there was none
     graphs: int = 0  # captured for packed batches
     graph_bytes: int = 0  # memory that they took
 

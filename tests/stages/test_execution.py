@@ -135,6 +135,18 @@ def test_dropping_the_dead_shortens_a_packed_batch_and_keeps_padded_rows():
     assert (same.rows, same.width, same.tokens, same.items) == (4, 4, 2, 1)
 
 
+async def test_the_result_says_what_the_device_computed(stage):
+    for computed in (None, 12):
+        stage.send(3)
+        await wait_all_tasks_blocked()
+        job = stage.device.jobs[-1]
+        job.finish(DeviceOutput(vectors_of(job.work), computed_tokens=computed))
+        await wait_all_tasks_blocked()
+        (result,) = drain(stage.results)
+        assert result.computed_tokens == (computed or 3)
+        assert (result.padding, result.fill) == (result.computed_tokens - 3, 3 / (computed or 3))
+
+
 async def test_draining_waits_for_the_device(stage):
     stage.send(3)
     stage.batches.close()

@@ -77,6 +77,8 @@ def test_every_series_is_there_and_zero_at_the_start(metrics):
         "penstock_request_duration_seconds_count",
         "penstock_batch_fill_ratio_count",
         "penstock_batch_items_count",
+        "penstock_batch_tokens_count",
+        "penstock_batch_seconds_count",
         "penstock_ready",
         "penstock_open_requests",
         "penstock_queued_tokens",
@@ -165,7 +167,17 @@ def test_padding_fill_and_layout_of_batches(metrics, journey):
     assert read(metrics, "padding_tokens_total", device="0") == 8 * 16 - 30
     assert read(metrics, "batch_fill_ratio_sum") == 30 / 128
     assert read(metrics, "batch_items_sum") == 3
+    assert read(metrics, "batch_tokens_sum") == 30
+    assert read(metrics, "batch_seconds_sum") == 2.0
     assert read(metrics, "device_busy_seconds_total", device="0") == 2.0
+
+
+def test_padding_is_what_the_device_ran_and_not_what_was_planned(metrics, journey):
+    chunk = journey.to_planner(journey.open(3), begin=0.0, step=1.0)  # 30 tokens
+    batch = evolve(batch_of(chunk), layout=Layout.PADDED, rows=8, width=16)
+    metrics.ran(result_of(batch, finished_at=1.0, computed_tokens=40))
+    assert read(metrics, "padding_tokens_total", device="0") == 10
+    assert read(metrics, "batch_fill_ratio_sum") == 0.75
 
 
 def test_a_failed_batch_counts_as_time_and_not_as_work(metrics, journey):
@@ -264,12 +276,15 @@ def test_two_metrics_share_nothing(metrics, journey):
 
 def test_what_a_device_says_of_itself_is_asked_at_the_scrape():
     metrics = Metrics(devices=2)
-    assert read(metrics, "eager_batches_total", device="1") == 0
-    small = DeviceFigures(4096, out_of_memory=1, eager_batches=3, graphs=9, graph_bytes=1 << 20)
+    assert read(metrics, "graph_hits_total", device="1") == 0
+    small = DeviceFigures(
+        4096, out_of_memory=1, graph_hits=5, graph_misses=3, graphs=9, graph_bytes=1 << 20
+    )
     metrics.watch_devices([lambda: DeviceFigures(32768), lambda: small])
     assert read(metrics, "device_max_batch_tokens", device="0") == 32768
     assert read(metrics, "device_max_batch_tokens", device="1") == 4096
     assert read(metrics, "out_of_memory_total", device="1") == 1
-    assert read(metrics, "eager_batches_total", device="1") == 3
+    assert read(metrics, "graph_hits_total", device="1") == 5
+    assert read(metrics, "graph_misses_total", device="1") == 3
     assert read(metrics, "graphs", device="1") == 9
     assert read(metrics, "graph_bytes", device="1") == 1 << 20

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from attrs import evolve
 from tiny_models import make_batch, make_engine, pooling, random_texts, write_checkpoint
 
 from stages.device.ceiling import Ceiling, halves
@@ -46,8 +47,21 @@ def test_a_batch_that_does_not_fit_runs_as_two_and_later_ones_stay_below(layout)
     device = SmallDevice(room=size - 1)
     output = device.start(batch).finish()
     assert output.vectors.tolist() == device.whole(batch).tolist()
+    assert output.computed_tokens is None  # the null device does not say
     assert (len(device.attempts), device.released) == (3, 1)
     assert (device.ceiling.tokens, device.ceiling.lowered) == (size // 2, 1)
+
+
+def test_two_halves_computed_what_each_of_them_did():
+    batch = make_batch(TEXTS, Layout.PADDED)
+    device = SmallDevice(room=batch.rows * batch.width - 1)
+
+    def start(half):
+        output = device._begin(half).finish()
+        return Landed(evolve(output, computed_tokens=half.rows * half.width))
+
+    output = device.ceiling.start(start, batch).finish()
+    assert output.computed_tokens == sum(device.attempts[1:])
 
 
 def test_what_fits_is_not_touched():

@@ -84,12 +84,12 @@ def test_packed_graphs_and_eager_passes_equal_float32(tmp_path, monkeypatch, nam
     engine = engine_of(folder, dtype=dtype)
     assert (engine.layout, engine.layout_reason) == (Layout.PACKED, "")
     capture_all(engine)
-    before = engine.figures().eager_batches
+    before = engine.figures().graph_misses
     graphed = run(engine, texts)
-    assert engine.figures().eager_batches == before
+    assert engine.figures().graph_misses == before
     monkeypatch.setattr(engine._lane.graphs, "shape_for", lambda *_: None)
     eager = run(engine, texts)
-    assert engine.figures().eager_batches == before + 1
+    assert engine.figures().graph_misses == before + 1
     wanted = expected(folder, texts, MODELS[name][1], getattr(torch, dtype))
     assert (eager * wanted).sum(1).min() >= COSINE
     assert (graphed * wanted).sum(1).min() >= COSINE
@@ -125,14 +125,14 @@ def test_every_size_of_batch_comes_out_right(tmp_path):
     folder = checkpoint(tmp_path)
     engine = engine_of(folder)
     capture_all(engine)
-    before = engine.figures().eager_batches
+    before = engine.figures().graph_misses
     rng = np.random.default_rng(5)
     seen = []
     for count in (1, 2, 3, 5, 8, 13, 21, 34, 64):
         for longest in (1, 8, 60):
             texts = random_texts(rng.integers(1, longest + 1, count).tolist(), seed=count)
             seen.append((texts, run(engine, texts)))
-    assert engine.figures().eager_batches == before
+    assert engine.figures().graph_misses == before
     for texts, found in seen:
         wanted = expected(folder, texts, "mean", torch.bfloat16)
         assert (found * wanted).sum(1).min() >= COSINE
@@ -142,10 +142,10 @@ def test_the_gate_opens_with_few_graphs_and_idle_moments_bring_the_rest(tmp_path
     engine = engine_of(checkpoint(tmp_path))
     first = engine.figures()
     assert first.graphs > 0
-    eager = first.eager_batches
+    eager = first.graph_misses
     run(engine, random_texts([5]))  # a single short text is hot
     run(engine, random_texts([60] * 64))  # and so is a full batch
-    assert engine.figures().eager_batches == eager
+    assert engine.figures().graph_misses == eager
     assert capture_all(engine) > 3
     rest = engine.figures()
     assert rest.graphs > first.graphs
@@ -206,9 +206,9 @@ def test_bucketed_equals_float32(tmp_path, rows):
     folder, texts = checkpoint(tmp_path), random_texts([3, 16, 11, 16, 9, 1, 14, 8])
     sizes = {"buckets": (16,), "batch_sizes": (8, 16)}
     engine = engine_of(folder, layout=Layout.PADDED, dtype="bfloat16", **sizes)
-    before = engine.figures().eager_batches
+    before = engine.figures().graph_misses
     found = run(engine, texts, Layout.PADDED, width=16, rows=rows)
-    assert engine.figures().eager_batches - before == (rows != 8)
+    assert engine.figures().graph_misses - before == (rows != 8)
     wanted = expected(folder, texts, "mean", torch.bfloat16)
     assert (found * wanted).sum(1).min() >= COSINE
 

@@ -85,6 +85,16 @@ def test_bucketed_on_request_runs_rows_of_the_bucket_with_dummies(tmp_path):
     assert distance(output.vectors, expected) <= TOLERANCE
 
 
+def test_a_processor_says_what_it_ran_and_not_what_was_planned(tmp_path):
+    engine = make_engine(write_checkpoint(tmp_path, "bert", [pooling("mean")]))
+    texts = random_texts([3, 16, 9])
+    padded = engine.run(make_batch(texts, Layout.PADDED, width=32, rows=8))
+    assert padded.computed_tokens == 3 * 16  # no dummy rows, none longer than the longest text
+    assert engine.run(make_batch(texts, Layout.PACKED)).computed_tokens == 28
+    figures = engine.figures()
+    assert (figures.graph_hits, figures.graph_misses) == (0, 0)  # it captures none
+
+
 @pytest.mark.parametrize("layout", Layout)
 def test_a_batch_above_one_piece_keeps_its_order(tmp_path, layout):
     folder = write_checkpoint(tmp_path, "bert", [pooling("mean")])

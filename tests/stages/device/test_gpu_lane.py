@@ -50,7 +50,7 @@ def test_a_graph_gives_what_the_batch_alone_gives(tmp_path, kind, mode, lengths)
     found = start(lane, texts).finish()
     recipe_of(tmp_path, mode)
     assert "replay" in gpu.log
-    assert lane.eager_batches == 0
+    assert lane.counts.graph_misses == 0
     assert distance(found, expected(tmp_path, texts)) <= TOLERANCE
 
 
@@ -61,7 +61,7 @@ def test_prompts_that_are_not_pooled_are_left_out_in_every_mode(tmp_path, mode, 
     capture_all(lane)
     texts = random_texts([9, 30, 9, 12])
     found = start(lane, texts, layout, pool_from=4).finish()
-    assert lane.eager_batches == (layout is Layout.PADDED)
+    assert lane.counts.graph_misses == (layout is Layout.PADDED)
     recipe_of(tmp_path, mode)
     assert distance(found, expected(tmp_path, texts, pool_from=4)) <= TOLERANCE
 
@@ -73,11 +73,14 @@ def test_what_has_no_graph_yet_runs_eagerly_is_counted_and_captured_next(tmp_pat
     texts = random_texts([20] * 5)
     hot = len(lane.graphs)
     found = start(lane, random_texts([8, 9])).finish()
-    assert (lane.eager_batches, "replay" in gpu.log) == (1, False)
+    assert (lane.counts.graph_misses, "replay" in gpu.log) == (1, False)
+    assert lane.counts.computed_tokens == 8 + 9
     lane.idle()
     assert len(lane.graphs) == hot + 1
     start(lane, random_texts([8, 9])).finish()
-    assert (lane.eager_batches, "replay" in gpu.log) == (1, True)
+    assert (lane.counts.graph_misses, lane.counts.graph_hits) == (1, 1)
+    assert lane.counts.computed_tokens == 17 + 32  # the graph's dummies are computed too
+    assert "replay" in gpu.log
     again = start(lane, texts).finish()
     recipe_of(tmp_path, "mean")
     assert distance(found, expected(tmp_path, random_texts([8, 9]))) <= TOLERANCE
@@ -134,7 +137,7 @@ def test_a_capture_that_fails_is_the_last_one_and_everything_runs_eagerly(tmp_pa
     capture_all(lane)
     assert (len(lane.graphs), lane.idle()) == (0, False)
     assert start(lane, random_texts([3])).finish().shape == (1, 32)
-    assert lane.eager_batches == 1
+    assert lane.counts.graph_misses == 1
 
 
 @pytest.mark.parametrize("rows", [3, 8])
@@ -143,7 +146,7 @@ def test_padded_rows_with_and_without_dummies(tmp_path, rows):
     texts = random_texts([3, 16, 9])
     found = start(lane, texts, Layout.PADDED, width=16, rows=rows).finish()
     recipe_of(tmp_path, "mean")
-    assert lane.eager_batches == 1  # nothing was warmed
+    assert lane.counts.graph_misses == 1  # nothing was warmed
     assert distance(found, expected(tmp_path, texts)) <= TOLERANCE
 
 
