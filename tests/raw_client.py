@@ -3,7 +3,7 @@
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import h2.config
 import h2.connection
@@ -18,12 +18,18 @@ def framed(message: Message, *, compressed: bool = False) -> bytes:
     return struct.pack(">?I", compressed, len(data)) + data
 
 
+def raw_frame(kind: int, payload: bytes, stream: int = 0, flags: int = 0) -> bytes:
+    header = struct.pack(">I", len(payload))[1:] + bytes([kind, flags])
+    return header + struct.pack(">I", stream) + payload
+
+
 class PatientH2(h2.connection.H2Connection):
     """h2, but it goes on reading after a GOAWAY, as clients must."""
 
     def _receive_goaway_frame(self, frame):
         event = h2.events.ConnectionTerminated()
         event.last_stream_id = frame.last_stream_id
+        event.error_code = frame.error_code
         return [], [event]
 
 
@@ -43,6 +49,7 @@ class RawClient:
         self.closed = False
         self.pong = False
         self.goaways: list[int] = []
+        self.errors: list[int] = []  # of GOAWAYs that name one
         self.responses: dict[int, dict[bytes, bytes]] = {}
         self.data: dict[int, bytes] = {}
         self.ended: set[int] = set()
@@ -87,8 +94,17 @@ class RawClient:
     def frame(self, kind: int, payload: bytes, stream: int = 0) -> None:
         """Send a frame that h2 would not."""
         self.flush()
-        header = struct.pack(">I", len(payload))[1:] + bytes([kind, 0]) + struct.pack(">I", stream)
-        self.socket.sendall(header + payload)
+        self.socket.sendall(raw_frame(kind, payload, stream))
+
+    def pour(self, data: bytes) -> None:
+        """Send ``data`` as far as the server takes it, reading nothing."""
+        with suppress(OSError):
+            self.socket.sendall(data)
+
+    def end(self) -> None:
+        """Read until the server has closed."""
+        while self.read():
+            pass
 
     def read(self) -> bool:
         """Wait for something from the server; False once it has closed."""
@@ -128,6 +144,8 @@ class RawClient:
                 self.reset[event.stream_id] = int(event.error_code)
             case h2.events.ConnectionTerminated():
                 self.goaways.append(event.last_stream_id)
+                if event.error_code:
+                    self.errors.append(int(event.error_code))
             case h2.events.RemoteSettingsChanged():
                 self.settings |= {
                     int(code): change.new_value for code, change in event.changed_settings.items()

@@ -213,6 +213,7 @@ class Call:
         if stream.id not in h2.streams:
             raise StreamClosedError(stream.id or 0)
         if h2.answer(stream.id, OPENING_BLOCK, data, OK_BLOCK):
+            h2.flood.answered()
             stream.connection.flush()
             return
         h2.send_headers(stream.id, OPENING)

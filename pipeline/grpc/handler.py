@@ -22,7 +22,8 @@ from h2.exceptions import StreamClosedError
 
 from pipeline.face import Phase, StatusBoard, not_serving
 from pipeline.grpc.call import Call, Route, Streaming, Unary, Unimplemented
-from pipeline.grpc.connection import EdgeHandler, end_stream
+from pipeline.grpc.connection import end_stream
+from pipeline.grpc.processor import EdgeHandler
 from pipeline.grpc.trailers import Headers, error_trailers, status_trailers
 from pipeline.requests import refusal
 from pipeline.statuses import GrpcStatus

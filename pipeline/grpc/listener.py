@@ -9,8 +9,9 @@ last one that is; each connection closes when its calls are answered. grpclib's 
 import asyncio
 from typing import Final
 
-from pipeline.grpc.connection import EdgeProtocol
 from pipeline.grpc.handler import CallHandler, Switchboard
+from pipeline.grpc.limits import EdgeLimits
+from pipeline.grpc.protocol import EdgeProtocol
 
 ANNOUNCE_S: Final = 0.3  # longer than a client's way here and back
 CLOSE_S: Final = 0.2  # for the last words to leave, when calls are cut off
@@ -19,9 +20,9 @@ CLOSE_S: Final = 0.2  # for the last words to leave, when calls are cut off
 class Listener:
     """Accepts connections for ``switchboard``. One loop, one use."""
 
-    def __init__(self, switchboard: Switchboard, *, max_streams: int) -> None:
+    def __init__(self, switchboard: Switchboard, limits: EdgeLimits) -> None:
         self._switchboard = switchboard
-        self._max_streams = max_streams
+        self._limits = limits
         self._connections: set[EdgeProtocol] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -44,7 +45,7 @@ class Listener:
         return bound
 
     def _connection(self) -> EdgeProtocol:
-        return EdgeProtocol(CallHandler(self._switchboard), self, self._max_streams)
+        return EdgeProtocol(CallHandler(self._switchboard), self, self._limits)
 
     def opened(self, connection: EdgeProtocol) -> None:
         """``connection`` has begun."""

@@ -19,24 +19,22 @@ from pipeline.grpc.embedding_service import EmbeddingService
 from pipeline.grpc.handler import Switchboard
 from pipeline.grpc.health import Health
 from pipeline.grpc.inference_service import InferenceService
+from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.listener import Listener
 from pipeline.grpc.loop_thread import LoopThread
 from pipeline.grpc.reflection import reflection_routes
 from stages.errors import PenstockError
 
 SERVICES: Final = (embedding_service.SERVICE, inference_service.SERVICE)
-SPARE_STREAMS: Final = 64
 
 
 class GrpcServer:
     """Serves ``desk`` on ``host:port``. One run.
 
     ``max_concurrent_requests`` bounds the calls in flight over all connections; what
-    is above is refused at once. ``max_streams`` bounds the streams of one connection;
-    None: 64 more than that, so that health, Info and the refusals themselves still get
-    through where one connection brings everything. ``max_stream_requests`` bounds the
-    requests in flight on one stream. The limits of a request come from ``board.limits``.
-    ``version`` is what Info says; None: the installed one's.
+    is above is refused at once. ``limits`` bound what a client costs; those of a request
+    come from ``board.limits``. ``max_stream_requests`` bounds the requests in flight on
+    one stream. ``version`` is what Info says; None: the installed one's.
     """
 
     def __init__(
@@ -47,7 +45,7 @@ class GrpcServer:
         host: str = "127.0.0.1",
         port: int = 50051,
         max_concurrent_requests: int = 1024,
-        max_streams: int | None = None,
+        limits: EdgeLimits | None = None,
         max_stream_requests: int = 256,
         reflection: bool = False,
         on_refused: Callable[[PenstockError], None] = lambda _: None,
@@ -58,7 +56,7 @@ class GrpcServer:
         self._host = host
         self._port = port
         self._max_calls = max_concurrent_requests
-        self._max_streams = max_streams or max_concurrent_requests + SPARE_STREAMS
+        self._limits = limits or EdgeLimits()
         self._max_stream_requests = max_stream_requests
         self._reflection = reflection
         self._on_refused = on_refused
@@ -115,7 +113,7 @@ class GrpcServer:
             max_bytes=self._board.limits.max_request_bytes,
             on_refused=self._on_refused,
         )
-        return Listener(switchboard, max_streams=self._max_streams)
+        return Listener(switchboard, self._limits)
 
     def _routes(self, bridge: Bridge) -> Iterable[Route]:
         yield from EmbeddingService(

@@ -4,7 +4,7 @@ What is mended, and the internals that each mend touches (h2 is pinned exactly):
 
 - *Stream limit.* h2 ends the whole connection at stream 101. The limit is an
   argument here and announced in the first SETTINGS; what is above is for
-  :class:`~pipeline.grpc.connection.EdgeProcessor` to refuse.
+  :class:`~pipeline.grpc.processor.EdgeProcessor` to refuse.
   (``open_inbound_streams``, ``local_settings``)
 - *Sweeping.* h2 walks all streams at each new one; here when their number has
   doubled, so that 1,000 open streams cost no more than 10. (``_open_streams``)
@@ -13,6 +13,7 @@ What is mended, and the internals that each mend touches (h2 is pinned exactly):
 - *GOAWAY.* h2 takes no more frames after one, in either direction. Here
   GOAWAY(NO_ERROR) passes its state machine by, so that calls in flight can finish.
   (``_prepare_for_sending``, ``_receive_goaway_frame``)
+- *Floods* of control frames end the connection. (``incoming_buffer``)
 - *Headers that are not ASCII* do not end the connection: they are read as latin-1,
   which every byte is. (``short_ways.ENCODING``)
 """
@@ -24,7 +25,9 @@ from h2.events import ConnectionTerminated, Event
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import Frame, GoAwayFrame
 
-from pipeline.grpc.short_ways import ShortWays
+from pipeline.grpc.flood import FloodMeter, MeteredFrames
+from pipeline.grpc.limits import EdgeLimits
+from pipeline.grpc.short_ways import PlainFrame, ShortWays
 
 ALL_STREAMS: Final = 2**31 - 1  # GOAWAY: go away, but nothing that is under way is lost
 WINDOW_BYTES: Final = 4 * 2**20  # grpclib's own default, for a stream and a connection
@@ -35,12 +38,14 @@ class ServerH2(ShortWays):
 
     MAX_CLOSED_STREAMS = 4096
 
-    def __init__(self, max_streams: int) -> None:
+    def __init__(self, limits: EdgeLimits) -> None:
         super().__init__()
+        self.flood = FloodMeter(limits.control_frames_per_s, limits.control_frames_burst)
+        self.incoming_buffer = MeteredFrames(self.flood)
         self.local_settings = Settings(
             client=False,
             initial_values={
-                SettingCodes.MAX_CONCURRENT_STREAMS: max_streams,
+                SettingCodes.MAX_CONCURRENT_STREAMS: limits.max_streams,
                 SettingCodes.MAX_HEADER_LIST_SIZE: self.DEFAULT_MAX_HEADER_LIST_SIZE,
                 SettingCodes.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
             },
@@ -59,6 +64,11 @@ class ServerH2(ShortWays):
     def go_away(self, last_stream_id: int) -> None:
         """Queue a GOAWAY(NO_ERROR) that leaves the streams up to ``last_stream_id`` open."""
         self._prepare_for_sending([GoAwayFrame(0, last_stream_id=last_stream_id)])
+
+    def _short_data(self, frame: PlainFrame) -> list[Event] | None:
+        if not frame.body and not frame.ends_stream:
+            self.flood.charge()
+        return super()._short_data(frame)
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         if frame.error_code != ErrorCodes.NO_ERROR:

@@ -144,6 +144,14 @@ class RunningEdge:
             crossing = trio.from_thread.run_sync
         return crossing(function, *args, trio_token=self.token)
 
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Block until ``condition`` holds, which is looked at again and again."""
+        for _ in range(2000):
+            if condition():
+                return
+            threading.Event().wait(0.01)
+        raise AssertionError("it never came true")
+
     def stop(self) -> None:
         """Cancel the run, if it still goes on."""
         with suppress(trio.RunFinishedError):

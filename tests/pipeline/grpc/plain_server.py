@@ -23,6 +23,9 @@ class PlainService(EmbeddingServiceBase):
         await self.release.wait()
         await stream.send_message(EmbedResponse(request_id=request.request_id))
 
+    async def EmbedStream(self, stream: Stream) -> None:  # noqa: N802 - the generated name
+        raise NotImplementedError
+
     async def Info(self, stream: Stream) -> None:  # noqa: N802 - the generated name
         raise NotImplementedError
 

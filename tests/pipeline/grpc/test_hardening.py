@@ -16,6 +16,8 @@ from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from plain_server import plain_server
 from raw_client import framed, raw_client
 
+from pipeline.grpc.limits import EdgeLimits
+
 BODY = framed(EmbedRequest(request_id="r", texts=["a"]))
 OK, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 0, 3, 8, 12, 13
 UNKNOWN = 2
@@ -68,7 +70,7 @@ def many_streams(client, calls):
 def test_the_stream_limit_is_a_setting_and_only_the_surplus_is_refused():
     desk = FakeDesk(hold=True)
     with (
-        running_edge(desk, max_streams=150) as edge,
+        running_edge(desk, limits=EdgeLimits(max_streams=150)) as edge,
         raw_client(edge.port) as client,
     ):
         while SettingCodes.MAX_CONCURRENT_STREAMS not in client.settings:

@@ -1,0 +1,131 @@
+"""How much a client may send that is no work: a token bucket for control frames.
+
+PING, SETTINGS, PRIORITY and their like cost the server as much as small calls and
+bring nothing, so a connection that sends many of them is ended with GOAWAY
+(ENHANCE_YOUR_CALM). Only these are counted: a limit on all frames would end honest
+clients at full rate. Two kinds have an honest use that grows with the work, which
+therefore pays for them:
+
+- RST_STREAM: every answered call pays for one, so half of a client's calls may be
+  cancelled or run out of time at any rate. Streams that are opened and reset at once,
+  again and again, have no answers to pay with.
+- WINDOW_UPDATE: every DATA frame that was sent pays for two, one for the stream and
+  one for the connection.
+
+What goes beyond comes out of the bucket like the rest. HEADERS and DATA are work,
+except DATA that carries nothing.
+
+Internals touched (h2 is pinned exactly): ``FrameBuffer._update_header_buffer``, which
+every frame passes that does not go the short way, CONTINUATION too.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from pipeline.grpc.short_ways import PlainFrames
+
+UPDATES_A_DATA_FRAME: Final = 2
+SETTINGS_COST: Final = 10  # they touch every open stream, and clients send two or three
+SETTING_BYTES: Final = 6
+
+
+class Flood(ProtocolError):
+    """More control frames than a connection may send."""
+
+    error_code = ErrorCodes.ENHANCE_YOUR_CALM
+
+
+class MeteredFrames(PlainFrames):
+    """The frames that have been read, those counted that are not plain."""
+
+    def __init__(self, meter: "FloodMeter") -> None:
+        super().__init__(server=True)
+        self._meter = meter
+
+    def _update_header_buffer(self, f: Frame | None) -> Frame | None:
+        self._meter.note(f)
+        return super()._update_header_buffer(f)
+
+
+class FloodMeter:
+    """Counts one connection's control frames: ``per_s`` of them, ``burst`` at once.
+
+    ``answers`` and ``data_frames`` are counted up by those who send them.
+    """
+
+    def __init__(
+        self, per_s: float, burst: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._clock = clock
+        self._tokens = float(burst)
+        self._filled_at = clock()
+        self.answers = 0
+        self.data_frames = 0
+        self._updates_paid = 0
+
+    def note(self, frame: Frame | None) -> None:
+        """Count a frame that is neither plain HEADERS nor plain DATA.
+
+        Raises:
+            Flood: it is one too many.
+        """
+        if isinstance(frame, HeadersFrame):
+            return
+        if isinstance(frame, DataFrame):
+            if not frame.data and "END_STREAM" not in frame.flags:
+                self.charge()
+        elif isinstance(frame, RstStreamFrame):
+            self._reset()
+        elif isinstance(frame, WindowUpdateFrame):
+            self._window_update()
+        elif isinstance(frame, SettingsFrame):
+            self.charge(SETTINGS_COST + frame.body_len // SETTING_BYTES)
+        else:
+            self.charge()
+
+    def answered(self) -> None:
+        """A call has been answered with one message."""
+        self.answers += 1
+        self.data_frames += 1
+
+    def charge(self, tokens: int = 1) -> None:
+        """Take ``tokens`` out of the bucket.
+
+        Raises:
+            Flood: there are not so many in it.
+        """
+        now = self._clock()
+        filled = self._tokens + (now - self._filled_at) * self._per_s
+        self._tokens, self._filled_at = min(filled, self._burst) - tokens, now
+        if self._tokens < 0:
+            raise Flood("too many control frames")
+
+    def _reset(self) -> None:
+        if not self.answers:
+            self.charge()
+            return
+        self.answers = min(self.answers, self._burst) - 1  # or a million calls pay for a flood
+
+    def _window_update(self) -> None:
+        if self.data_frames:
+            self._updates_paid += UPDATES_A_DATA_FRAME * min(self.data_frames, self._burst)
+            self._updates_paid = min(self._updates_paid, self._burst)
+            self.data_frames = 0
+        if self._updates_paid:
+            self._updates_paid -= 1
+        else:
+            self.charge()

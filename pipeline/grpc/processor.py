@@ -1,0 +1,105 @@
+"""What becomes of the events of a connection: grpclib's reactions, mended for a server.
+
+What is mended, and the internals that each mend touches (grpclib is pinned exactly;
+h2's own are in :mod:`pipeline.grpc.server_h2`):
+
+- *Surplus streams* are refused alone, with REFUSED_STREAM, which clients may retry
+  safely; many of them are a flood. (``EventsProcessor.process_request_received``)
+- *Two-phase GOAWAY*, and a client's GOAWAY(NO_ERROR): calls in flight finish.
+  (``process_connection_terminated``, ``register``)
+- *Unknown frames* are ignored, as RFC 9113 (5.5) says; grpclib raises. (``process``)
+- *Empty DATA frames* in the middle of a message are legal; grpclib takes them for
+  the end of the stream. (``process_data_received``)
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+
+from grpclib.protocol import AbstractHandler, EventsProcessor, Stream
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, DataReceived, Event, RequestReceived
+from h2.exceptions import StreamClosedError
+
+from pipeline.grpc.connection import EdgeConnection
+from pipeline.grpc.server_h2 import ALL_STREAMS, ServerH2
+
+
+class EdgeHandler(AbstractHandler):
+    """The calls of one connection; grpclib's interface and one thing more."""
+
+    @abstractmethod
+    def close_streaming(self) -> None:
+        """End what would never end by itself."""
+
+
+class EdgeProcessor(EventsProcessor):
+    """grpclib's reactions to what h2 reports, for a server."""
+
+    connection: EdgeConnection
+
+    def __init__(self, handler: EdgeHandler, connection: EdgeConnection, h2: ServerH2) -> None:
+        super().__init__(handler, connection)
+        self._h2 = h2
+        self._max_streams = h2.local_settings.max_concurrent_streams
+        self._last_stream_id = ALL_STREAMS
+        self._finishing = False
+
+    def process(self, event: Event) -> None:
+        """React to ``event``; kinds that are not known are ignored."""
+        processors = getattr(self, "processors", None)  # gone once the connection is closed
+        if processors is not None and type(event) in processors:
+            processors[type(event)](event)
+
+    def process_request_received(self, event: RequestReceived) -> None:
+        """Hand a new stream to the handler, or refuse it when there are too many."""
+        surplus = len(self.streams) >= self._max_streams
+        if surplus:
+            self._h2.flood.charge()
+        if surplus or event.stream_id > self._last_stream_id:
+            with suppress(StreamClosedError):  # the client reset it in the same read
+                self._h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+        else:
+            super().process_request_received(event)
+
+    def process_data_received(self, event: DataReceived) -> None:
+        """Buffer a piece of a message."""
+        if event.flow_controlled_length:
+            super().process_data_received(event)
+
+    def process_connection_terminated(self, event: ConnectionTerminated) -> None:
+        """The client goes away: at NO_ERROR its calls in flight may finish first."""
+        if event.error_code == ErrorCodes.NO_ERROR:
+            self.finish()
+        else:
+            super().process_connection_terminated(event)
+
+    def register(self, stream: Stream) -> Callable[[], None]:
+        """Know ``stream`` until the function that comes back is called, once or oftener."""
+        release = super().register(stream)
+
+        def release_once() -> None:
+            if stream.id in self.streams:
+                release()
+                self._close_when_finished()
+
+        return release_once
+
+    def drop(self) -> None:
+        """End all calls; the connection is cut off."""
+        self.handler.close()
+        vars(self).pop("processors", None)  # what may still come is ignored
+
+    def refuse_above(self, last_stream_id: int) -> None:
+        """Refuse streams with a higher number from now on."""
+        self._last_stream_id = last_stream_id
+
+    def finish(self) -> None:
+        """Close the connection as soon as no call is in flight."""
+        self._finishing = True
+        self._close_when_finished()
+
+    def _close_when_finished(self) -> None:
+        if self._finishing and not self.streams and not self.connection.is_closing():
+            self.refuse_above(0)
+            self.connection.hang_up()
