@@ -1,4 +1,4 @@
-"""The ``penstock`` command: serve, embed, info, config, calibrate.
+"""The ``penstock`` command: serve, embed, info, config, calibrate, key.
 
 Exit codes: 0 done, 1 it failed (one line on stderr says why), 2 wrong usage or a
 setting that cannot be used, 130 interrupted. Settings are read before anything
@@ -14,11 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pipeline.logs import set_up_logs
 from pipeline.processors import check_cores
-from pipeline.ready import is_loopback, joined, reachable, ready_line
+from pipeline.ready import joined, reachable, ready_line
 from pipeline.settings.kinds import Flag
 from pipeline.settings.report import as_json, as_table, as_toml
 from pipeline.settings.sources import load_settings
@@ -51,7 +49,6 @@ def _run(options: argparse.Namespace) -> int:
         from pipeline.server import serve  # noqa: PLC0415 (heavy, and needs the above)
 
         set_up_logs(settings.log_format, settings.log_level)
-        _warn_of_open_hosts(settings)
         return serve(settings, _announce)
     if options.command == "calibrate":
         return _calibrate(options)
@@ -60,6 +57,8 @@ def _run(options: argparse.Namespace) -> int:
         show = {"table": as_table, "json": as_json, "toml": as_toml}[options.form]
         print(show(settings, sources))  # noqa: T201
         return 0
+    if options.command == "key":
+        return _make_key(options.name)
     from pipeline import client_commands  # noqa: PLC0415 (numpy and grpclib)
 
     target = options.target or _own_server()
@@ -91,6 +90,17 @@ def _calibrate(options: argparse.Namespace) -> int:
     return run_logged(partial(calibrate, settings, output), "the device was not measured")
 
 
+def _make_key(name: str) -> int:
+    from pipeline.security.key_ring import make_key  # noqa: PLC0415
+
+    try:
+        key, line = make_key(name)
+    except ValueError as error:
+        return _fail(str(error), 2)
+    print(f"key   {key}\nline  {line}")  # noqa: T201
+    return 0
+
+
 def _prepared(options: argparse.Namespace) -> Settings:
     """The settings of a command that loads the model, and the environment ready for it."""
     settings, sources = _settings(options)
@@ -112,16 +122,9 @@ def prepare_environment(environ: MutableMapping[str, str], cores: int) -> None:
     environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
-def _warn_of_open_hosts(settings: Settings) -> None:
-    hosts = {settings.grpc_host, settings.http_host}
-    open_hosts = sorted(host for host in hosts if not is_loopback(host))
-    if open_hosts:
-        log = structlog.get_logger(__name__)
-        log.warning("whoever reaches this host may use the server", hosts=",".join(open_hosts))
-
-
 def _announce(addresses: "Addresses") -> None:
-    print(ready_line(addresses.grpc, addresses.http), flush=True)  # noqa: T201
+    line = ready_line(addresses.grpc, addresses.http, tls=addresses.tls, keys=addresses.keys)
+    print(line, flush=True)  # noqa: T201
 
 
 def _settings(options: argparse.Namespace) -> tuple[Settings, dict[str, str]]:
@@ -175,6 +178,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     calibrate.add_argument("--output", metavar="DEVICE.json", type=Path, required=True)
     _add_settings(calibrate)
+    key = commands.add_parser(
+        "key",
+        help="make an API key: it is shown this once, with the line that API_KEYS_FILE gets",
+        allow_abbrev=False,
+    )
+    key.add_argument("name", metavar="NAME", help="whose key it is, for logs and quotas")
     _add_embed(commands.add_parser("embed", help="embed texts", allow_abbrev=False))
     info = commands.add_parser("info", help="say what a running server serves", allow_abbrev=False)
     _add_target(info)

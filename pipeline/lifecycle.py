@@ -25,6 +25,7 @@ from pipeline.observability.cloudwatch import ship_metrics
 from pipeline.observability.metrics import Metrics
 from pipeline.observability.tracing import Tracer, write_trace
 from pipeline.ready import joined
+from pipeline.security.security import Security
 from pipeline.settings.table import Settings
 from pipeline.topology import Pipeline
 from stages.errors import NotServing
@@ -38,10 +39,12 @@ log = structlog.get_logger()
 
 @frozen
 class Addresses:
-    """Where a ready server listens, as ``host:port``."""
+    """Where a ready server listens, as ``host:port``, and what callers need besides."""
 
     grpc: str
     http: str
+    tls: bool
+    keys: bool
 
 
 @frozen(eq=False)
@@ -56,12 +59,17 @@ class Server:
     settings: Settings
     faults: Sequence[Observer] = ()
     on_ending: Callable[[], None] = lambda: None
+    security: Security = field()
     tickets: OpenTickets = field(init=False, factory=OpenTickets)
     metrics: Metrics = field(init=False)
     desk: FrontDesk = field(init=False)
     tracer: Tracer | None = field(init=False)
     grpc: GrpcServer = field(init=False)
     http: HttpServer = field(init=False)
+
+    @security.default
+    def _security(self) -> Security:
+        return Security.read(self.settings)
 
     @metrics.default
     def _metrics(self) -> Metrics:
@@ -87,6 +95,8 @@ class Server:
             max_stream_requests=self.settings.max_stream_requests,
             reflection=self.settings.grpc_reflection,
             on_refused=self.metrics.refused,
+            access=self.security.grpc_access,
+            tls=self.security.grpc_tls,
         )
 
     @http.default
@@ -97,6 +107,7 @@ class Server:
             host=self.settings.http_host,
             port=self.settings.http_health_port,
             hang_timeout_s=self.settings.hang_timeout_s,
+            tls=self.security.http_tls,
         )
 
     async def run(self, stop: trio.Event, ready: Callable[[Addresses], None]) -> None:
@@ -109,6 +120,7 @@ class Server:
         self.metrics.watch_board(self.desk)
         async with trio.open_nursery() as edges:
             edges.start_soon(self.desk.run)
+            edges.start_soon(self.security.run)
             if self.tracer is not None:
                 await edges.start(write_trace, self.tracer, self.settings.trace_file)
             addresses = await self._open_edges(edges)
@@ -129,7 +141,10 @@ class Server:
                 )
             )
         return Addresses(
-            joined(settings.grpc_host, grpc_port), joined(settings.http_host, http_port)
+            joined(settings.grpc_host, grpc_port),
+            joined(settings.http_host, http_port),
+            tls=self.security.tls is not None,
+            keys=self.security.keys is not None,
         )
 
     async def _serve(self, stop: trio.Event, ready: Callable[[], None]) -> None:

@@ -7,13 +7,22 @@ from ipaddress import ip_address
 from pathlib import Path
 
 
-def ready_line(grpc_address: str, http_address: str) -> str:
-    """One line: both addresses (``host:port``) and a command that embeds a text."""
-    target = reachable(grpc_address)
-    return (
-        f"Penstock is ready: gRPC {grpc_address}, HTTP http://{reachable(http_address)}/health"
-        f' - try: {own_command()} embed --target {target} "some text"'
+def ready_line(
+    grpc_address: str, http_address: str, *, tls: bool = False, keys: bool = False
+) -> str:
+    """One line: both addresses (``host:port``) and a command that embeds a text.
+
+    Where callers need more than an address, there is no command.
+    """
+    scheme = "https" if tls else "http"
+    line = (
+        f"Penstock is ready: gRPC {grpc_address}, HTTP {scheme}://{reachable(http_address)}/health"
     )
+    if tls or keys:
+        needed = " and ".join(["TLS"] * tls + ["an API key"] * keys)
+        return f"{line} - callers need {needed}"
+    target = reachable(grpc_address)
+    return f'{line} - try: {own_command()} embed --target {target} "some text"'
 
 
 def own_command() -> str:

@@ -19,6 +19,7 @@ from pipeline.failures import run_logged
 from pipeline.garbage import settle
 from pipeline.lifecycle import Addresses, Server
 from pipeline.links import Observer
+from pipeline.security.security import Security
 from pipeline.settings.table import Settings
 
 WATCHDOG_S: Final = 5.0  # for threads to end; a forward pass that hangs cannot be cancelled
@@ -33,12 +34,20 @@ def serve(
 
     ``ready`` is told the addresses. ``faults`` are observers that crash stages, for
     soak tests.
+
+    Raises:
+        SettingError: a file of keys or certificates cannot be used.
     """
-    return run_logged(partial(_main, settings, faults, ready), "the server failed")
+    security = Security.read(settings)
+    security.warn_of(settings.grpc_host, settings.http_host)
+    return run_logged(partial(_main, settings, security, faults, ready), "the server failed")
 
 
 async def _main(
-    settings: Settings, faults: Sequence[Observer], ready: Callable[[Addresses], None]
+    settings: Settings,
+    security: Security,
+    faults: Sequence[Observer],
+    ready: Callable[[Addresses], None],
 ) -> None:
     stop = trio.Event()
 
@@ -52,7 +61,7 @@ async def _main(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_signals, stop, settings.shutdown_grace_s)
-        await Server(settings, faults, watch_the_end).run(stop, settled)
+        await Server(settings, faults, watch_the_end, security).run(stop, settled)
         nursery.cancel_scope.cancel()
 
 

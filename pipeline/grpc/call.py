@@ -45,7 +45,7 @@ class Route:
     A unary method takes the request and the call and returns the answer; a
     streaming one takes the call and does the rest itself. A ``guarded`` method is
     work: it counts as in flight, has a deadline, and is refused before its body is
-    read when the server cannot take it.
+    read when the server cannot take it. A ``public`` method needs no API key.
     """
 
     path: str
@@ -53,6 +53,7 @@ class Route:
     request: type[Message]
     streaming: bool = False
     guarded: bool = False
+    public: bool = False
     face: Face = Face.PENSTOCK
 
 
@@ -75,7 +76,7 @@ class Call:
 
     ``headers`` are the client's, by name. ``deadline`` is a moment on
     ``time.monotonic``'s clock (infinity: none); ``brought`` says that the client
-    set it. ``timeout`` is what ends the call then.
+    set it. ``timeout`` is what ends the call then. ``tenant`` is whose call it is.
     """
 
     def __init__(
@@ -89,11 +90,13 @@ class Call:
         timeout: asyncio.Timeout,
         deadline: float,
         brought: bool,
+        tenant: str = "",
     ) -> None:
         self.route = route
         self.headers = headers
         self.guard = guard
         self.deadline = deadline
+        self.tenant = tenant
         self.handed_in = False  # to the bridge: from there on others count the outcome
         self.stopped = False  # by us, before the client had sent all
         self._brought = brought

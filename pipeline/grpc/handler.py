@@ -6,7 +6,8 @@ never gets there: the stream leaks, and with it a piece of the connection's wind
 Here a stream is released by a done-callback, which always runs.
 
 Work that cannot be taken is refused before a task exists and before the body is
-read, from the newest snapshot. Health, Info and reflection are never refused.
+read, from the newest snapshot. Health, Info and reflection are never refused. A call
+without a key, where one is needed, is refused as early.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from pipeline.grpc.connection import end_stream
 from pipeline.grpc.processor import EdgeHandler
 from pipeline.grpc.trailers import Headers, error_trailers, status_trailers
 from pipeline.requests import refusal
+from pipeline.security.access import NOBODY, Access
 from pipeline.statuses import GrpcStatus
 from stages.errors import (
     DeadlineExceeded,
@@ -50,11 +52,13 @@ class Switchboard:
         max_calls: int,
         max_bytes: int,
         on_refused: Callable[[PenstockError], None],
+        access: Access,
     ) -> None:
         self.routes: Mapping[str, Route] = {route.path: route for route in routes}
         self.board = board
         self.max_calls = max_calls
         self.max_bytes = max_bytes
+        self.access = access
         self._on_refused = on_refused
         self.in_flight = 0  # guarded calls, and the requests of guarded streams
 
@@ -92,6 +96,7 @@ class CallHandler(EdgeHandler):
             release_stream()
             return
         try:
+            tenant = self._tenant(named, route)
             timeout_s = self._timeout_s(named, route)
             if route.guarded and (error := self._switchboard.refusal()) is not None:
                 raise error
@@ -101,7 +106,7 @@ class CallHandler(EdgeHandler):
             end_stream(stream, error_trailers(error, route.face))
             release_stream()
             return
-        self._start(stream, route, named, timeout_s, release_stream)
+        self._start(stream, route, named, timeout_s, tenant, release_stream)
 
     def cancel(self, stream: Stream) -> None:
         """The client reset ``stream``."""
@@ -124,6 +129,13 @@ class CallHandler(EdgeHandler):
             elif call.route.streaming:
                 task.cancel()
 
+    def _tenant(self, headers: Mapping[str, str], route: Route) -> str:
+        if route.public:
+            return NOBODY
+        return self._switchboard.access.tenant(
+            headers.get("authorization"), headers.get("x-api-key")
+        )
+
     def _timeout_s(self, headers: Mapping[str, str], route: Route) -> float | None:
         text = headers.get("grpc-timeout")
         if text is None:
@@ -142,6 +154,7 @@ class CallHandler(EdgeHandler):
         route: Route,
         headers: Mapping[str, str],
         timeout_s: float | None,
+        tenant: str,
         release_stream: Callable[[], None],
     ) -> None:
         deadline = math.inf if timeout_s is None else self._loop.time() + timeout_s
@@ -155,6 +168,7 @@ class CallHandler(EdgeHandler):
             timeout=timeout,
             deadline=deadline,
             brought="grpc-timeout" in headers,
+            tenant=tenant,
         )
         task = self._loop.create_task(self._serve(call))
         weight = route.guarded and not route.streaming

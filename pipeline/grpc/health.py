@@ -29,8 +29,10 @@ class Health:
 
     def routes(self) -> Iterable[Route]:
         """The methods offered."""
-        yield Route(f"/{SERVICE}/Check", self.check, HealthCheckRequest)
-        yield Route(f"/{SERVICE}/Watch", self.watch, HealthCheckRequest, streaming=True)
+        yield Route(f"/{SERVICE}/Check", self.check, HealthCheckRequest, public=True)
+        yield Route(
+            f"/{SERVICE}/Watch", self.watch, HealthCheckRequest, streaming=True, public=True
+        )
 
     async def check(self, wire: HealthCheckRequest, _call: Call) -> HealthCheckResponse:
         """The state now; NOT_FOUND for a service that is not served."""

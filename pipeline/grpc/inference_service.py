@@ -45,7 +45,9 @@ class InferenceService:
         """The methods offered."""
         face = Face.GPU_INFERENCE
         yield Route(f"/{SERVICE}/Infer", self.infer, InferRequest, guarded=True, face=face)
-        yield Route(f"/{SERVICE}/HealthCheck", self.health_check, HealthRequest, face=face)
+        yield Route(
+            f"/{SERVICE}/HealthCheck", self.health_check, HealthRequest, face=face, public=True
+        )
 
     async def infer(self, wire: InferRequest, call: Call) -> InferResponse:
         """Check, hand in, wait, and answer in the form of the request."""
@@ -57,7 +59,7 @@ class InferenceService:
         call.wait_at_most((wire.max_wait_ms or DEFAULT_WAIT_MS) / 1e3)
         limits = input_limits(loaded_model(self._board), self._board.limits)
         request_id = request_id_of(wire.request_id)
-        request = EmbedRequest(request_id, ids=read_ids(wire, limits))
+        request = EmbedRequest(request_id, ids=read_ids(wire, limits), tenant=call.tenant)
         call.handed_in = True
         answer = await self._bridge.ask(request, call.deadline)
         if answer.errors:

@@ -7,11 +7,14 @@ last one that is; each connection closes when its calls are answered. grpclib's 
 """
 
 import asyncio
+import ssl
 from typing import Final
 
+from pipeline.grpc.connection import LINGER_S
 from pipeline.grpc.handler import CallHandler, Switchboard
 from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.protocol import EdgeProtocol
+from pipeline.security.tls import HANDSHAKE_S
 
 ANNOUNCE_S: Final = 0.3  # longer than a client's way here and back
 CLOSE_S: Final = 0.2  # for the last words to leave, when calls are cut off
@@ -29,7 +32,7 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._announced = False
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; the port, which was made up when ``port`` is 0.
 
         Raises:
@@ -37,7 +40,15 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(self._connection, host, port, backlog=1024)
+            self._server = await loop.create_server(
+                self._connection,
+                host,
+                port,
+                backlog=1024,
+                ssl=tls,
+                ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+                ssl_shutdown_timeout=LINGER_S if tls else None,
+            )
         except OSError as error:
             reason = error.strerror or str(error)
             raise OSError(error.errno, f"cannot listen on {host}:{port} (gRPC): {reason}") from None

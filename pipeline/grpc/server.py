@@ -5,6 +5,7 @@ requests cross by the :class:`~pipeline.grpc.bridge.Bridge`.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Final
@@ -23,6 +24,7 @@ from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.listener import Listener
 from pipeline.grpc.loop_thread import LoopThread
 from pipeline.grpc.reflection import reflection_routes
+from pipeline.security.access import Access
 from stages.errors import PenstockError
 
 SERVICES: Final = (embedding_service.SERVICE, inference_service.SERVICE)
@@ -35,6 +37,7 @@ class GrpcServer:
     is above is refused at once. ``limits`` bound what a client costs; those of a request
     come from ``board.limits``. ``max_stream_requests`` bounds the requests in flight on
     one stream. ``version`` is what Info says; None: the installed one's.
+    ``access`` says who may call; None: everybody. With ``tls`` nothing else is spoken.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class GrpcServer:
         reflection: bool = False,
         on_refused: Callable[[PenstockError], None] = lambda _: None,
         version: str | None = None,
+        access: Access | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._desk = desk
         self._board = board
@@ -61,6 +66,8 @@ class GrpcServer:
         self._reflection = reflection
         self._on_refused = on_refused
         self._version = metadata.version("penstock") if version is None else version
+        self._access = access or Access()
+        self._tls = tls
         self._listener: Listener | None = None
         self._thread: LoopThread[int] | None = None
 
@@ -78,7 +85,7 @@ class GrpcServer:
         async def serve(started: Callable[[int], None]) -> None:
             self._listener = self._make_listener(token)
             try:
-                started(await self._listener.start(self._host, self._port))
+                started(await self._listener.start(self._host, self._port, self._tls))
                 await asyncio.Event().wait()  # until cancelled
             finally:
                 await self._listener.abort()
@@ -112,6 +119,7 @@ class GrpcServer:
             max_calls=self._max_calls,
             max_bytes=self._board.limits.max_request_bytes,
             on_refused=self._on_refused,
+            access=self._access,
         )
         return Listener(switchboard, self._limits)
 

@@ -6,6 +6,7 @@ in it, and so that port 0 can be asked what it became.
 
 import logging
 import socket
+import ssl
 
 import trio
 from hypercorn.config import Config
@@ -14,17 +15,46 @@ from hypercorn.trio import serve
 from pipeline.face import StatusBoard
 from pipeline.http.app import make_app
 from pipeline.observability.metrics import Metrics
+from pipeline.security.tls import HANDSHAKE_S
+
+
+class _Config(Config):
+    """Hypercorn's settings, with a context of ours in place of files that it reads itself."""
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        super().__init__()
+        self._tls = tls
+        self.ssl_handshake_timeout = HANDSHAKE_S
+
+    @property
+    def ssl_enabled(self) -> bool:
+        """Whether TLS is spoken."""
+        return self._tls is not None
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        """The context."""
+        return self._tls
 
 
 class HttpServer:
-    """Serves health and metrics on ``host``:``port``; port 0 takes any free one."""
+    """Serves health and metrics on ``host``:``port``; port 0 takes any free one.
+
+    With ``tls`` nothing else is spoken.
+    """
 
     def __init__(
-        self, board: StatusBoard, metrics: Metrics, host: str, port: int, hang_timeout_s: float
+        self,
+        board: StatusBoard,
+        metrics: Metrics,
+        host: str,
+        port: int,
+        hang_timeout_s: float,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._app = make_app(board, metrics, hang_timeout_s)
         self._host = host
         self._port = port
+        self._tls = tls
         self._closing = trio.Event()
 
     def close(self) -> None:
@@ -46,7 +76,7 @@ class HttpServer:
     async def _serve(
         self, bound: socket.socket, *, task_status: trio.TaskStatus[list[str]]
     ) -> None:
-        config = Config()
+        config = _Config(self._tls)
         config.bind = [f"fd://{bound.detach()}"]
         config.accesslog = None
         config.errorlog = logging.getLogger("hypercorn.error")

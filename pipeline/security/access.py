@@ -1,7 +1,10 @@
 """Who may call: what every face asks before it reads a body."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+
+from attrs import frozen
 
 from pipeline.security.errors import SecurityFileError
 from pipeline.security.key_ring import KeyRing
@@ -11,24 +14,26 @@ from stages.errors import Unauthenticated
 NOBODY: Final = ""  # the tenant where callers are not told apart
 
 
+@frozen(eq=False)
 class Access:
-    """The keys of a file, or none: then everybody may call. Any thread.
+    """Who may call; without ``keys`` and ``is_certified`` everybody may. Any thread.
 
-    Raises:
-        SecurityFileError: the file cannot be used; the message names it.
+    ``is_certified`` says whether the caller of the moment has shown a certificate, where
+    the handshake does not ask for one but a route does.
     """
 
-    def __init__(self, keys_file: Path | None = None) -> None:
-        self.keys: Watched[KeyRing] | None = None
-        if keys_file is not None:
-            self.keys = Watched("API_KEYS_FILE", [keys_file], lambda: _read(keys_file))
+    keys: Watched[KeyRing] | None = None
+    is_certified: Callable[[], bool] = lambda: True
 
     def tenant(self, authorization: str | None, api_key: str | None = None) -> str:
         """On whose account a call runs, by its headers ``authorization`` and ``x-api-key``.
 
         Raises:
-            Unauthenticated: keys are on, and this is none of them.
+            Unauthenticated: keys are on, and this is none of them; or the certificate that
+                is needed is not there.
         """
+        if not self.is_certified():
+            raise Unauthenticated("a client certificate is needed")
         if self.keys is None:
             return NOBODY
         tenant = self.keys.value.tenant(authorization, api_key)
@@ -37,9 +42,17 @@ class Access:
         return tenant
 
 
+def keys_of(path: Path) -> Watched[KeyRing]:
+    """The keys in a file.
+
+    Raises:
+        SecurityFileError: it cannot be used; the message names the setting.
+    """
+    return Watched("API_KEYS_FILE", [path], lambda: _read(path))
+
+
 def _read(path: Path) -> KeyRing:
-    text = read_text(path)
     try:
-        return KeyRing.parse(text)
+        return KeyRing.parse(read_text(path))
     except SecurityFileError as error:
-        raise SecurityFileError(f"{path}: {error}") from None
+        raise SecurityFileError(f"API_KEYS_FILE {path}: {error}") from None

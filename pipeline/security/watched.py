@@ -70,14 +70,14 @@ def read_text(path: Path) -> str:
     """The text of a file.
 
     Raises:
-        SecurityFileError: it cannot be read, or is not UTF-8.
+        SecurityFileError: it cannot be read, or is not UTF-8; the message does not name it.
     """
     try:
         return path.read_text("utf-8")
     except OSError as error:
-        raise SecurityFileError(f"{path}: {error.strerror or 'cannot be read'}") from None
+        raise SecurityFileError(error.strerror or "cannot be read") from None
     except UnicodeDecodeError:
-        raise SecurityFileError(f"{path}: not UTF-8 text") from None
+        raise SecurityFileError("not UTF-8 text") from None
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -8,7 +8,8 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.settings.table import Row, SettingError, Settings, conflicts, rows
+from pipeline.settings.conflicts import conflicts
+from pipeline.settings.table import Row, SettingError, Settings, rows
 
 DEFAULT = "default"
 SHOWN_CHARACTERS = 80  # of a bad value, so that one line stays one line

@@ -98,6 +98,24 @@ class Settings:
     grpc_reflection: bool = _row(False, Flag(), "Offer gRPC server reflection")
     http_host: str = _row("127.0.0.1", HOST, "HTTP listen address")
     http_health_port: int = _row(8001, PORT, "HTTP health and metrics port; 0: any free one")
+    tls_cert_file: str = _row(
+        "",
+        Text("a file"),
+        "Certificate chain (PEM) with which both ports speak TLS; read anew when it changes",
+    )
+    tls_key_file: str = _row("", Text("a file"), "The certificate's private key (PEM)")
+    tls_client_ca_file: str = _row(
+        "",
+        Text("a file"),
+        "Clients must show a certificate that one of these (PEM) has signed; HTTP's health and "
+        "metrics routes stay open",
+    )
+    api_keys_file: str = _row(
+        "",
+        Text("a file"),
+        "Callers must bring a key that stands here, as `penstock key` makes them; read anew when "
+        "it changes",
+    )
     batching: str = _row(
         "packed",
         Choice(("packed", "bucketed")),
@@ -228,23 +246,3 @@ def rows() -> Iterator[Row]:
     """The table, in order."""
     for field in attrs.fields(Settings):
         yield Row(field.name, field.default, field.metadata["kind"], field.metadata["meaning"])
-
-
-def conflicts(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Pairs of values that cannot stand together: (field, other field, what is wrong)."""
-    if settings.min_item_delay_ms > settings.deadline_wait_ms:
-        yield "min_item_delay_ms", "deadline_wait_ms", "must not be above"
-    if settings.backpressure_soft_p95_ms >= settings.backpressure_hard_p95_ms:
-        yield "backpressure_soft_p95_ms", "backpressure_hard_p95_ms", "must be below"
-    if settings.max_item_bytes > settings.max_request_bytes:
-        yield "max_item_bytes", "max_request_bytes", "must not be above"
-    same_host = settings.grpc_host == settings.http_host
-    if same_host and settings.grpc_port == settings.http_health_port != 0:
-        yield "http_health_port", "grpc_port", "must differ from"
-    if len(settings.device_cpus) not in {0, 1, len(settings.device)}:
-        yield "device_cpus", "device", "must be one set of cores, or as many as there are in"
-    if settings.attention == "flash_attention_2":
-        if {"cpu", "null"} & set(settings.device):
-            yield "attention", "device", "needs CUDA, which is ruled out by"
-        if settings.dtype == "float32":
-            yield "attention", "dtype", "needs float16 or bfloat16, which is ruled out by"

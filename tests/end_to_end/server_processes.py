@@ -68,7 +68,7 @@ class ServerProcess:
 
     @property
     def http(self) -> str:
-        return re.search(r"HTTP (http://\S+)/health", self.ready_lines[0])[1]
+        return re.search(r"HTTP (https?://\S+)/health", self.ready_lines[0])[1]
 
     def release(self):
         """Let a held server's device go on."""

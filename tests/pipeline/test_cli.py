@@ -14,6 +14,7 @@ import pytest
 
 from pipeline import cli
 from pipeline.ready import is_loopback, joined, own_command, reachable, ready_line
+from pipeline.security.key_ring import KeyRing
 from pipeline.settings.sources import load_settings
 from pipeline.settings.table import Settings, rows
 
@@ -151,6 +152,48 @@ def test_serving_on_cores_that_are_not_there_is_exit_code_2():
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "needle"),
+    [
+        ({"API_KEYS_FILE": "keys"}, "API_KEYS_FILE {}/keys: No such file"),
+        ({"API_KEYS_FILE": "bad"}, "API_KEYS_FILE {}/bad: line 2 is not name:SHA-256"),
+        (
+            {"TLS_CERT_FILE": "bad", "TLS_KEY_FILE": "bad"},
+            "TLS_CERT_FILE {}/bad: no certificate in PEM form",
+        ),
+        ({"TLS_CERT_FILE": "bad"}, "TLS_CERT_FILE={}/bad (environment variable TLS_CERT_FILE) "),
+    ],
+)
+def test_files_of_keys_and_certificates_that_cannot_be_used_are_exit_code_2(
+    tmp_path, settings, needle
+):
+    (tmp_path / "bad").write_text("# keys\nsecret\n")
+    files = {name: str(tmp_path / file) for name, file in settings.items()}
+    done = penstock("serve", DEVICE="null", **files)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"penstock: {needle.format(tmp_path)}")
+    assert "secret" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_key_is_shown_once_with_its_line():
+    done = penstock("key", "team-a")
+    (label, key), (other, line) = (row.split() for row in done.stdout.splitlines())
+    assert (done.returncode, label, other) == (0, "key", "line")
+    assert KeyRing.parse(line).tenant(f"Bearer {key}") == "team-a"
+    bad = penstock("key", "a b")
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert "1 to 64 of" in bad.stderr
+
+
+def test_the_ready_line_of_a_protected_server_says_what_callers_need():
+    line = ready_line("[::1]:1", "[::1]:2", tls=True, keys=True)
+    assert line.endswith("HTTP https://[::1]:2/health - callers need TLS and an API key")
+    assert ready_line("a:1", "b:2", keys=True).endswith(
+        "http://b:2/health - callers need an API key"
+    )
+
+
 def test_config_shows_value_and_source(tmp_path):
     file = tmp_path / "settings.toml"
     file.write_text("grpc_port = 7\nhttp_health_port = 8\n")
@@ -235,7 +278,8 @@ def test_a_host_that_others_reach_gets_one_warning(tmp_path):
     ports = {"GRPC_PORT": "0", "HTTP_HEALTH_PORT": "0", "METRICS_ENABLED": "false"}
     done = penstock("serve", MODEL_PATH=nowhere, HTTP_HOST=EVERY_HOST, **ports)
     assert done.returncode == 1
-    assert done.stderr.count("whoever reaches this host") == 1
+    assert done.stderr.count("others can reach this server") == 1
+    assert "TLS and API keys" in done.stderr
     assert f"MODEL_PATH={nowhere} does not exist" in done.stderr
     quiet = penstock("serve", MODEL_PATH=nowhere, **ports)
-    assert "whoever reaches" not in quiet.stderr
+    assert "others can reach" not in quiet.stderr

@@ -4,7 +4,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from pipeline.security.access import Access
+from pipeline.security.access import Access, keys_of
 from pipeline.security.errors import SecurityFileError
 from pipeline.security.key_ring import make_key
 from pipeline.security.watched import LOOK_EVERY_S, keep_renewing
@@ -33,16 +33,22 @@ def test_without_a_file_everybody_may_call():
 
 
 def test_the_caller_is_the_name_of_its_key(file):
-    assert Access(file).tenant(f"Bearer {KEY}") == "alice"
+    assert Access(keys_of(file)).tenant(f"Bearer {KEY}") == "alice"
+
+
+def test_a_certificate_that_is_needed_comes_first(file):
+    access = Access(keys_of(file), lambda: False)
+    assert refused(access, f"Bearer {KEY}") == "a client certificate is needed"
+    assert refused(Access(None, lambda: False), None) == "a client certificate is needed"
 
 
 def test_a_missing_and_a_wrong_key_are_told_the_same(file):
-    access = Access(file)
+    access = Access(keys_of(file))
     assert refused(access, None) == refused(access, "Bearer wrong") == refused(access, None, "x")
 
 
 def test_a_changed_file_counts_from_the_next_look(file):
-    access = Access(file)
+    access = Access(keys_of(file))
     file.write_text(CHANGED)
     access.keys.renew()
     assert access.tenant(f"Bearer {NEW_KEY}") == "alice"
@@ -50,7 +56,7 @@ def test_a_changed_file_counts_from_the_next_look(file):
 
 
 def test_a_file_that_was_renamed_into_place_counts(file, tmp_path):
-    access = Access(file)
+    access = Access(keys_of(file))
     (tmp_path / "next").write_text(CHANGED)
     (tmp_path / "next").rename(file)
     access.keys.renew()
@@ -59,7 +65,7 @@ def test_a_file_that_was_renamed_into_place_counts(file, tmp_path):
 
 @pytest.mark.parametrize("text", ["", "no key at all\n", None])
 def test_a_file_that_cannot_be_used_leaves_the_old_keys_in_force(file, text):
-    access = Access(file)
+    access = Access(keys_of(file))
     file.unlink() if text is None else file.write_text(text)
     with capture_logs() as lines:
         access.keys.renew()
@@ -71,18 +77,18 @@ def test_a_file_that_cannot_be_used_leaves_the_old_keys_in_force(file, text):
 
 
 def test_a_file_that_cannot_be_read_stops_the_start(tmp_path):
-    with pytest.raises(SecurityFileError, match="keys: No such file"):
-        Access(tmp_path / "keys")
+    with pytest.raises(SecurityFileError, match=r"API_KEYS_FILE .*keys: No such file"):
+        keys_of(tmp_path / "keys")
     (tmp_path / "keys").write_bytes(b"\xff\xfe")
     with pytest.raises(SecurityFileError, match="keys: not UTF-8"):
-        Access(tmp_path / "keys")
+        keys_of(tmp_path / "keys")
     (tmp_path / "keys").write_text("x")
     with pytest.raises(SecurityFileError, match="keys: line 1 is not"):
-        Access(tmp_path / "keys")
+        keys_of(tmp_path / "keys")
 
 
 async def test_it_is_looked_at_every_two_seconds(file, nursery, mock_clock):
-    access = Access(file)
+    access = Access(keys_of(file))
     nursery.start_soon(keep_renewing, [access.keys])
     await trio.testing.wait_all_tasks_blocked()
     file.write_text(CHANGED)

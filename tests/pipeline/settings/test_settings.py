@@ -84,6 +84,9 @@ def test_a_bad_value_names_setting_value_source_and_what_is_allowed(name, value)
         ("ATTENTION", "DEVICE", {"ATTENTION": "flash_attention_2", "DEVICE": "cpu,cpu"}),
         ("DEVICE_CPUS", "DEVICE", {"DEVICE_CPUS": "0;1", "DEVICE": "cpu,cpu,cpu"}),
         ("DEVICE_CPUS", "DEVICE", {"DEVICE_CPUS": "0;1"}),
+        ("TLS_CERT_FILE", "TLS_KEY_FILE", {"TLS_CERT_FILE": "cert.pem"}),
+        ("TLS_CERT_FILE", "TLS_KEY_FILE", {"TLS_KEY_FILE": "key.pem"}),
+        ("TLS_CLIENT_CA_FILE", "TLS_CERT_FILE", {"TLS_CLIENT_CA_FILE": "ca.pem"}),
         ("ATTENTION", "DTYPE", {"ATTENTION": "flash_attention_2", "DTYPE": "float32"}),
     ],
 )
