@@ -11,19 +11,24 @@ import argparse
 import asyncio
 import json
 import time
+from collections import deque
 from typing import Final
 
 import grpc
 import numpy as np
 
 METHOD: Final = "/penstock.v1.EmbeddingService/Embed"
+STREAM: Final = METHOD + "Stream"
 OPTIONS: Final = [("grpc.use_local_subchannel_pool", 1)]  # or channels share a connection
 
 
 async def load(
-    target: str, body: bytes, connections: int, at_once: int, seconds: float
+    target: str, body: bytes, connections: int, at_once: int, seconds: float, *, streams: bool
 ) -> dict[str, object]:
-    """Calls by ``at_once`` clients, spread over ``connections``, each waiting for its answer."""
+    """Calls by ``at_once`` clients, spread over ``connections``, each waiting for its answer.
+
+    With ``streams`` each connection has one stream, and as many requests in flight on it.
+    """
     channels = [grpc.aio.insecure_channel(target, OPTIONS) for _ in range(connections)]
     calls = [channel.unary_unary(METHOD) for channel in channels]  # bytes in, bytes out
     await asyncio.gather(*(call(body) for call in calls))
@@ -40,7 +45,25 @@ async def load(
             latencies_s.append(after - before)
             before = after
 
-    await asyncio.gather(*map(one, range(at_once)))
+    async def stream(number: int) -> None:
+        call = channels[number].stream_stream(STREAM)()
+        said = deque[float]()
+        for _ in range(at_once // connections):
+            said.append(time.perf_counter())
+            await call.write(body)
+        while said:
+            await call.read()
+            now = time.perf_counter()
+            latencies_s.append(now - said.popleft())  # of some request: all are alike
+            if now < until:
+                said.append(now)
+                await call.write(body)
+        await call.done_writing()
+
+    if streams:
+        await asyncio.gather(*map(stream, range(connections)))
+    else:
+        await asyncio.gather(*map(one, range(at_once)))
     took_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_s
     await asyncio.gather(*(channel.close() for channel in channels))
     p50, p99 = np.percentile(latencies_s, (50, 99)) * 1e3
@@ -61,9 +84,16 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=1)
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--streams", action="store_true", help="EmbedStream in place of Embed")
     options = parser.parse_args()
-    body = bytes.fromhex(options.body)
-    figures = load(options.target, body, options.connections, options.at_once, options.seconds)
+    figures = load(
+        options.target,
+        bytes.fromhex(options.body),
+        options.connections,
+        options.at_once,
+        options.seconds,
+        streams=options.streams,
+    )
     print(json.dumps(asyncio.run(figures)))
 
 

@@ -15,7 +15,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 import grpc
@@ -64,11 +64,20 @@ async def serve_grpcio(stop: asyncio.Event) -> None:
         request_deserializer=WireRequest.FromString,
         response_serializer=EmbedResponse.SerializeToString,
     )
-    service = "penstock.v1.EmbeddingService"
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(service, {"Embed": method}),)
+
+    async def embed_stream(requests: AsyncIterator[WireRequest], _context: object) -> Any:
+        async for request in requests:
+            yield echo(request)
+
+    stream = grpc.stream_stream_rpc_method_handler(
+        embed_stream,
+        request_deserializer=WireRequest.FromString,
+        response_serializer=EmbedResponse.SerializeToString,
     )
+    service = "penstock.v1.EmbeddingService"
+    methods = {"Embed": method, "EmbedStream": stream}
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
     announce(server.add_insecure_port("127.0.0.1:0"))
     await server.start()
     await stop.wait()

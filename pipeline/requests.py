@@ -5,8 +5,8 @@ Plain functions from a value on the wire to one that the stages know, or an
 """
 
 from collections.abc import Iterable
+from random import getrandbits
 from typing import Final
-from uuid import uuid4
 
 from pipeline.face import (
     LoadSnapshot,
@@ -71,7 +71,7 @@ def request_id_of(given: str) -> str:
             f"request_id: {size} bytes; at most {MAX_REQUEST_ID_BYTES} are allowed",
             field="request_id",
         )
-    return given or uuid4().hex
+    return given or f"{getrandbits(128):032x}"
 
 
 def prompt_name_of(given: str, model: ModelInfo) -> str:

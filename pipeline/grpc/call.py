@@ -190,12 +190,12 @@ class Call:
         """Send one of several answers; waits while the client takes no more."""
         await self.send_framed(framed(message))
 
-    async def send_framed(self, data: bytes) -> None:
-        """Send answers that are :func:`framed` already; as :meth:`send_message`."""
+    async def send_framed(self, data: bytes, messages: int = 1) -> None:
+        """Send so many answers that are :func:`framed` already; as :meth:`send_message`."""
         if not self._opened:
             await self._stream.send_headers(list(OPENING))
             self._opened = True
-        await self._send_data(data)
+        await self._send_data(data, messages)
 
     def stop(self) -> None:
         """Take no more than what has come by now: the server is shutting down."""
@@ -228,7 +228,9 @@ class Call:
             await self._send_data(data)
         self.end(list(OK_TRAILERS))
 
-    async def _send_data(self, data: bytes) -> None:
+    async def _send_data(self, data: bytes, messages: int = 1) -> None:
+        h2: Any = self._stream._h2_connection  # noqa: SLF001 - as above
+        h2.flood.data_frames += messages + len(data) // h2.max_outbound_frame_size
         self._torn = True
         await self._stream.send_data(data)
         self._torn = False

@@ -9,8 +9,8 @@ therefore pays for them:
 - RST_STREAM: every answered call pays for one, so half of a client's calls may be
   cancelled or run out of time at any rate. Streams that are opened and reset at once,
   again and again, have no answers to pay with.
-- WINDOW_UPDATE: every DATA frame that was sent pays for two, one for the stream and
-  one for the connection.
+- WINDOW_UPDATE: every message and every DATA frame that was sent pays for two, one for
+  the stream and one for the connection: clients send them as they read.
 
 What goes beyond comes out of the bucket like the rest. HEADERS and DATA are work,
 except DATA that carries nothing.

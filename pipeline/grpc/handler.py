@@ -19,7 +19,7 @@ import structlog
 from grpclib.exceptions import GRPCError
 from grpclib.metadata import decode_timeout
 from grpclib.protocol import Stream
-from h2.exceptions import StreamClosedError
+from h2.exceptions import ProtocolError
 
 from pipeline.face import Phase, StatusBoard, not_serving
 from pipeline.grpc.call import Call, Route, Streaming, Unary, Unimplemented
@@ -191,8 +191,8 @@ class CallHandler(EdgeHandler):
             # Nothing is sent when the client has gone: its stream is closed already.
             call.end(_last_words(call, not_serving(Phase.DRAINING)))
             raise
-        except StreamClosedError:
-            pass  # the client reset the stream while the answer was on its way
+        except ProtocolError:
+            pass  # the client reset the stream, or was cut off, while the answer was on its way
         except TimeoutError as error:
             self._fail(call, _expired() if call.timeout.expired() else error)
         except Exception as error:

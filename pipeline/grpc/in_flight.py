@@ -194,7 +194,7 @@ class InFlight:
                     parts.append(flight.answer or b"")
                 if parts:
                     data = b"".join(parts)
-                    await self._call.send_framed(data)
+                    await self._call.send_framed(data, len(parts))
                     self._sent(len(parts), len(data))
                 if len(parts) < len(some):
                     raise some[len(parts)].answer  # type: ignore[misc]
@@ -242,6 +242,7 @@ class InFlight:
         if self._timer is not None:
             self._timer.cancel()
         for flight in self._open:
+            flight.answer = b""  # what lands from now on is for nobody
             if flight.give_up is not None:
                 flight.give_up()
         self._open.clear()

@@ -10,12 +10,15 @@ import pytest
 from attrs import evolve
 from edge_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeDesk, answer_to, running_edge
 from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse
+from raw_client import framed, raw_client, raw_frame
 from rpc import EMBED, method
 
+from pipeline.grpc.limits import EdgeLimits
 from stages.errors import Overloaded
 
 STREAM = "/penstock.v1.EmbeddingService/EmbedStream"
 LONG_S = 60
+WINDOW_UPDATE = 8
 
 
 class Talk:
@@ -163,7 +166,8 @@ def test_no_more_is_read_than_may_be_in_flight(talking):
     talk.done()
     most = 0
     for answered in range(8):
-        desk.wait_for(lambda desk: desk.held)
+        left = 8 - answered
+        desk.wait_for(lambda desk: len(desk.held) >= min(3, left))  # noqa: B023
         most = max(most, len(desk.submitted) - answered)
         request, reply = desk.held.pop(0)
         edge.in_trio(reply, answer_to(request))
@@ -258,3 +262,27 @@ def still_reads(talk, desk):
     talk.say(texts("late", "a"))
     threading.Event().wait(0.1)
     return len(desk.submitted) > before
+
+
+def test_each_answer_pays_for_the_window_updates_of_who_reads_it():
+    limits = EdgeLimits(control_frames_per_s=1, control_frames_burst=300)
+    body = b"".join(framed(texts("r", "a")) for _ in range(200))
+    with running_edge(limits=limits) as edge, raw_client(edge.port) as client:
+        stream = client.open(STREAM, body)
+        assert client.result(stream) == 0
+        client.pour(raw_frame(WINDOW_UPDATE, b"\0\0\0\x01") * 500)
+        client.barrier()
+        assert client.errors == []
+
+
+def test_a_stream_that_is_cut_off_leaves_nothing_behind(talking):
+    desk = FakeDesk(hold=True)
+    edge, talk = talking(desk, max_concurrent_requests=2)
+    talk.say(texts("a", "a"), texts("b", "a"))
+    desk.wait_for(lambda desk: len(desk.held) == 2)
+    talk.call.cancel()
+    desk.wait_for(lambda desk: len(desk.abandoned) == 2)
+    edge.in_trio(desk.let_go)  # what lands now is for nobody
+    desk.hold = False
+    with grpc.insecure_channel(edge.target) as channel:
+        assert method(channel, EMBED, EmbedResponse)(texts("c", "a"), timeout=LONG_S).count == 1
