@@ -102,11 +102,14 @@ class Server:
     @http.default
     def _http(self) -> HttpServer:
         return HttpServer(
-            board=self.desk,
-            metrics=self.metrics,
+            self.desk,
+            self.desk,
+            self.metrics,
             host=self.settings.http_host,
             port=self.settings.http_health_port,
+            max_concurrent_requests=self.settings.max_concurrent_requests,
             hang_timeout_s=self.settings.hang_timeout_s,
+            access=self.security.http_access,
             tls=self.security.http_tls,
         )
 
@@ -157,7 +160,9 @@ class Server:
             except Exception:  # told before the threads are waited for
                 self.desk.fail()
                 with trio.move_on_after(LAST_WORDS_S):
-                    await self.grpc.drain()
+                    async with trio.open_nursery() as edges:
+                        edges.start_soon(self.grpc.drain)
+                        edges.start_soon(self.http.drain)
                 raise
             machines.cancel_scope.cancel()
 
@@ -202,7 +207,9 @@ class Server:
         with trio.move_on_after(grace_s):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up_after, max(0.0, grace_s - LAST_WORDS_S))
-                await self.grpc.drain()  # calls that it has taken are still served
+                async with trio.open_nursery() as edges:  # what they have taken is still served
+                    edges.start_soon(self.grpc.drain)
+                    edges.start_soon(self.http.drain)
                 nursery.cancel_scope.cancel()
         self.desk.drain()
 

@@ -17,7 +17,7 @@ from pipeline.face import (
     not_serving,
 )
 from stages.errors import InvalidInput, Overloaded, PenstockError
-from stages.ragged_input import InputLimits
+from stages.input_limits import InputLimits
 
 MAX_REQUEST_ID_BYTES: Final = 256  # it stands in log lines and comes back in the answer
 SHORTEST_RETRY_S: Final = 0.05  # where the server itself cannot tell when to come back

@@ -40,6 +40,10 @@ class Unauthenticated(PenstockError):
     code: ClassVar[str] = "UNAUTHENTICATED"
 
 
+class NoItems(InvalidInput):
+    """There is nothing to be done: the request has no items."""
+
+
 class TooLarge(PenstockError):
     """The request is above a fixed limit: send less in one call."""
 

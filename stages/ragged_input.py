@@ -19,41 +19,13 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from attrs import frozen
 from numpy.typing import NDArray
 
-from stages.errors import InvalidInput, TooLarge
+from stages.errors import InvalidInput
+from stages.input_limits import InputLimits
 from stages.messages import Int32, RaggedIds
 
 ID_BYTES: Final = 4  # one id, int32
-
-
-@frozen
-class InputLimits:
-    """What one request may hold.
-
-    ``max_item_bytes`` counts a text in UTF-8, and 4 bytes for each id of an item.
-    ``vocabulary`` is the number of ids the model knows: 0 ... vocabulary - 1.
-    """
-
-    max_items: int
-    max_item_bytes: int
-    vocabulary: int
-
-
-def check_texts(texts: Sequence[str], limits: InputLimits) -> tuple[str, ...]:
-    """The texts, if there are any, not too many and none too long.
-
-    Raises:
-        InvalidInput: there are none.
-        TooLarge: too many texts, or one above ``max_item_bytes``.
-    """
-    _check_count(len(texts), "texts", limits)
-    for index, text in enumerate(texts):
-        # No UTF-8 character has more than 4 bytes: most texts need not be encoded.
-        if 4 * len(text) > limits.max_item_bytes:
-            _check_item_bytes(len(text.encode()), index, "texts", limits)
-    return tuple(texts)
 
 
 def from_lengths(token_ids: bytes, lengths: bytes, limits: InputLimits) -> RaggedIds:
@@ -65,7 +37,7 @@ def from_lengths(token_ids: bytes, lengths: bytes, limits: InputLimits) -> Ragge
         TooLarge: too many items, or one above ``max_item_bytes``.
     """
     sizes = _int32(lengths, "lengths")
-    _check_count(len(sizes), "lengths", limits)
+    limits.check_count(len(sizes), "lengths")
     flat = _int32(token_ids, "token_ids")
     if sizes.min() < 1:
         shortest = int(sizes.argmin())
@@ -90,7 +62,7 @@ def from_items(items: Sequence[NDArray[np.int64]], field: str, limits: InputLimi
         InvalidInput: no items, an empty one, an id outside the vocabulary.
         TooLarge: too many items, or one above ``max_item_bytes``.
     """
-    _check_count(len(items), field, limits)
+    limits.check_count(len(items), field)
     sizes = np.fromiter(map(len, items), np.int32, len(items))
     if not sizes.min():
         shortest = int(sizes.argmin())
@@ -115,7 +87,7 @@ def from_mask(
             of 1 an item, an id outside the vocabulary.
         TooLarge: too many items, or one above ``max_item_bytes``.
     """
-    _check_count(items, "num_items", limits)
+    limits.check_count(items, "num_items")
     if width < 1:
         raise InvalidInput(f"seq_len: {width}; at least 1 is needed", field="seq_len")
     ids = _matrix(input_ids, items, width, "input_ids_bytes")
@@ -131,7 +103,7 @@ def from_rows(
         InvalidInput: as :func:`from_mask`, and rows of different widths.
         TooLarge: too many items, or one above ``max_item_bytes``.
     """
-    _check_count(len(input_ids), "input_ids", limits)
+    limits.check_count(len(input_ids), "input_ids")
     if len(mask) != len(input_ids):
         raise InvalidInput(
             f"attention_mask: {len(mask)} rows for {len(input_ids)} rows of input_ids",
@@ -160,12 +132,12 @@ def _unpad(ids: Int32, mask: Int32, limits: InputLimits) -> RaggedIds:
     if holes.any():
         raise _bad_mask(int(holes.argmax()), "has a hole")
     longest = int(lengths.argmax())
-    _check_item_bytes(ID_BYTES * int(lengths[longest]), longest, "input_ids", limits)
+    limits.check_item(ID_BYTES * int(lengths[longest]), longest, "input_ids")
     flat = ids.reshape(-1)
     if _outside(flat, limits.vocabulary) is not None:  # perhaps only in the padding
         wrong = (_unsigned(ids) >= limits.vocabulary) & ones
         if wrong.any():
-            raise _unknown_id("input_ids", int(wrong.any(axis=1).argmax()), limits)
+            raise limits.unknown_id(int(wrong.any(axis=1).argmax()), "input_ids")
     starts = (np.arange(items, dtype=np.int32) * width + first).astype(np.int32)
     return RaggedIds(flat, starts, lengths)
 
@@ -173,11 +145,11 @@ def _unpad(ids: Int32, mask: Int32, limits: InputLimits) -> RaggedIds:
 def _one_after_another(flat: Int32, sizes: Int32, field: str, limits: InputLimits) -> RaggedIds:
     if ID_BYTES * int(sizes.max()) > limits.max_item_bytes:
         longest = int(sizes.argmax())
-        _check_item_bytes(ID_BYTES * int(sizes[longest]), longest, field, limits)
+        limits.check_item(ID_BYTES * int(sizes[longest]), longest, field)
     ends = np.cumsum(sizes, dtype=np.int32)
     wrong = _outside(flat, limits.vocabulary)
     if wrong is not None:
-        raise _unknown_id(field, int(np.searchsorted(ends, wrong, side="right")), limits)
+        raise limits.unknown_id(int(np.searchsorted(ends, wrong, side="right")), field)
     return RaggedIds(flat, ends - sizes, sizes)
 
 
@@ -225,31 +197,9 @@ def _outside(flat: Int32, vocabulary: int) -> int | None:
     return int(_unsigned(flat).argmax())
 
 
-def _check_count(items: int, field: str, limits: InputLimits) -> None:
-    if items < 1:
-        raise InvalidInput(f"{field}: no items; at least 1 is needed", field=field)
-    if items > limits.max_items:
-        raise TooLarge(f"{field}: {items} items; at most {limits.max_items} are allowed in a call")
-
-
-def _check_item_bytes(size: int, item: int, field: str, limits: InputLimits) -> None:
-    if size > limits.max_item_bytes:
-        raise TooLarge(
-            f"{field}: item {item} has {size} bytes; at most {limits.max_item_bytes} are allowed"
-        )
-
-
 def _bad_mask(item: int, what: str) -> InvalidInput:
     return InvalidInput(
         f"attention_mask: item {item} {what}; each item needs one run of 1, padded with 0",
         field="attention_mask",
-        item=item,
-    )
-
-
-def _unknown_id(field: str, item: int, limits: InputLimits) -> InvalidInput:
-    return InvalidInput(
-        f"{field}: item {item} has an id outside the vocabulary 0 ... {limits.vocabulary - 1}",
-        field=field,
         item=item,
     )

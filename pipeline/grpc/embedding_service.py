@@ -35,8 +35,9 @@ from pipeline.statuses import grpc_status, retry_after_s
 from stages.answer import Answer, Outcome
 from stages.answer_format import AnswerFormat, Encoding, format_vectors
 from stages.errors import InvalidInput, PenstockError
+from stages.input_limits import InputLimits, check_texts
 from stages.messages import EmbedRequest, Lane, RaggedIds, Side
-from stages.ragged_input import InputLimits, check_texts, from_lengths
+from stages.ragged_input import from_lengths
 
 SERVICE: Final = "penstock.v1.EmbeddingService"
 

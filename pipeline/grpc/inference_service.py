@@ -26,8 +26,9 @@ from pipeline.statuses import Face
 from stages.answer import Answer
 from stages.answer_format import AnswerFormat, finish_vectors
 from stages.errors import Internal, InvalidInput
+from stages.input_limits import InputLimits
 from stages.messages import EmbedRequest, RaggedIds
-from stages.ragged_input import InputLimits, from_mask, from_rows
+from stages.ragged_input import from_mask, from_rows
 
 SERVICE: Final = "gpu_inference.InferenceService"
 DEFAULT_WAIT_MS: Final = 5000  # what max_wait_ms = 0 stands for

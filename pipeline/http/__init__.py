@@ -1,1 +1,1 @@
-"""The HTTP face: health, readiness, liveness and metrics, on Hypercorn's Trio worker."""
+"""The HTTP face, on Hypercorn and Starlette in Trio: OpenAI's routes, health and metrics."""

@@ -1,60 +1,75 @@
-"""The routes, as a Starlette application.
+"""The routes, as an ASGI application: what is open, and what is work.
 
-Every route only reads a value that was published before, in Trio's own thread: none
-waits for a lock, a thread or the pipeline, so all of them answer while the server
-is saturated.
+From the outside in: a body never stays unread, callers are known by their keys, then
+the routes. Each family of routes is a file of its own.
 """
 
-import prometheus_client.exposition as prometheus
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from pipeline.face import StatusBoard
-from pipeline.http.health import can_serve, health_body, is_alive, is_ready
+from pipeline.http import openai
+from pipeline.http.asgi import App
+from pipeline.http.call import Answering, Edge, Work
+from pipeline.http.errors import NoSuchRoute, WrongMethod, style_of
+from pipeline.http.keys import Keys
+from pipeline.http.probes import probes
+from pipeline.http.unread import Unread
 from pipeline.observability.metrics import Metrics
+from pipeline.security.access import Access
+from stages.errors import Internal, PenstockError
+
+Handler: TypeAlias = Callable[[Request, Exception], Awaitable[Response]]
 
 
-def make_app(board: StatusBoard, metrics: Metrics, hang_timeout_s: float) -> Starlette:
-    """The application that answers for ``board`` and ``metrics``."""
-
-    async def health(_: Request) -> Response:
-        load = board.snapshot
-        return JSONResponse(health_body(load), 200 if can_serve(load) else 503)
-
-    async def livez(_: Request) -> Response:
-        load = board.snapshot
-        return _verdict("alive", load.status, is_alive(load, hang_timeout_s))
-
-    async def readyz(_: Request) -> Response:
-        load = board.snapshot
-        return _verdict("ready", load.status, is_ready(load))
-
-    async def series(request: Request) -> Response:
-        encode, content_type = prometheus.choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(metrics.registry), media_type=content_type)
-
-    routes = [
-        Route("/health", health),
-        Route("/livez", livez),
-        Route("/readyz", readyz),
-        Route("/metrics", series),
-    ]
-    paths = ", ".join(route.path for route in routes)
-
-    async def not_found(_: Request, __: Exception) -> Response:
-        return JSONResponse({"error": f"there is no such path; there are {paths}"}, 404)
-
-    async def not_allowed(_: Request, error: Exception) -> Response:
-        allow = error.headers if isinstance(error, HTTPException) else None
-        return JSONResponse({"error": "only GET and HEAD are allowed here"}, 405, allow)
-
-    app = Starlette(routes=routes, exception_handlers={404: not_found, 405: not_allowed})
+def make_app(edge: Edge, metrics: Metrics, access: Access, hang_timeout_s: float) -> App:
+    """The application that answers for ``edge`` and ``metrics``."""
+    open_routes = list(probes(edge.board, metrics, hang_timeout_s))
+    routes = [*_work(edge), *_known(edge), *open_routes]
+    app = Starlette(routes=routes, exception_handlers=_handlers(routes))
     app.router.redirect_slashes = False
-    return app
+    open_paths = {route.path for route in open_routes}
+    return Unread(Keys(app, access, open_paths, edge.on_refused))
 
 
-def _verdict(question: str, status: str, yes: bool) -> Response:
-    return JSONResponse({question: yes, "status": status}, 200 if yes else 503)
+def _work(edge: Edge) -> Iterator[Route]:
+    """What goes to the desk."""
+
+    def route(path: str, answer: Answering) -> Route:
+        return Route(path, Work(edge, answer, style_of(path)), methods=["POST"])
+
+    yield route("/v1/embeddings", openai.embeddings)
+
+
+def _known(edge: Edge) -> Iterator[Route]:
+    """What is known now, and only read."""
+
+    async def models(_: Request) -> Response:
+        return openai.models(edge.board)
+
+    yield Route("/v1/models", models)
+
+
+def _handlers(routes: Iterable[Route]) -> dict[Any, Handler]:
+    """What becomes of the errors that no route answers."""
+    paths = ", ".join(sorted(route.path for route in routes))
+
+    def failed(request: Request, error: PenstockError) -> Response:
+        return style_of(request.url.path)(error)
+
+    async def not_found(request: Request, _: Exception) -> Response:
+        return failed(request, NoSuchRoute(f"there is no such path; there are {paths}"))
+
+    async def not_allowed(request: Request, error: Exception) -> Response:
+        allow = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
+        return failed(request, WrongMethod(f"only {allow} is allowed here", allow=allow))
+
+    async def refused(request: Request, error: Exception) -> Response:
+        return failed(request, error if isinstance(error, PenstockError) else Internal(""))
+
+    return {404: not_found, 405: not_allowed, PenstockError: refused}

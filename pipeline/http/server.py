@@ -7,15 +7,24 @@ in it, and so that port 0 can be asked what it became.
 import logging
 import socket
 import ssl
+import sys
+from typing import Final
 
 import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 
-from pipeline.face import StatusBoard
+from pipeline.face import Desk, StatusBoard
 from pipeline.http.app import make_app
+from pipeline.http.call import Edge
+from pipeline.http.places import Places
 from pipeline.observability.metrics import Metrics
+from pipeline.security.access import Access
 from pipeline.security.tls import HANDSHAKE_S
+
+BACKLOG: Final = 1024  # connections that wait to be accepted
+KEEP_ALIVE_S: Final = 75.0  # above what clients and proxies keep, so that they hang up first
+ANNOUNCE_S: Final = 0.3  # work is still taken for so long after the end is announced
 
 
 class _Config(Config):
@@ -37,25 +46,43 @@ class _Config(Config):
 
 
 class HttpServer:
-    """Serves health and metrics on ``host``:``port``; port 0 takes any free one.
+    """Serves ``desk``, and what ``board`` and ``metrics`` say, on ``host``:``port``.
 
-    With ``tls`` nothing else is spoken.
+    Port 0 takes any free one. At most ``max_concurrent_requests`` calls of work are
+    in flight; a device that is silent for ``hang_timeout_s`` counts as hung. With
+    ``tls`` nothing else is spoken.
     """
 
     def __init__(
         self,
+        desk: Desk,
         board: StatusBoard,
         metrics: Metrics,
-        host: str,
-        port: int,
-        hang_timeout_s: float,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8001,
+        access: Access | None = None,
         tls: ssl.SSLContext | None = None,
+        max_concurrent_requests: int = 1024,
+        stall_timeout_s: float = 10.0,
+        hang_timeout_s: float = 30.0,
     ) -> None:
-        self._app = make_app(board, metrics, hang_timeout_s)
+        self._places = Places(board, max_concurrent_requests)
+        edge = Edge(desk, board, self._places, metrics.refused, stall_timeout_s)
+        self._app = make_app(edge, metrics, access or Access(), hang_timeout_s)
         self._host = host
         self._port = port
         self._tls = tls
         self._closing = trio.Event()
+
+    async def drain(self) -> None:
+        """Let the calls in flight finish, and refuse new ones after a moment.
+
+        What only reads goes on until :meth:`close` or the end of :meth:`run`.
+        """
+        await trio.sleep(ANNOUNCE_S)
+        self._places.close()
+        await self._places.empty()
 
     def close(self) -> None:
         """Take no more connections; :meth:`run` returns when answers in hand are sent."""
@@ -82,6 +109,9 @@ class HttpServer:
         config.errorlog = logging.getLogger("hypercorn.error")
         config.errorlog.setLevel(logging.WARNING)
         config.include_server_header = False
+        config.backlog = BACKLOG
+        config.keep_alive_timeout = KEEP_ALIVE_S
+        config.keep_alive_max_requests = sys.maxsize  # HTTP/2 calls in flight would be lost
         await serve(
             self._app,  # type: ignore[arg-type]
             config,

@@ -18,8 +18,9 @@ from stages.device import host_lane
 from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
+from stages.input_limits import InputLimits
 from stages.messages import EmbedRequest, Layout
-from stages.ragged_input import InputLimits, from_lengths, from_mask
+from stages.ragged_input import from_lengths, from_mask
 
 LIMITS = InputLimits(max_items=64, max_item_bytes=1 << 20, vocabulary=VOCABULARY)
 ITEMS = [[2, *range(5, 5 + length), 3] for length in (1, 14, 3, 7, 9, 5)]

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.errors import InvalidInput, TooLarge
-from stages.ragged_input import InputLimits, check_texts, from_lengths, from_mask, from_rows
+from stages.errors import InvalidInput, NoItems, TooLarge
+from stages.input_limits import InputLimits, check_texts
+from stages.ragged_input import from_items, from_lengths, from_mask, from_rows
 
 VOCABULARY = 100
 LIMITS = InputLimits(max_items=8, max_item_bytes=64, vocabulary=VOCABULARY)
@@ -28,6 +29,27 @@ def test_ids_and_lengths_give_the_items_back(lists):
     ragged = from_lengths(flat, i32(*map(len, lists)), LIMITS)
     assert as_lists(ragged) == lists
     assert ragged.tokens == sum(map(len, lists))
+
+
+@given(items)
+def test_an_array_an_item_gives_the_items_back(lists):
+    ragged = from_items([np.array(item, np.int64) for item in lists], "input", LIMITS)
+    assert as_lists(ragged) == lists
+    assert ragged.flat.dtype == np.int32
+
+
+@pytest.mark.parametrize("wrong", [-1, VOCABULARY, 1 << 32, -(1 << 32) + 1, (1 << 63) - 1])
+def test_an_array_with_an_unknown_id_names_its_item(wrong):
+    with pytest.raises(InvalidInput, match="input: item 1 has an id outside") as caught:
+        from_items([np.array([1]), np.array([2, wrong])], "input", LIMITS)
+    assert (caught.value.field, caught.value.item) == ("input", 1)
+
+
+def test_an_array_without_ids_is_no_item():
+    with pytest.raises(InvalidInput, match="input: item 1 is empty"):
+        from_items([np.array([1]), np.array([], np.int64)], "input", LIMITS)
+    with pytest.raises(NoItems):
+        from_items([], "input", LIMITS)
 
 
 @given(items, st.data())

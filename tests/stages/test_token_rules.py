@@ -34,6 +34,13 @@ def test_truncation_cuts_the_text_and_keeps_the_special_tokens(side, expected):
     assert fit(RULES, items, side=side) == ([[CLS, 10, SEP], expected], [1])
 
 
+def test_fewer_tokens_than_the_models_maximum_can_be_asked_for_and_more_cannot():
+    items = [[CLS, 10, SEP], [CLS, 10, 11, 12, SEP]]
+    assert fit(RULES.within(4), items) == ([[CLS, 10, SEP], [CLS, 10, 11, SEP]], [1])
+    assert fit(RULES.within(7), [[1] * 8])[1] == [0]
+    assert RULES.within(None) is RULES
+
+
 @pytest.mark.parametrize(
     ("item", "side", "expected"),
     [

@@ -7,9 +7,10 @@ import socket
 import httpx
 import pytest
 import trio
-from attrs import define, evolve
+from attrs import evolve
+from desk_fakes import FakeBoard, FakeDesk
 
-from pipeline.face import DeviceState, LoadSnapshot, ModelInfo, Phase, RequestLimits
+from pipeline.face import DeviceState, LoadSnapshot, Phase
 from pipeline.http.server import HttpServer
 from pipeline.observability.metrics import NOTHING_KNOWN, Metrics
 
@@ -28,24 +29,16 @@ HEALTHY = LoadSnapshot(
     retry_after_s=0.0,
     open_requests=3,
 )
-LIMITS = RequestLimits(4096, 1 << 24, 1 << 20, 30.0)
-
-
-@define
-class FakeBoard:
-    snapshot: LoadSnapshot = HEALTHY
-    model: ModelInfo | None = None
-    limits: RequestLimits = LIMITS
 
 
 @pytest.fixture
 def board():
-    return FakeBoard()
+    return FakeBoard(HEALTHY)
 
 
 @pytest.fixture
 async def server(board, nursery):
-    return HttpServer(board, Metrics(), "127.0.0.1", 0, hang_timeout_s=30.0)
+    return HttpServer(FakeDesk(), board, Metrics(), port=0)
 
 
 @pytest.fixture
@@ -158,7 +151,7 @@ async def test_head_is_get_without_the_body(base, path):
 async def test_an_unknown_path_is_404_in_json_and_is_not_echoed(base, path):
     reply = await call(base, path)
     assert reply.status_code == 404
-    assert "/health, /livez, /readyz, /metrics" in reply.json()["error"]
+    assert "/health, /livez, /metrics, /readyz" in reply.json()["error"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
@@ -176,13 +169,13 @@ async def test_answers_carry_no_server_name(base):
 async def test_a_taken_port_is_an_error_with_the_address():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        server = HttpServer(FakeBoard(), Metrics(), "127.0.0.1", port, 30.0)
+        server = HttpServer(FakeDesk(), FakeBoard(), Metrics(), port=port)
         with pytest.raises(OSError, match=f"HTTP cannot listen on 127.0.0.1:{port}: Address"):
             await server.run()
 
 
 async def test_a_host_that_is_not_ours_is_an_error_with_the_address():
-    server = HttpServer(FakeBoard(), Metrics(), "192.0.2.1", 0, 30.0)
+    server = HttpServer(FakeDesk(), FakeBoard(), Metrics(), host="192.0.2.1", port=0)
     with pytest.raises(OSError, match=r"HTTP cannot listen on 192\.0\.2\.1:0: "):
         await server.run()
 
@@ -190,7 +183,7 @@ async def test_a_host_that_is_not_ours_is_an_error_with_the_address():
 async def test_ipv6_is_served(nursery):
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
-    server = HttpServer(FakeBoard(), Metrics(), "::1", 0, 30.0)
+    server = HttpServer(FakeDesk(), FakeBoard(), Metrics(), host="::1", port=0)
     port = await nursery.start(server.run)
     assert (await call(f"http://[::1]:{port}", "/health")).status_code == 200
 
@@ -236,7 +229,7 @@ async def test_many_probes_on_one_connection(base):
 
 
 async def test_before_anything_is_known_it_is_loading(nursery):
-    server = HttpServer(FakeBoard(NOTHING_KNOWN), Metrics(), "127.0.0.1", 0, 30.0)
+    server = HttpServer(FakeDesk(), FakeBoard(NOTHING_KNOWN), Metrics(), port=0)
     base = f"http://127.0.0.1:{await nursery.start(server.run)}"
     codes = {path: (await call(base, path)).status_code for path in ("/health", "/readyz")}
     assert codes == {"/health": 503, "/readyz": 503}

@@ -1,0 +1,54 @@
+"""One question to the desk, and the wait for its answer: or for its caller to go away.
+
+HTTP lives in the desk's own thread, so nothing crosses. While the server works,
+``receive()`` is where it shows at once that the client has hung up: its place and its
+tokens are free again in the same turn of the loop.
+"""
+
+import trio
+
+from pipeline.face import Desk
+from pipeline.http.asgi import Receive
+from stages.answer import Answer, Outcome
+from stages.errors import DeadlineExceeded, PenstockError
+from stages.messages import EmbedRequest
+
+
+class ClientGone(Exception):
+    """The client has hung up: there is nobody to answer."""
+
+
+async def ask(desk: Desk, request: EmbedRequest, *, timeout_s: float, receive: Receive) -> Answer:
+    """The answer to ``request``; ``receive`` is the call's, its body read to the end.
+
+    Cancelled, or left by its client, the request is abandoned.
+
+    Raises:
+        PenstockError: the outcome.
+        ClientGone: the client hung up first.
+    """
+    outcome: Outcome | None = None
+    waiting = trio.CancelScope()
+
+    def reply(found: Outcome) -> None:
+        nonlocal outcome
+        outcome = found
+        waiting.cancel()
+
+    ticket = desk.submit(request, timeout_s=timeout_s, reply=reply)
+    waiting.deadline = trio.current_time() + timeout_s
+    gone = False
+    try:
+        with waiting:
+            while outcome is None and not gone:
+                gone = (await receive())["type"] == "http.disconnect"
+    finally:
+        if outcome is None and ticket is not None:
+            desk.abandon(ticket)  # which says so in time, where the time is up
+    if outcome is None:
+        if gone:
+            raise ClientGone
+        raise DeadlineExceeded(f"no answer within {timeout_s * 1e3:.0f} ms")
+    if isinstance(outcome, PenstockError):
+        raise outcome
+    return outcome

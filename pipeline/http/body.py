@@ -1,0 +1,70 @@
+"""A request's body: counted while it is read, and not waited for without end.
+
+A client has STALL_TIMEOUT_S for its body, and a second more for every 64 KiB that have
+come: a slow line gets through, one byte now and then does not.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import trio
+
+from pipeline.http.asgi import Receive
+from pipeline.http.ask import ClientGone
+from pipeline.http.errors import SlowBody, UnsupportedBody
+from stages.errors import InvalidInput, TooLarge
+
+SLOWEST_BYTES_PER_S: Final = 1 << 16
+
+
+async def read_body(
+    receive: Receive, headers: Mapping[str, str], *, max_bytes: int, stall_timeout_s: float
+) -> bytes:
+    """The JSON text of a request.
+
+    Raises:
+        UnsupportedBody: it is not said to be JSON, or is compressed.
+        TooLarge: it announces, or has, more than ``max_bytes``.
+        SlowBody: it does not come in time.
+        ClientGone: the client hung up within it.
+    """
+    _check_kind(headers)
+    announced = _announced(headers)
+    if announced > max_bytes:
+        raise _too_large(announced, max_bytes)
+    parts: list[bytes] = []
+    size, more, started = 0, True, trio.current_time()
+    with trio.CancelScope(deadline=started + stall_timeout_s) as scope:
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part = message.get("body", b"")
+            more = message.get("more_body", False)
+            size += len(part)
+            if size > max_bytes:
+                raise _too_large(size, max_bytes)
+            parts.append(part)
+            scope.deadline = started + stall_timeout_s + size / SLOWEST_BYTES_PER_S
+    if scope.cancelled_caught:
+        raise SlowBody(f"the body stalled: {size} bytes came within {stall_timeout_s:g} s and more")
+    return b"".join(parts)
+
+
+def _check_kind(headers: Mapping[str, str]) -> None:
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise UnsupportedBody("content-type: application/json is needed")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedBody("content-encoding: a compressed body is not taken")
+
+
+def _announced(headers: Mapping[str, str]) -> int:
+    text = headers.get("content-length", "0")
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidInput("content-length: not a number", field="content-length")
+    return int(text)
+
+
+def _too_large(size: int, max_bytes: int) -> TooLarge:
+    return TooLarge(f"the body has {size} bytes or more; at most {max_bytes} are allowed")

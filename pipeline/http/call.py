@@ -1,0 +1,136 @@
+"""A call that is work: from its headers to its answer, with a place while it lasts.
+
+Whatever goes wrong becomes an answer in the style of the clients of its route. Work
+that cannot be taken is refused before its body is read.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias, TypeVar
+
+import structlog
+from attrs import frozen
+from starlette.responses import Response
+
+from pipeline.face import Desk, ModelInfo, RequestLimits, StatusBoard
+from pipeline.http.asgi import Receive, Scope, Send
+from pipeline.http.ask import ClientGone, ask
+from pipeline.http.body import read_body
+from pipeline.http.errors import ErrorStyle
+from pipeline.http.fields import Fields
+from pipeline.http.places import Places
+from pipeline.requests import loaded_model
+from stages.answer import Answer
+from stages.errors import Internal, PenstockError
+from stages.messages import EmbedRequest
+
+TENANT: Final = "penstock.tenant"  # in a call's scope: on whose account it runs
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+@frozen(eq=False)
+class Edge:
+    """What all calls share.
+
+    ``on_refused`` is told of work that never got a ticket; ``stall_timeout_s`` is how
+    long a body may stand still.
+    """
+
+    desk: Desk
+    board: StatusBoard
+    places: Places
+    on_refused: Callable[[PenstockError], None]
+    stall_timeout_s: float
+
+
+class Call:
+    """One call in flight. ``headers`` are the client's, by name in lower case."""
+
+    def __init__(self, edge: Edge, scope: Scope, receive: Receive) -> None:
+        self._edge = edge
+        self._receive = receive
+        self.headers: Mapping[str, str] = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
+        self.tenant: str = scope.get(TENANT, "")
+        self.handed_in = False  # to the desk: from there on others count the outcome
+
+    @property
+    def model(self) -> ModelInfo:
+        """The loaded model; NotServing while there is none."""
+        return loaded_model(self._edge.board)
+
+    @property
+    def limits(self) -> RequestLimits:
+        """What a request may hold."""
+        return self._edge.board.limits
+
+    async def read(self, understand: Callable[[Fields], T]) -> T:
+        """What ``understand`` makes of the body.
+
+        Raises what it raises, and what :func:`pipeline.http.body.read_body` and
+        :meth:`Fields.parse` raise.
+        """
+        body = await read_body(
+            self._receive,
+            self.headers,
+            max_bytes=self.limits.max_request_bytes,
+            stall_timeout_s=self._edge.stall_timeout_s,
+        )
+        return understand(Fields.parse(body))
+
+    async def ask(self, request: EmbedRequest) -> Answer:
+        """The answer to ``request``, in which no item failed.
+
+        Raises:
+            PenstockError: the outcome, or what became of an item.
+            ClientGone: the client hung up.
+        """
+        self.handed_in = True
+        answer = await ask(
+            self._edge.desk, request, timeout_s=self.limits.max_wait_s, receive=self._receive
+        )
+        if answer.errors:
+            first = answer.errors[0]
+            raise Internal(f"item {first.index}: {first.message}")
+        return answer
+
+
+Answering: TypeAlias = Callable[[Call], Awaitable[Response]]
+
+
+class Work:
+    """An ASGI application that answers calls of one route by ``answer``."""
+
+    def __init__(self, edge: Edge, answer: Answering, style: ErrorStyle) -> None:
+        self._edge = edge
+        self._answer = answer
+        self._style = style
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call; a client that hangs up gets nothing."""
+        call = Call(self._edge, scope, receive)
+        try:
+            with self._edge.places.one():
+                reply = await self._reply(call)
+                await reply(scope, receive, send)
+        except PenstockError as error:  # no place
+            self._edge.on_refused(error)
+            await self._style(error)(scope, receive, send)
+        except ClientGone:
+            pass
+
+    async def _reply(self, call: Call) -> Response:
+        try:
+            return await self._answer(call)
+        except PenstockError as error:
+            if not call.handed_in:
+                self._edge.on_refused(error)
+            return self._style(error)
+        except ClientGone:
+            raise
+        except Exception:
+            log.exception("HTTP call failed")
+            return self._style(Internal("the server failed; its log has the details"))

@@ -1,0 +1,97 @@
+"""A request's JSON object: its members, asked for by name and kind.
+
+A member that is missing or null has its default; one that nobody asks for is not
+looked at, as these clients expect. Errors name the member and what is allowed, and
+never what it holds.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import orjson
+from attrs import frozen
+
+from pipeline.http.errors import BadJson
+from stages.errors import InvalidInput
+
+T = TypeVar("T")
+
+
+@frozen(eq=False)
+class Fields:
+    """The members of one object; ``within`` is the path to it, for messages."""
+
+    members: Mapping[str, Any]
+    within: str = ""
+
+    @classmethod
+    def parse(cls, body: bytes) -> "Fields":
+        """The object that ``body`` is.
+
+        Raises:
+            BadJson: it is none.
+        """
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            place = f"line {error.lineno}, column {error.colno}"
+            raise BadJson(f"the body is not valid JSON: {place}") from None
+        if not isinstance(document, dict):
+            raise BadJson("the body must be a JSON object")
+        return cls(document)
+
+    def get(self, name: str) -> Any:
+        """The member as it stands; None where it is missing or null."""
+        return self.members.get(name)
+
+    def needed(self, name: str) -> Any:
+        """The member as it stands, which must be there."""
+        if (value := self.members.get(name)) is None:
+            raise self.wrong(name, "is missing")
+        return value
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """True or false."""
+        value = self.members.get(name, default)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.wrong(name, "must be true or false")
+        return value
+
+    def whole(self, name: str) -> int | None:
+        """A whole number."""
+        value = self.members.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise self.wrong(name, "must be a whole number")
+        return value
+
+    def string(self, name: str, default: str = "") -> str:
+        """A string."""
+        value = self.members.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            raise self.wrong(name, "must be a string")
+        return value
+
+    def one_of(self, name: str, choices: Mapping[str, T], default: T) -> T:
+        """What a word stands for."""
+        value = self.members.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, str) or (found := choices.get(value.lower())) is None:
+            raise self.wrong(name, f"must be one of {', '.join(choices)}")
+        return found
+
+    def object(self, name: str) -> "Fields":
+        """The members of an object within this one; none where it is missing."""
+        value = self.members.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise self.wrong(name, "must be an object")
+        return Fields(value or {}, f"{self.within}{name}.")
+
+    def wrong(self, name: str, what: str) -> InvalidInput:
+        """The error of a member."""
+        path = self.within + name
+        return InvalidInput(f"{path}: {what}", field=path)

@@ -1,0 +1,65 @@
+"""The items of a request in JSON: texts, or token ids, one or many of them."""
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import InvalidInput
+from stages.input_limits import InputLimits, check_texts
+from stages.messages import RaggedIds
+from stages.ragged_input import ID_BYTES, from_items
+
+Items: TypeAlias = tuple[tuple[str, ...] | None, RaggedIds | None]  # exactly one of them
+
+ALLOWED: Final = "a string, a list of strings, a list of token ids, or a list of such lists"
+
+
+def read_items(value: Any, field: str, limits: InputLimits) -> Items:
+    """A text, several texts, the ids of an item, or of several.
+
+    Kinds are told by the interpreter's own loops: a million numbers take milliseconds.
+
+    Raises:
+        InvalidInput: it is something else, or nothing, or has ids that the model lacks.
+        TooLarge: too many items, or one that is too long.
+    """
+    if isinstance(value, str):
+        return check_texts((value,), limits, field), None
+    kinds = set(map(type, value)) if isinstance(value, list) else {type(value)}
+    if kinds <= {str}:
+        return check_texts(value, limits, field), None
+    items = [value] if kinds == {int} else value
+    if not isinstance(value, list) or not kinds <= {list, int} or len(kinds) > 1:
+        raise InvalidInput(f"{field}: must be {ALLOWED}", field=field)
+    limits.check_count(len(items), field)
+    ids = [_read_ids(item, index, field, limits) for index, item in enumerate(items)]
+    return None, from_items(ids, field, limits)
+
+
+def read_texts(value: Any, field: str, limits: InputLimits) -> tuple[str, ...]:
+    """A text, or a list of texts.
+
+    Raises:
+        InvalidInput: it is something else, or empty.
+        TooLarge: too many, or one that is too long.
+    """
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not set(map(type, texts)) <= {str}:
+        raise InvalidInput(f"{field}: must be a string or a list of strings", field=field)
+    return check_texts(texts, limits, field)
+
+
+def _read_ids(
+    item: Sequence[Any], index: int, field: str, limits: InputLimits
+) -> NDArray[np.int64]:
+    limits.check_item(ID_BYTES * len(item), index, field)
+    if not set(map(type, item)) <= {int}:  # True is no number
+        raise InvalidInput(
+            f"{field}: item {index} must hold whole numbers only", field=field, item=index
+        )
+    try:
+        return np.fromiter(item, np.int64, len(item))
+    except OverflowError:
+        raise limits.unknown_id(index, field) from None

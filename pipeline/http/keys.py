@@ -1,0 +1,48 @@
+"""Keys at the door: every route but the open ones is for callers who are known."""
+
+from collections.abc import Callable, Collection
+
+from pipeline.http.asgi import App, Receive, Scope, Send
+from pipeline.http.call import TENANT
+from pipeline.http.errors import style_of
+from pipeline.security.access import Access
+from stages.errors import PenstockError, Unauthenticated
+
+
+class Keys:
+    """Wraps an application: a call without a valid key is answered 401, on any path.
+
+    ``open_paths`` are for everybody. A call that goes on has its tenant in its scope.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        access: Access,
+        open_paths: Collection[str],
+        on_refused: Callable[[PenstockError], None],
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._open_paths = frozenset(open_paths)
+        self._on_refused = on_refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call."""
+        if scope["type"] == "http" and scope["path"] not in self._open_paths:
+            try:
+                scope[TENANT] = self._access.tenant(*_credentials(scope))
+            except Unauthenticated as error:
+                self._on_refused(error)
+                await style_of(scope["path"])(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _credentials(scope: Scope) -> tuple[str | None, str | None]:
+    """The headers ``authorization`` and ``x-api-key``."""
+    found: dict[bytes, str] = {}
+    for name, value in scope["headers"]:
+        if name in {b"authorization", b"x-api-key"}:
+            found[name] = value.decode("latin-1")
+    return found.get(b"authorization"), found.get(b"x-api-key")

@@ -1,0 +1,136 @@
+"""OpenAI's routes: ``POST /v1/embeddings`` and ``GET /v1/models``.
+
+Beside OpenAI's own members a request may have those that other servers brought in:
+``truncate_prompt_tokens``, ``truncation_side``, ``truncate``, ``priority``,
+``request_id``, ``embed_dtype`` and ``prompt_name``. ``model`` and ``user`` are taken
+as they come: there is one model.
+"""
+
+import numpy as np
+import orjson
+from attrs import frozen
+from starlette.responses import Response
+
+from pipeline.face import ModelInfo, StatusBoard
+from pipeline.http.call import Call
+from pipeline.http.fields import Fields
+from pipeline.http.items import read_items
+from pipeline.http.reply import json_reply, written_reply
+from pipeline.http.vectors import as_base64, formatted_rows, json_list
+from pipeline.requests import (
+    dimensions_of,
+    input_limits,
+    loaded_model,
+    prompt_name_of,
+    request_id_of,
+)
+from stages.answer import Answer
+from stages.answer_format import AnswerFormat, Encoding
+from stages.messages import EmbedRequest, Lane, Side
+
+FORMATS = {"float": False, "base64": True}
+SIDES = {"right": Side.RIGHT, "left": Side.LEFT}
+LANES = {"interactive": Lane.INTERACTIVE, "bulk": Lane.BULK}
+DTYPES = {encoding.name.lower(): encoding for encoding in Encoding}
+
+
+@frozen
+class Wanted:
+    """How the answer is to look."""
+
+    numbers: AnswerFormat
+    base64: bool
+
+
+async def embeddings(call: Call) -> Response:
+    """``POST /v1/embeddings``."""
+    model = call.model
+    request, wanted = await call.read(lambda fields: read_embeddings(fields, call, model))
+    answer = await call.ask(request)
+    return await _reply(request, answer, wanted, model)
+
+
+def models(board: StatusBoard) -> Response:
+    """``GET /v1/models``: the one that is loaded."""
+    model = loaded_model(board)
+    entry = {
+        "id": model.model_id,
+        "object": "model",
+        "created": 0,
+        "owned_by": "penstock",
+        "max_model_len": model.max_tokens,
+    }
+    return json_reply({"object": "list", "data": [entry]})
+
+
+def read_embeddings(fields: Fields, call: Call, model: ModelInfo) -> tuple[EmbedRequest, Wanted]:
+    """What is asked for, checked in everything but the number of tokens of a text."""
+    fields.string("model")
+    fields.string("user")
+    texts, ids = read_items(fields.needed("input"), "input", input_limits(model, call.limits))
+    request = EmbedRequest(
+        request_id=_request_id(fields, call),
+        texts=texts,
+        ids=ids,
+        prompt_name=prompt_name_of(fields.string("prompt_name"), model),
+        truncate=fields.flag("truncate", default=True),
+        max_tokens=_max_tokens(fields, model),
+        side=fields.one_of("truncation_side", SIDES, Side.RIGHT),
+        lane=_lane(fields),
+        tenant=call.tenant,
+    )
+    numbers = AnswerFormat(
+        normalize=model.normalize,
+        dimensions=dimensions_of(fields.whole("dimensions"), model),
+        encoding=fields.one_of("embed_dtype", DTYPES, Encoding.FLOAT32),
+    )
+    return request, Wanted(numbers, fields.one_of("encoding_format", FORMATS, default=False))
+
+
+def _request_id(fields: Fields, call: Call) -> str:
+    given = fields.string("request_id") or call.headers.get("x-request-id", "")
+    if not (given.isascii() and given.isprintable()):  # it comes back in a header
+        raise fields.wrong("request_id", "must be printable ASCII")
+    return request_id_of(given)
+
+
+def _max_tokens(fields: Fields, model: ModelInfo) -> int | None:
+    name = "truncate_prompt_tokens"
+    given = fields.whole(name)
+    if given is None or given == -1:
+        return None
+    if not 1 <= given <= model.max_tokens:
+        raise fields.wrong(name, f"{given} is neither -1 nor in 1 ... {model.max_tokens}")
+    return given
+
+
+def _lane(fields: Fields) -> Lane:
+    """A lane by name; or as a number, of which a larger one is less urgent and 0 the default."""
+    if isinstance(fields.get("priority"), str):
+        return fields.one_of("priority", LANES, Lane.INTERACTIVE)
+    number = fields.whole("priority")
+    return Lane.BULK if number is not None and number > 0 else Lane.INTERACTIVE
+
+
+async def _reply(
+    request: EmbedRequest, answer: Answer, wanted: Wanted, model: ModelInfo
+) -> Response:
+    rows, scales = formatted_rows(answer.vectors, wanted.numbers)
+
+    def item(index: int) -> object:
+        row = rows[index]
+        entry = {
+            "object": "embedding",
+            "index": index,
+            "embedding": as_base64(row) if wanted.base64 else row,
+        }
+        if len(scales):
+            entry["scale"] = scales[index]
+        return entry
+
+    data = await json_list(rows, item)
+    most = min(model.max_tokens, request.max_tokens or model.max_tokens)
+    tokens = int(np.minimum(answer.token_counts, most).sum())
+    about = {"model": model.model_id, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+    body = b'{"object":"list","data":' + data + b"," + orjson.dumps(about)[1:]
+    return written_reply(body, headers={"x-request-id": request.request_id})

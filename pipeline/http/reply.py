@@ -1,0 +1,23 @@
+"""Answers in JSON, written by orjson."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from starlette.responses import Response
+
+JSON: Final = "application/json"
+
+
+def json_reply(
+    document: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """``document`` as JSON."""
+    return written_reply(orjson.dumps(document), status, headers)
+
+
+def written_reply(
+    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """JSON that has been written already."""
+    return Response(body, status, headers, JSON)
