@@ -14,7 +14,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from stages.batch_planner import BatchLimits, BatchPlanner
+from stages.batch_limits import BatchLimits
+from stages.batch_planner import BatchPlanner
 from stages.bucketing import buckets_for, sort_into_buckets
 from stages.device.factory import make_device
 from stages.device.packing import Sample
@@ -87,7 +88,7 @@ class EngineAlone:
     def batches(self, texts: Sequence[Int32]) -> Iterator[Batch]:
         """The batches in which the planner runs ``texts``, as fast as they are taken."""
         tickets = OpenTickets()
-        planner = BatchPlanner(self.limits, lambda _ticket, _now: True)
+        planner = BatchPlanner(self.limits, lambda _ticket, _now, _needs_s: True)
         edges = np.array(self.limits.buckets, np.int32)
         for first in range(0, len(texts), REQUEST_TEXTS):
             while planner.held_items >= QUEUED_TEXTS and (batch := self._next(planner)):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from attrs import frozen
 
 from stages.admission_policies import AdmissionPolicy
-from stages.batch_planner import BatchLimits
+from stages.batch_limits import BatchLimits
 from stages.cost_model import CostModel
 from stages.execution import DeviceRunner
 from stages.token_rules import TokenRules

@@ -14,7 +14,7 @@ from pipeline.plan import PipelinePlan
 from pipeline.processors import shares
 from pipeline.settings.table import Settings
 from stages.admission_policies import AdmissionPolicy, LatencyPolicy, ThroughputPolicy
-from stages.batch_planner import BatchLimits
+from stages.batch_limits import BatchLimits
 from stages.bucketing import buckets_for
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec

@@ -186,7 +186,13 @@ class Pipeline:
         """See :class:`pipeline.face.Desk`."""
         now = trio.current_time()
         ticket = self.tickets.open(
-            request.request_id, request.items, deadline=now + timeout_s, reply=reply, now=now
+            request.request_id,
+            request.items,
+            deadline=now + timeout_s,
+            reply=reply,
+            now=now,
+            lane=request.lane,
+            tenant=request.tenant,
         )
         try:
             self._door.send_nowait(Submission(ticket, request))

@@ -4,7 +4,7 @@ from attrs import field, frozen
 
 from simulations.modelled import DeviceCost
 from stages.admission_policies import AdmissionPolicy, ThroughputPolicy
-from stages.batch_planner import BatchLimits
+from stages.batch_limits import BatchLimits
 from stages.bucketing import buckets_for
 from stages.messages import Layout
 

@@ -3,105 +3,98 @@
 The planner is where work waits. It is pure: time and the state of the device are
 arguments, and it imports neither Trio nor torch.
 
-**When.** A bucket is served when its oldest item is *stale* (has waited
-``stale_after_s``), the one with the oldest first; else when an item in it would miss
-its deadline by waiting; else when a batch is *full*; else, when the device is *idle*,
-the largest at once. An idle device waits only for work that is known to be on its
-way, and only while that may save more than it loses: two batches run as one save
-the fixed cost of one, so a wait longer than that cost cannot pay, and none pays
-where that cost is a small share of the batch. ``min_delay_s`` bounds it in any case.
-The batch that lies ready behind a running one is formed when it is full or stale, not
-just before the running one's predicted end: simulated in an open loop of mixed
-lengths, that made the mean wait 2 to 6% longer at two thirds to four fifths of the
-device's time, and changed nothing when it was saturated.
+**When.** A batch is formed when an item would miss its deadline by waiting, or is *stale*
+(has waited ``stale_after_s``), or when a batch is *full*; and when the device is *idle*,
+at once. An idle device waits only for work that is known to be on its way, and only while
+that may save more than it loses: two batches run as one save the fixed cost of one, so a
+wait longer than that cost cannot pay, and none pays where that cost is a small share of
+the batch. ``min_delay_s`` bounds it in any case. The batch that lies ready behind a
+running one is formed when it is full or stale, not just before the running one's
+predicted end: simulated in an open loop of mixed lengths, that made the mean wait 2 to 6%
+longer at two thirds to four fifths of the device's time, and changed nothing when it was
+saturated.
 
-**What.** PADDED: items of one bucket, each a row padded to the bucket; the number
-of rows is rounded up to a fixed size where captured graphs need it. PACKED: the
-bucket served first, then its neighbours by length, without padding. A batch is
-bounded in items, in tokens (padded ones, where there are any) and in predicted
-time on the device, which cannot be interrupted; one item always fits, and so
-does the smallest fixed size in time.
+**Who.** The first lane in which something waits, and in it the tenant whose turn it is
+(:mod:`stages.lane_queue`); then the earliest deadline, or the newest while the queue
+stands, then arrival (:mod:`stages.deadline_queue`). A bulk item that has waited for long
+moves to the interactive lane. What is left of the batch goes to the next tenant and the
+next lane, so no room is lost to the order.
 
-Within a bucket, items leave in the order in which they came.
+**What.** That tenant's bucket that is served first: the one with a deadline that presses,
+else the one with the oldest stale head, else the largest, a full one before others.
+PADDED: items of this bucket, each a row padded to it; the number of rows is rounded up to
+a fixed size where captured graphs need it. PACKED: then its neighbours by length, without
+padding. A batch is bounded in items, in tokens (padded ones, where there are any) and in
+predicted time on the device, which cannot be interrupted; one item always fits, and so
+does the smallest fixed size in time. What cannot be answered in time, were it alone in its
+batch, is answered so and not run.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from itertools import count
 from math import inf
 from typing import Final, TypeAlias
 
-from attrs import frozen
-
+from stages.batch_draft import BatchDraft
+from stages.batch_limits import BatchLimits
 from stages.batch_room import Room
-from stages.cost_model import CostModel, Work
-from stages.length_queue import LengthQueue
+from stages.cost_model import CostModel
+from stages.deadline_queue import DeadlineQueue
+from stages.held import Held
+from stages.lane import Lane
+from stages.lane_queue import LaneQueue
 from stages.messages import Batch, Chunk, Layout
+from stages.standing_queue import StandingQueue
 from stages.ticket import Ticket
 
 REAL_SHARE: Final = 0.1  # of a batch's time: a fixed cost below it is not worth a wait
 
-Alive: TypeAlias = Callable[[Ticket, float], bool]
-
-
-@frozen
-class BatchLimits:
-    """What bounds a batch, and the queue before it.
-
-    ``batch_sizes`` are the row counts that captured graphs exist for, ascending;
-    empty where any number of rows runs as well as another. ``ceiling`` is asked at
-    each batch: a device that ran out of memory takes fewer than ``max_tokens``.
-    """
-
-    layout: Layout
-    buckets: tuple[int, ...]
-    max_items: int
-    max_tokens: int
-    max_batch_s: float
-    stale_after_s: float
-    min_delay_s: float
-    max_held_tokens: int
-    batch_sizes: tuple[int, ...] = ()
-    ceiling: Callable[[], int] | None = None
+Alive: TypeAlias = Callable[[Ticket, float, float], bool]
 
 
 class BatchPlanner:
-    """The queue between tokenizing and the device, sorted by length.
+    """The queue between tokenizing and the device.
 
-    ``alive`` says whether a ticket is still wanted; what is not is dropped when
-    it is next touched.
+    ``alive`` says whether a ticket is still wanted, and can be answered in so many
+    seconds; what is not is dropped when it is next touched.
     """
 
     def __init__(self, limits: BatchLimits, alive: Alive) -> None:
         self.limits = limits
         self._alive = alive
-        self._queues = {width: LengthQueue(width) for width in limits.buckets}
+        self._held = Held()
+        self._buckets = {width: Held(self._held) for width in limits.buckets}
+        order = limits.precedence
+        self._lanes = {
+            lane: LaneQueue(limits.buckets[-1], order.weights, self._buckets) for lane in Lane
+        }
+        self._standing = StandingQueue(order.standing_target_s, order.standing_interval_s)
+        self._near = {width: _by_nearness(width, limits.buckets) for width in limits.buckets}
         self._numbers = count(1)
 
     @property
     def held_items(self) -> int:
         """Items waiting."""
-        return sum(queue.items for queue in self._queues.values())
+        return self._held.items
 
     @property
     def held_tokens(self) -> int:
         """True tokens waiting; never above ``max_held_tokens``."""
-        return sum(queue.work.tokens for queue in self._queues.values())
-
-    @property
-    def _held(self) -> Work:
-        return Work(self.held_tokens, sum(queue.work.squares for queue in self._queues.values()))
+        return self._held.tokens
 
     def add(self, chunk: Chunk, now: float) -> Chunk | None:
         """Queue what fits of ``chunk``; returns the rest, to be offered again."""
         if chunk.tokens > self.limits.max_held_tokens - self.held_tokens:
             self._drop_dead(now)
-        fitting = self._free_room().fitting(chunk)
-        if fitting == len(chunk):
-            self._queues[chunk.bucket].add(chunk, now)
+        tokens = self.limits.max_held_tokens - self.held_tokens
+        lane = self._lanes[chunk.ticket.lane]
+        if chunk.tokens <= tokens:
+            lane.add(chunk, now)
             return None
+        fitting = Room(tokens, tokens, inf, None).fitting(chunk)
         if fitting:
             head, chunk = chunk.split(fitting)
-            self._queues[head.bucket].add(head, now)
+            lane.add(head, now)
         return chunk
 
     def next_batch(
@@ -111,140 +104,147 @@ class BatchPlanner:
         device_idle: bool,
         more_coming: bool = False,
         cost: CostModel | None = None,
+        starts_in_s: float = 0.0,
     ) -> Batch | None:
         """The batch to run now, or None when it is better to wait.
 
-        ``cost`` is the device's, None while unknown. With ``more_coming`` requests
-        are known to be on their way to the planner.
+        ``cost`` is the device's, None while unknown, which begins with the batch in
+        ``starts_in_s``. With ``more_coming`` requests are known to be on their way to
+        the planner.
         """
-        while (queue := self._most_urgent(now, device_idle, more_coming, cost)) is not None:
-            chunks = self._take(queue, self._batch_room(cost), now)
-            if chunks:
-                return self._batch(queue, chunks)
+        self._tidy(now)
+        room = self.limits.room(cost)
+        hurry_s = starts_in_s + self._predicted_s(cost)
+        while self._is_time(now, device_idle, more_coming, cost, room, hurry_s):
+            home = self._most_urgent(now, room, hurry_s)
+            draft = self._fill(home, room, now, cost, starts_in_s)
+            if draft.chunks:
+                self._standing.left(now - draft.newest_at, now)
+                return self._batch(home.width, draft.chunks)
         return None
 
     def due_at(self, *, device_idle: bool, cost: CostModel | None = None) -> float:
         """When ``next_batch`` may have a batch without further work; inf when empty."""
-        waiting = [queue for queue in self._queues.values() if queue]
-        if not waiting:
+        if not self._held.items:
             return inf
         delay = self.limits.stale_after_s
         if device_idle:
             delay = min(delay, self._worthwhile_delay_s(cost))
-        oldest_at = min(queue.oldest_at for queue in waiting)
-        hurry_at = min(queue.deadline for queue in waiting) - self._predicted_s(cost)
-        return min(oldest_at + delay, hurry_at)
+        return min(self._oldest_at + delay, self._deadline - self._predicted_s(cost))
 
-    def _most_urgent(
-        self, now: float, device_idle: bool, more_coming: bool, cost: CostModel | None
-    ) -> LengthQueue | None:
-        waiting = [queue for queue in self._queues.values() if queue]
-        if not waiting:
-            return None
-        oldest = min(waiting, key=lambda queue: queue.oldest_at)
+    @property
+    def _oldest_at(self) -> float:
+        return min(lane.oldest_at for lane in self._lanes.values())
+
+    @property
+    def _deadline(self) -> float:
+        return min(lane.deadline for lane in self._lanes.values())
+
+    def _is_time(
+        self,
+        now: float,
+        device_idle: bool,
+        more_coming: bool,
+        cost: CostModel | None,
+        room: Room,
+        hurry_s: float,
+    ) -> bool:
+        if not self._held.items:
+            return False
+        if device_idle and not more_coming:
+            return True
+        oldest_at = self._oldest_at
+        return (
+            now >= oldest_at + self.limits.stale_after_s
+            or now >= self._deadline - hurry_s
+            or any(self._is_full(width, room) for width in self.limits.buckets)
+            or (device_idle and now >= oldest_at + self._worthwhile_delay_s(cost))
+        )
+
+    def _most_urgent(self, now: float, room: Room, hurry_s: float) -> DeadlineQueue:
+        """Where the batch begins: in the queues of the tenant whose turn it is."""
+        tenants = (lane.first() for lane in self._lanes.values())
+        queues = list(next(tenant for tenant in tenants if tenant is not None))
+        pressed = min(queues, key=lambda queue: queue.deadline)
+        if now >= pressed.deadline - hurry_s:
+            return pressed
+        oldest = min(queues, key=lambda queue: queue.oldest_at)
         if now >= oldest.oldest_at + self.limits.stale_after_s:
             return oldest
-        pressed = min(waiting, key=lambda queue: queue.deadline)
-        if now >= pressed.deadline - self._predicted_s(cost):
-            return pressed
-        full = [queue for queue in waiting if self._is_full(queue, cost)]
-        if not full and not device_idle:
-            return None
-        if not full and more_coming and now < oldest.oldest_at + self._worthwhile_delay_s(cost):
-            return None
-        return max(full or waiting, key=lambda queue: queue.work.tokens)
+        full = [queue for queue in queues if self._is_full(queue.width, room)]
+        return max(full or queues, key=lambda queue: queue.held.tokens)
 
     def _worthwhile_delay_s(self, cost: CostModel | None) -> float:
         """How long an idle device may wait for work that is known to come."""
         if cost is None:
             return self.limits.min_delay_s
-        if cost.fixed_s < REAL_SHARE * cost.seconds(self._held):
+        if cost.fixed_s < REAL_SHARE * cost.seconds(self._held.work):
             return 0.0
         return min(self.limits.min_delay_s, cost.fixed_s)
 
     def _predicted_s(self, cost: CostModel | None) -> float:
         """How long the next batch takes, at most; 0 while unknown."""
-        return min(self.limits.max_batch_s, cost.seconds(self._held)) if cost else 0.0
+        return min(self.limits.max_batch_s, cost.seconds(self._held.work)) if cost else 0.0
 
-    def _is_full(self, queue: LengthQueue, cost: CostModel | None) -> bool:
-        room = self._batch_room(cost)
+    def _is_full(self, width: int, room: Room) -> bool:
         if self.limits.layout is Layout.PADDED:
-            return queue.items >= self._max_rows(queue.width, room)
-        return room.is_filled_by(self.held_items, self._held)
+            return self._buckets[width].items >= self.limits.max_rows(width, room)
+        return room.is_filled_by(self._held.items, self._held.work)
 
-    def _batch_room(self, cost: CostModel | None) -> Room:
-        limits = self.limits
-        ceiling = limits.max_tokens if limits.ceiling is None else limits.ceiling()
-        return Room.of_batch(
-            max_items=limits.max_items,
-            max_tokens=min(limits.max_tokens, ceiling),
-            max_s=limits.max_batch_s,
-            cost=cost,
-        )
+    def _fill(
+        self,
+        home: DeadlineQueue,
+        room: Room,
+        now: float,
+        cost: CostModel | None,
+        starts_in_s: float,
+    ) -> BatchDraft:
+        def wanted(chunk: Chunk) -> bool:
+            needs_s = starts_in_s + cost.seconds(chunk.work) if cost is not None else 0.0
+            return self._alive(chunk.ticket, now, needs_s)
 
-    def _free_room(self) -> Room:
-        """What the planner itself may take in."""
-        tokens = self.limits.max_held_tokens
-        return Room(tokens, tokens - self.held_tokens, inf, None)
-
-    def _max_rows(self, width: int, room: Room) -> int:
-        rows = room.rows(width)
-        return max((size for size in self.limits.batch_sizes if size <= rows), default=rows)
-
-    def _take(self, first: LengthQueue, room: Room, now: float) -> list[Chunk]:
-        chunks: list[Chunk] = []
+        widths: Sequence[int] = self._near[home.width]
         if self.limits.layout is Layout.PADDED:
-            rows = self._max_rows(first.width, room)
-            self._take_from(first, chunks, Room(rows, rows * first.width, inf, None), now)
-            return chunks
-        for queue in self._by_nearness(first):
-            room = self._take_from(queue, chunks, room, now)
-        return chunks
+            rows = self.limits.max_rows(home.width, room)
+            room, widths = Room(rows, rows * home.width, inf, None), (home.width,)
+        draft = BatchDraft(room)
+        for name, lane in self._lanes.items():
+            newest_first = self._standing.stands and name is Lane.INTERACTIVE
+            lane.fill(draft, widths, wanted, newest_first=newest_first)
+        return draft
 
-    def _take_from(self, queue: LengthQueue, chunks: list[Chunk], room: Room, now: float) -> Room:
-        """Move items from the head of ``queue`` to ``chunks`` while they fit; what is left."""
-        while queue and room.items > 0:
-            chunk, arrived_at = queue.pop()
-            if not self._alive(chunk.ticket, now):
-                continue
-            fitting = room.fitting(chunk)
-            if not chunks:
-                fitting = max(1, fitting)  # an item above the budget runs alone
-            if fitting < len(chunk):
-                if fitting:
-                    head, chunk = chunk.split(fitting)
-                    chunks.append(head)
-                    room = room.without(head)
-                queue.put_back(chunk, arrived_at)
-                break
-            chunks.append(chunk)
-            room = room.without(chunk)
-        queue.count_deadlines()
-        return room
-
-    def _by_nearness(self, first: LengthQueue) -> Iterable[LengthQueue]:
-        """``first``, then the other buckets by distance in length, longer ones first."""
-        widths = self.limits.buckets
-        home = widths.index(first.width)
-        order = sorted(range(len(widths)), key=lambda index: (abs(index - home), -index))
-        return (self._queues[widths[index]] for index in order)
-
-    def _batch(self, queue: LengthQueue, chunks: list[Chunk]) -> Batch:
-        layout, items = self.limits.layout, sum(map(len, chunks))
-        if layout is Layout.PACKED:
+    def _batch(self, width: int, chunks: list[Chunk]) -> Batch:
+        if self.limits.layout is Layout.PACKED:
             rows, width = 1, sum(chunk.tokens for chunk in chunks)
         else:
-            sizes = self.limits.batch_sizes
-            rows = min((size for size in sizes if size >= items), default=items)
-            if rows * queue.width > self.limits.max_tokens:
-                rows = items  # no fixed size is within the budget: run it as it is
-            width = queue.width
-        return Batch(next(self._numbers), tuple(chunks), layout, rows, width)
+            rows = self.limits.rows_for(sum(map(len, chunks)), width)
+        return Batch(next(self._numbers), tuple(chunks), self.limits.layout, rows, width)
+
+    def _tidy(self, now: float) -> None:
+        """Drop what nobody waits for in front of a queue, and let old bulk work move up."""
+        interactive, bulk = self._lanes[Lane.INTERACTIVE], self._lanes[Lane.BULK]
+        for lane in self._lanes.values():
+            for queue in lane:
+                while queue and not self._alive((entry := queue.head()).chunk.ticket, now, 0.0):
+                    queue.drop(entry)
+        aged_at = now - self.limits.precedence.bulk_aging_s
+        for queue in bulk:
+            while queue.oldest_at <= aged_at:
+                entry = queue.oldest()
+                queue.drop(entry)
+                interactive.add(entry.chunk, entry.arrived_at)
+        self._standing.look(now - min(now, interactive.oldest_at))
 
     def _drop_dead(self, now: float) -> None:
-        for queue in self._queues.values():
-            for _ in range(len(queue)):
-                chunk, arrived_at = queue.pop()
-                if self._alive(chunk.ticket, now):
-                    queue.add(chunk, arrived_at)
-            queue.count_deadlines()
+        for lane in self._lanes.values():
+            for queue in lane:
+                for entry in queue:
+                    if not self._alive(entry.chunk.ticket, now, 0.0):
+                        queue.drop(entry)
+
+
+def _by_nearness(home: int, widths: Sequence[int]) -> tuple[int, ...]:
+    """``home``, then the other buckets by distance in length, longer ones first."""
+    at = widths.index(home)
+    order = sorted(range(len(widths)), key=lambda index: (abs(index - at), -index))
+    return tuple(widths[index] for index in order)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 import trio
 
-from stages.batch_planner import BatchLimits, BatchPlanner
+from stages.batch_limits import BatchLimits
+from stages.batch_planner import BatchPlanner
 from stages.channels import ReceiveEnd, SendEnd
 from stages.load import LoadMeter
 from stages.messages import Batch, Chunk
@@ -107,6 +108,7 @@ class _Batching:
             device_idle=self.device_idle() or self.drained,
             more_coming=self.tickets.items_on_their_way > 0 and not self.drained,
             cost=self.load.computed_cost,
+            starts_in_s=self.load.starts_in_s(trio.current_time()),
         )
 
     async def _wait_for_change(self) -> None:

@@ -2,7 +2,7 @@
 
 from attrs import define
 
-from stages.cost_model import NO_WORK, Work
+from stages.cost_model import NO_WORK, CostModel, Work
 from stages.messages import Batch
 
 
@@ -26,6 +26,12 @@ class DeviceLoad:
         self.batches -= 1
         self.work -= batch.work
         self.progress_at = now
+
+    def remaining_s(self, cost: CostModel, now: float) -> float:
+        """How long the device still needs for what it has in hand, by ``cost`` of true work."""
+        if not self.batches:
+            return 0.0
+        return max(0.0, self.progress_at + cost.seconds(self.work, self.batches) - now)
 
     def silent_s(self, now: float) -> float:
         """How long nothing has come back while there was work; 0 without any."""

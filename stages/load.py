@@ -146,6 +146,13 @@ class LoadMeter:
         """What a device takes now for what it computes, padding included."""
         return None if self.cost is None else self.cost.scaled(self.computed_drift.ratio)
 
+    def starts_in_s(self, now: float) -> float:
+        """When the first device will have done what it has in hand; 0 while that is unknown."""
+        if self.cost is None:
+            return 0.0
+        cost = self.cost.scaled(self.drift.ratio)
+        return min(device.remaining_s(cost, now) for device in self.devices)
+
     def view(self, now: float) -> LoadView:
         """The load now."""
         return LoadView(

@@ -15,6 +15,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from stages.cost_model import NO_WORK, Work
+from stages.lane import Lane
 from stages.ticket import Ticket
 
 Int32: TypeAlias = NDArray[np.int32]
@@ -67,13 +68,6 @@ class Side(Enum):
 
     RIGHT = 0
     LEFT = 1
-
-
-class Lane(Enum):
-    """How urgent a request is; the value is the wire's."""
-
-    INTERACTIVE = 0
-    BULK = 1
 
 
 @frozen(eq=False)

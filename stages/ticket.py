@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from stages.answer import Answer, ItemError, Outcome, Timings
 from stages.cost_model import NO_WORK, Work
 from stages.errors import DeadlineExceeded, PenstockError
+from stages.lane import Lane
 
 
 class TicketState(Enum):
@@ -61,6 +62,8 @@ class Ticket:
     deadline: float
     opened_at: float
     reply: Reply
+    lane: Lane = Lane.INTERACTIVE
+    tenant: str = ""
     state: TicketState = TicketState.WAITING
     reserved: Work = NO_WORK
     items_on_their_way: int = field(init=False)  # to the planner
@@ -161,22 +164,34 @@ class OpenTickets:
         self._listeners.append(listener)
 
     def open(
-        self, request_id: str, items: int, *, deadline: float, reply: Reply, now: float
+        self,
+        request_id: str,
+        items: int,
+        *,
+        deadline: float,
+        reply: Reply,
+        now: float,
+        lane: Lane = Lane.INTERACTIVE,
+        tenant: str = "",
     ) -> Ticket:
         """A new ticket, WAITING."""
-        ticket = Ticket(next(self._numbers), request_id, items, deadline, now, reply)
+        number = next(self._numbers)
+        ticket = Ticket(number, request_id, items, deadline, now, reply, lane, tenant)
         ticket.admitted_at = ticket.tokenized_at = now
         self._open[ticket.id] = ticket
         self.items_on_their_way += items
         return ticket
 
-    def alive(self, ticket: Ticket, now: float) -> bool:
-        """Whether ``ticket`` is still wanted; one past its deadline ends here."""
-        if not ticket.waiting:
+    def alive(self, ticket: Ticket, now: float, needs_s: float = 0.0) -> bool:
+        """Whether ``ticket`` is still wanted; one past its deadline ends here.
+
+        So does one that needs at least ``needs_s`` more, and has less.
+        """
+        if ticket.state is not TicketState.WAITING:
             return False
-        if now >= ticket.deadline:
-            waited_ms = (now - ticket.opened_at) * 1e3
-            self.fail(ticket, DeadlineExceeded(f"no answer within {waited_ms:.0f} ms"), now)
+        if now + needs_s >= ticket.deadline:
+            allowed_ms = (ticket.deadline - ticket.opened_at) * 1e3
+            self.fail(ticket, DeadlineExceeded(f"no answer within {allowed_ms:.0f} ms"), now)
             return False
         return True
 

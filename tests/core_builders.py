@@ -5,7 +5,7 @@ import trio
 from attrs import define, field
 
 from pipeline.plan import PipelinePlan
-from stages.batch_planner import BatchLimits
+from stages.batch_limits import BatchLimits
 from stages.batching import RoomCredit
 from stages.load import LatencyWindow, LoadMeter
 from stages.messages import (
@@ -48,8 +48,8 @@ def batch_of(*chunks, number=1):
     return Batch(number, tuple(chunks), Layout.PACKED, 1, width)
 
 
-def open_ticket(tickets, items, *, timeout_s=1e9, now=0.0, reply=lambda _: None):
-    return tickets.open("r", items, deadline=now + timeout_s, reply=reply, now=now)
+def open_ticket(tickets, items, *, timeout_s=1e9, now=0.0, reply=lambda _: None, **options):
+    return tickets.open("r", items, deadline=now + timeout_s, reply=reply, now=now, **options)
 
 
 def limits_of(layout=Layout.PACKED, **changes):

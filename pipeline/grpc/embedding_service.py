@@ -36,7 +36,8 @@ from stages.answer import Answer, Outcome
 from stages.answer_format import AnswerFormat, Encoding, format_vectors
 from stages.errors import InvalidInput, PenstockError
 from stages.input_limits import InputLimits, check_texts
-from stages.messages import EmbedRequest, Lane, RaggedIds, Side
+from stages.lane import Lane
+from stages.messages import EmbedRequest, RaggedIds, Side
 from stages.ragged_input import from_lengths
 
 SERVICE: Final = "penstock.v1.EmbeddingService"

@@ -26,7 +26,8 @@ from pipeline.requests import (
 )
 from stages.answer import Answer
 from stages.answer_format import AnswerFormat, Encoding
-from stages.messages import EmbedRequest, Lane, Side
+from stages.lane import Lane
+from stages.messages import EmbedRequest, Side
 
 FORMATS = {"float": False, "base64": True}
 SIDES = {"right": Side.RIGHT, "left": Side.LEFT}

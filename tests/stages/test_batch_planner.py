@@ -28,10 +28,10 @@ def cost_of(tokens_per_s):
     return CostModel(0.0, 1 / tokens_per_s, 0.0) if tokens_per_s else None
 
 
-def add(tickets, planner, lengths, now=0.0, timeout_s=1e9, **options):
+def add(tickets, planner, lengths, now=0.0, timeout_s=1e9, bucket=None, **options):
     """Queue a new request of one bucket; its ticket."""
-    ticket = open_ticket(tickets, len(lengths), now=now, timeout_s=timeout_s)
-    assert planner.add(chunk_of(ticket, lengths, **options), now) is None
+    ticket = open_ticket(tickets, len(lengths), now=now, timeout_s=timeout_s, **options)
+    assert planner.add(chunk_of(ticket, lengths, bucket=bucket), now) is None
     return ticket
 
 
@@ -274,6 +274,18 @@ def test_the_ids_in_a_batch_are_those_that_came_in():
     for _ in range(2):
         batch = planner.next_batch(0.0, device_idle=True)
         assert all(np.shares_memory(part.ids.flat, chunk.ids.flat) for part in batch.chunks)
+
+
+def test_what_cannot_be_answered_in_time_is_told_so_and_not_run():
+    tickets, planner, heard = *planner_of(max_batch_s=9.0), []
+    cost = CostModel(0.1, 0.1, 0.0)
+    late = open_ticket(tickets, 1, timeout_s=2.0, reply=heard.append)
+    planner.add(chunk_of(late, [16]), 0.0)
+    in_time = add(tickets, planner, [16], timeout_s=2.3)
+    batch = planner.next_batch(0.0, device_idle=True, cost=cost, starts_in_s=0.5)
+    assert [chunk.ticket for chunk in batch.chunks] == [in_time]
+    assert [error.code for error in heard] == ["DEADLINE_EXCEEDED"]
+    assert planner.held_items == 0
 
 
 def test_a_lowered_ceiling_holds_from_the_next_batch_on():

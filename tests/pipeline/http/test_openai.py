@@ -23,7 +23,8 @@ from http_fakes import called, request_text, running_http
 from pipeline.face import Phase
 from stages.answer import ItemError
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
-from stages.messages import Lane, Side
+from stages.lane import Lane
+from stages.messages import Side
 
 PATH = "/v1/embeddings"
 

@@ -1,0 +1,37 @@
+"""What waits in a queue, in figures."""
+
+from attrs import define
+
+from stages.cost_model import Work
+from stages.messages import Chunk
+
+
+@define(eq=False)
+class Held:
+    """Items that wait, and their work; ``parent`` counts them too, and so on up."""
+
+    parent: "Held | None" = None
+    items: int = 0
+    tokens: int = 0
+    squares: int = 0
+
+    @property
+    def work(self) -> Work:
+        """What is to be computed for them, without padding."""
+        return Work(self.tokens, self.squares)
+
+    def add(self, chunk: Chunk) -> None:
+        """``chunk`` waits."""
+        self._count(len(chunk), chunk.ids.tokens, chunk.ids.squares)
+
+    def remove(self, chunk: Chunk) -> None:
+        """``chunk`` waits no more."""
+        self._count(-len(chunk), -chunk.ids.tokens, -chunk.ids.squares)
+
+    def _count(self, items: int, tokens: int, squares: int) -> None:
+        held: Held | None = self
+        while held is not None:
+            held.items += items
+            held.tokens += tokens
+            held.squares += squares
+            held = held.parent

@@ -1,0 +1,37 @@
+"""Whether the queue stands, judged by how long items wait (Nichols and Jacobson, CoDel, 2012).
+
+A queue that takes up a burst empties again; one that *stands* makes everyone wait and
+serves nobody sooner. What tells them apart is the *least* wait of an interval: only
+where even that is above the target does the queue stand. It ends when nothing waits
+longer than the target.
+
+While it stands the newest goes first (Facebook's adaptive LIFO): those who have waited
+long are likely to have given up. Admission keeps the queue from standing as long as its
+predictions hold; so the target lies above the drain time that it allows.
+"""
+
+from attrs import define
+
+
+@define
+class StandingQueue:
+    """CoDel's judgement of one queue. Clock-free."""
+
+    target_s: float
+    interval_s: float
+    stands: bool = False
+    _above_since: float | None = None
+
+    def left(self, waited_s: float, now: float) -> None:
+        """A batch left; ``waited_s`` is the least that one of its items has waited."""
+        if waited_s <= self.target_s:
+            self._above_since = None
+        elif self._above_since is None:
+            self._above_since = now
+        elif now - self._above_since >= self.interval_s:
+            self.stands = True
+
+    def look(self, oldest_s: float) -> None:
+        """The oldest that still waits has waited ``oldest_s``; 0 when nothing waits."""
+        if oldest_s <= self.target_s:
+            self.stands, self._above_since = False, None
