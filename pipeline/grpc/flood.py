@@ -14,9 +14,6 @@ therefore pays for them:
 
 What goes beyond comes out of the bucket like the rest. HEADERS and DATA are work,
 except DATA that carries nothing.
-
-Internals touched (h2 is pinned exactly): ``FrameBuffer._update_header_buffer``, which
-every frame passes that does not go the short way, CONTINUATION too.
 """
 
 import time
@@ -34,8 +31,6 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from pipeline.grpc.short_ways import PlainFrames
-
 UPDATES_A_DATA_FRAME: Final = 2
 SETTINGS_COST: Final = 10  # they touch every open stream, and clients send two or three
 SETTING_BYTES: Final = 6
@@ -45,18 +40,6 @@ class Flood(ProtocolError):
     """More control frames than a connection may send."""
 
     error_code = ErrorCodes.ENHANCE_YOUR_CALM
-
-
-class MeteredFrames(PlainFrames):
-    """The frames that have been read, those counted that are not plain."""
-
-    def __init__(self, meter: "FloodMeter") -> None:
-        super().__init__(server=True)
-        self._meter = meter
-
-    def _update_header_buffer(self, f: Frame | None) -> Frame | None:
-        self._meter.note(f)
-        return super()._update_header_buffer(f)
 
 
 class FloodMeter:

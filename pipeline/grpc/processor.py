@@ -5,6 +5,8 @@ h2's own are in :mod:`pipeline.grpc.server_h2`):
 
 - *Surplus streams* are refused alone, with REFUSED_STREAM, which clients may retry
   safely; many of them are a flood. (``EventsProcessor.process_request_received``)
+- *Malformed requests* end their stream alone, and are told why; so do requests with
+  too many headers. (``process_request_received``, ``process_trailers_received``)
 - *Two-phase GOAWAY*, and a client's GOAWAY(NO_ERROR): calls in flight finish.
   (``process_connection_terminated``, ``register``)
 - *Unknown frames* are ignored, as RFC 9113 (5.5) says; grpclib raises. (``process``)
@@ -15,14 +17,18 @@ h2's own are in :mod:`pipeline.grpc.server_h2`):
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from grpclib.protocol import AbstractHandler, EventsProcessor, Stream
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, DataReceived, Event, RequestReceived
+from h2.events import ConnectionTerminated, DataReceived, Event, RequestReceived, TrailersReceived
 from h2.exceptions import StreamClosedError
 
-from pipeline.grpc.connection import EdgeConnection
+from pipeline.grpc.connection import EdgeConnection, end_stream, reset_stream
+from pipeline.grpc.header_rules import CheckedHeaders, trailers_flaw
 from pipeline.grpc.server_h2 import ALL_STREAMS, ServerH2
+from pipeline.grpc.trailers import status_trailers
+from pipeline.statuses import GrpcStatus
 
 
 class EdgeHandler(AbstractHandler):
@@ -41,6 +47,7 @@ class EdgeProcessor(EventsProcessor):
     def __init__(self, handler: EdgeHandler, connection: EdgeConnection, h2: ServerH2) -> None:
         super().__init__(handler, connection)
         self._h2 = h2
+        self._max_metadata_bytes = h2.local_settings.max_header_list_size or 0
         self._max_streams = h2.local_settings.max_concurrent_streams
         self._last_stream_id = ALL_STREAMS
         self._finishing = False
@@ -53,14 +60,51 @@ class EdgeProcessor(EventsProcessor):
 
     def process_request_received(self, event: RequestReceived) -> None:
         """Hand a new stream to the handler, or refuse it when there are too many."""
+        stream_id: int = event.stream_id
+        headers: Any = event.headers
+        checked = headers if isinstance(headers, CheckedHeaders) else CheckedHeaders(headers)
         surplus = len(self.streams) >= self._max_streams
         if surplus:
             self._h2.flood.charge()
-        if surplus or event.stream_id > self._last_stream_id:
+        if surplus or stream_id > self._last_stream_id:
             with suppress(StreamClosedError):  # the client reset it in the same read
-                self._h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+                self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+        elif checked.flaw is not None:
+            self._refuse_malformed(stream_id, checked.flaw)
+        elif checked.size > self._max_metadata_bytes:
+            self._refuse(
+                stream_id,
+                GrpcStatus.RESOURCE_EXHAUSTED,
+                f"the metadata has {checked.size} bytes; "
+                f"at most {self._max_metadata_bytes} are allowed",
+            )
         else:
             super().process_request_received(event)
+
+    def process_trailers_received(self, event: TrailersReceived) -> None:
+        """GRPC knows no trailers of requests; those that are well-formed mean nothing."""
+        headers: Any = event.headers
+        stream = self.streams.get(event.stream_id)
+        if stream is not None and trailers_flaw(headers) is not None:
+            reset_stream(stream, ErrorCodes.PROTOCOL_ERROR)
+            self.handler.cancel(stream)
+
+    def _refuse_malformed(self, stream_id: int, flaw: str) -> None:
+        """Say what is wrong, and reset the stream (RFC 9113, 8.1.1)."""
+        with suppress(StreamClosedError):
+            self._h2.send_headers(
+                stream_id,
+                [
+                    (":status", "400"),
+                    *status_trailers(GrpcStatus.INVALID_ARGUMENT, flaw, opened=True),
+                ],
+            )
+            self._h2.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
+
+    def _refuse(self, stream_id: int, status: GrpcStatus, message: str) -> None:
+        end_stream(
+            self.connection.create_stream(stream_id=stream_id), status_trailers(status, message)
+        )
 
     def process_data_received(self, event: DataReceived) -> None:
         """Buffer a piece of a message."""

@@ -13,7 +13,9 @@ What is mended, and the internals that each mend touches (h2 is pinned exactly):
 - *GOAWAY.* h2 takes no more frames after one, in either direction. Here
   GOAWAY(NO_ERROR) passes its state machine by, so that calls in flight can finish.
   (``_prepare_for_sending``, ``_receive_goaway_frame``)
-- *Floods* of control frames end the connection. (``incoming_buffer``)
+- *What comes in* is held to the RFCs: see :mod:`pipeline.grpc.server_input`.
+  (``incoming_buffer``, ``decoder``)
+- *SETTINGS* come first, as RFC 9113 (3.4) says. (``_receive_frame``)
 - *Headers that are not ASCII* do not end the connection: they are read as latin-1,
   which every byte is. (``short_ways.ENCODING``)
 """
@@ -22,14 +24,17 @@ from typing import Final
 
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event
-from h2.settings import SettingCodes, Settings
-from hyperframe.frame import Frame, GoAwayFrame
+from h2.exceptions import ProtocolError
+from h2.settings import ChangedSetting, SettingCodes, Settings
+from hyperframe.frame import Frame, GoAwayFrame, SettingsFrame
 
-from pipeline.grpc.flood import FloodMeter, MeteredFrames
+from pipeline.grpc.flood import FloodMeter
 from pipeline.grpc.limits import EdgeLimits
+from pipeline.grpc.server_input import MeteredFrames, ServerDecoder
 from pipeline.grpc.short_ways import PlainFrame, ShortWays
 
 ALL_STREAMS: Final = 2**31 - 1  # GOAWAY: go away, but nothing that is under way is lost
+HARD_METADATA_LIMIT: Final = 4  # times the limit: above it the connection ends, not the call
 WINDOW_BYTES: Final = 4 * 2**20  # grpclib's own default, for a stream and a connection
 
 
@@ -41,17 +46,25 @@ class ServerH2(ShortWays):
     def __init__(self, limits: EdgeLimits) -> None:
         super().__init__()
         self.flood = FloodMeter(limits.control_frames_per_s, limits.control_frames_burst)
-        self.incoming_buffer = MeteredFrames(self.flood)
+        most = HARD_METADATA_LIMIT * limits.max_metadata_bytes
+        self.incoming_buffer = MeteredFrames(self.flood, most)
+        self.decoder = ServerDecoder(most)
         self.local_settings = Settings(
             client=False,
             initial_values={
                 SettingCodes.MAX_CONCURRENT_STREAMS: limits.max_streams,
-                SettingCodes.MAX_HEADER_LIST_SIZE: self.DEFAULT_MAX_HEADER_LIST_SIZE,
+                SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_metadata_bytes,
                 SettingCodes.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
             },
         )
         self.max_inbound_frame_size = self.local_settings.max_frame_size
         self._sweep_at = 32
+        vars(self)["_receive_frame"] = self._receive_first_frame
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the client's preface has come."""
+        return "_receive_frame" not in vars(self)
 
     @property
     def open_inbound_streams(self) -> int:
@@ -64,6 +77,18 @@ class ServerH2(ShortWays):
     def go_away(self, last_stream_id: int) -> None:
         """Queue a GOAWAY(NO_ERROR) that leaves the streams up to ``last_stream_id`` open."""
         self._prepare_for_sending([GoAwayFrame(0, last_stream_id=last_stream_id)])
+
+    def _local_settings_acked(self) -> dict[SettingCodes | int, ChangedSetting]:
+        most = self.decoder.max_header_list_size
+        changed = super()._local_settings_acked()
+        self.decoder.max_header_list_size = most  # h2 takes over what we only ask for
+        return changed
+
+    def _receive_first_frame(self, frame: Frame | PlainFrame) -> list[Event]:
+        if not isinstance(frame, SettingsFrame) or "ACK" in frame.flags:
+            raise ProtocolError("the first frame must be SETTINGS")
+        del vars(self)["_receive_frame"]
+        return self._receive_frame(frame)
 
     def _short_data(self, frame: PlainFrame) -> list[Event] | None:
         if not frame.body and not frame.ends_stream:

@@ -13,7 +13,7 @@ machines, ``Decoder.decode``, ``HeaderTable.add``.
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from attrs import frozen
 from h2.config import H2Configuration
@@ -25,6 +25,8 @@ from hpack.hpack import Decoder
 from hpack.struct import HeaderTuple
 from hpack.table import HeaderTable
 from hyperframe.frame import DataFrame, Frame, HeadersFrame
+
+from pipeline.grpc.header_rules import CheckedHeaders
 
 DATA: Final = 0x0
 HEADERS: Final = 0x1
@@ -59,19 +61,22 @@ class PlainFrames(FrameBuffer):
     def __next__(self) -> "Frame | PlainFrame":  # type: ignore[override]
         data = self._data
         if len(data) < FRAME_HEAD_BYTES or self._headers_buffer:
-            return super().__next__()
+            return self._next_other()
         is_headers, flags = data[3] == HEADERS, data[4]
         ends_stream = bool(flags & END_STREAM)
         plain = flags & ~END_STREAM == (END_HEADERS if is_headers else 0)
         if not plain or data[3] > HEADERS:
-            return super().__next__()
+            return self._next_other()
         end = FRAME_HEAD_BYTES + (data[0] << 16 | data[1] << 8 | data[2])
         stream_id = int.from_bytes(data[5:FRAME_HEAD_BYTES]) & 0x7FFFFFFF
         if len(data) < end or end > FRAME_HEAD_BYTES + self.max_frame_size or not stream_id:
-            return super().__next__()
+            return self._next_other()
         body = bytes(data[FRAME_HEAD_BYTES:end])
         del data[:end]
         return PlainFrame(is_headers, ends_stream, stream_id, body)
+
+    def _next_other(self) -> Frame:
+        return super().__next__()
 
 
 class RecallingTable(HeaderTable):
@@ -85,6 +90,16 @@ class RecallingTable(HeaderTable):
         super().add(name, value)
 
 
+class HeaderBlock(list[HeaderTuple]):
+    """A decoded block, and the same as checked text. Not to be changed."""
+
+    def __init__(self, raw: Iterable[HeaderTuple]) -> None:
+        super().__init__(raw)
+        self.checked = CheckedHeaders(
+            (name.decode(ENCODING), value.decode(ENCODING)) for name, value in self
+        )
+
+
 class RecallingDecoder(Decoder):
     """hpack's decoder, which knows the blocks again that leave its table as it is.
 
@@ -95,18 +110,19 @@ class RecallingDecoder(Decoder):
     def __init__(self) -> None:
         super().__init__()
         self.header_table = self._table = RecallingTable()
-        self._recalled: dict[bytes, Iterable[HeaderTuple]] = {}
+        self._recalled: dict[bytes, HeaderBlock] = {}
 
     def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:
-        """See :meth:`hpack.Decoder.decode`; the list must not be changed."""
+        """See :meth:`hpack.Decoder.decode`; ``raw`` ones come as a :class:`HeaderBlock`."""
         if raw and (known := self._recalled.get(data)) is not None:
             return known
         before = self._table.added, self._table.maxsize
         resizes = data[:1] and 0x20 <= data[0] < 0x40
-        headers = super().decode(data, raw)
+        decoded = super().decode(data, raw)
+        headers = HeaderBlock(decoded) if raw else decoded
         if resizes or before != (self._table.added, self._table.maxsize):
             self._recalled.clear()
-        elif raw and len(data) <= RECALLED_BYTES:
+        elif isinstance(headers, HeaderBlock) and len(data) <= RECALLED_BYTES:
             if len(self._recalled) == RECALLED_BLOCKS:
                 self._recalled.clear()
             self._recalled[data] = headers
@@ -147,13 +163,12 @@ class ShortWays(H2Connection):
             return None
         if self.open_inbound_streams >= self.local_settings.max_concurrent_streams:
             return None
-        raw = _decode_headers(self.decoder, frame.body)
+        block = cast(HeaderBlock, _decode_headers(self.decoder, frame.body))
         stream = self._begin_new_stream(stream_id, AllowedStreamIDs.ODD)
         machine = stream.state_machine
         machine.state, machine.client, machine.headers_received = StreamState.OPEN, False, True
-        stream._initialize_content_length(raw)  # noqa: SLF001
-        headers: Any = [(name.decode(ENCODING), value.decode(ENCODING)) for name, value in raw]
-        return [RequestReceived(stream_id=stream_id, headers=headers)]
+        stream._initialize_content_length(block)  # noqa: SLF001
+        return [RequestReceived(stream_id=stream_id, headers=cast(Any, block.checked))]
 
     def _short_data(self, frame: PlainFrame) -> list[Event] | None:
         """A piece of a message, within both windows and what was announced."""

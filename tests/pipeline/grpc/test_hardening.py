@@ -182,12 +182,13 @@ def test_an_unknown_frame_is_ignored():
     [
         ({"x-name": "\N{SNOWMAN}"}, (), OK, "200"),
         ({"x-thing-bin": "***"}, (), OK, "200"),
-        ({}, (":method",), None, "405"),
+        ({}, (":method",), INVALID_ARGUMENT, "400"),
+        ({":method": "GET"}, (), None, "405"),
         ({"content-type": "text/plain"}, (), INVALID_ARGUMENT, "415"),
         ({"grpc-timeout": "soon"}, (), INVALID_ARGUMENT, "200"),
         ({":path": "/nothing/Here"}, (), UNIMPLEMENTED, "200"),
     ],
-    ids=["not ascii", "bad -bin", "no method", "content type", "timeout", "path"],
+    ids=["not ascii", "bad -bin", "no method", "GET", "content type", "timeout", "path"],
 )
 def test_strange_headers_are_answered(extra, drop, status, http):
     with running_edge() as edge, raw_client(edge.port) as client:
