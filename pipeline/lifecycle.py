@@ -108,6 +108,7 @@ class Server:
             host=self.settings.http_host,
             port=self.settings.http_health_port,
             max_concurrent_requests=self.settings.max_concurrent_requests,
+            max_batch_tokens=self.settings.max_tokens_per_batch,
             hang_timeout_s=self.settings.hang_timeout_s,
             access=self.security.http_access,
             tls=self.security.http_tls,

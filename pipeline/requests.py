@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from random import getrandbits
 from typing import Final
 
+import numpy as np
+
 from pipeline.face import (
     LoadSnapshot,
     ModelInfo,
@@ -16,8 +18,10 @@ from pipeline.face import (
     StatusBoard,
     not_serving,
 )
+from stages.answer import Answer
 from stages.errors import InvalidInput, Overloaded, PenstockError
 from stages.input_limits import InputLimits
+from stages.messages import EmbedRequest
 
 MAX_REQUEST_ID_BYTES: Final = 256  # it stands in log lines and comes back in the answer
 SHORTEST_RETRY_S: Final = 0.05  # where the server itself cannot tell when to come back
@@ -99,6 +103,12 @@ def dimensions_of(given: int | None, model: ModelInfo) -> int | None:
             f"dimensions: {given} is not in 1 ... {model.dimension}", field="dimensions"
         )
     return given
+
+
+def tokens_run(answer: Answer, request: EmbedRequest, model: ModelInfo) -> int:
+    """Tokens of all items as they ran, after they were cut."""
+    most = min(model.max_tokens, request.max_tokens or model.max_tokens)
+    return int(np.minimum(answer.token_counts, most).sum())
 
 
 def not_one_of(field: str, value: int, names: Iterable[str]) -> InvalidInput:

@@ -1,1 +1,1 @@
-"""The HTTP face, on Hypercorn and Starlette in Trio: OpenAI's routes, health and metrics."""
+"""The HTTP face, on Hypercorn and Starlette in Trio: OpenAI's and TEI's routes, and probes."""

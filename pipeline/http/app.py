@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipeline.http import openai
+from pipeline.face import StatusBoard
+from pipeline.http import openai, tei
 from pipeline.http.asgi import App
 from pipeline.http.call import Answering, Edge, Work
 from pipeline.http.errors import NoSuchRoute, WrongMethod, style_of
@@ -27,10 +28,17 @@ from stages.errors import Internal, PenstockError
 Handler: TypeAlias = Callable[[Request, Exception], Awaitable[Response]]
 
 
-def make_app(edge: Edge, metrics: Metrics, access: Access, hang_timeout_s: float) -> App:
+def make_app(
+    edge: Edge,
+    metrics: Metrics,
+    access: Access,
+    *,
+    bounds: tei.Bounds,
+    hang_timeout_s: float = 30.0,
+) -> App:
     """The application that answers for ``edge`` and ``metrics``."""
     open_routes = list(probes(edge.board, metrics, hang_timeout_s))
-    routes = [*_work(edge), *_known(edge), *open_routes]
+    routes = [*_work(edge), *_known(edge.board, bounds), *open_routes]
     app = Starlette(routes=routes, exception_handlers=_handlers(routes))
     app.router.redirect_slashes = False
     open_paths = {route.path for route in open_routes}
@@ -44,15 +52,23 @@ def _work(edge: Edge) -> Iterator[Route]:
         return Route(path, Work(edge, answer, style_of(path)), methods=["POST"])
 
     yield route("/v1/embeddings", openai.embeddings)
+    yield route("/embeddings", openai.embeddings)
+    yield route("/embed", tei.embed)
+    yield route("/similarity", tei.similarity)
+    yield route("/", tei.root)
 
 
-def _known(edge: Edge) -> Iterator[Route]:
+def _known(board: StatusBoard, bounds: tei.Bounds) -> Iterator[Route]:
     """What is known now, and only read."""
 
     async def models(_: Request) -> Response:
-        return openai.models(edge.board)
+        return openai.models(board)
+
+    async def info(_: Request) -> Response:
+        return tei.info(board, bounds)
 
     yield Route("/v1/models", models)
+    yield Route("/info", info)
 
 
 def _handlers(routes: Iterable[Route]) -> dict[Any, Handler]:

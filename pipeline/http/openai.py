@@ -6,7 +6,6 @@ Beside OpenAI's own members a request may have those that other servers brought 
 as they come: there is one model.
 """
 
-import numpy as np
 import orjson
 from attrs import frozen
 from starlette.responses import Response
@@ -23,6 +22,7 @@ from pipeline.requests import (
     loaded_model,
     prompt_name_of,
     request_id_of,
+    tokens_run,
 )
 from stages.answer import Answer
 from stages.answer_format import AnswerFormat, Encoding
@@ -130,8 +130,7 @@ async def _reply(
         return entry
 
     data = await json_list(rows, item)
-    most = min(model.max_tokens, request.max_tokens or model.max_tokens)
-    tokens = int(np.minimum(answer.token_counts, most).sum())
+    tokens = tokens_run(answer, request, model)
     about = {"model": model.model_id, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
     body = b'{"object":"list","data":' + data + b"," + orjson.dumps(about)[1:]
     return written_reply(body, headers={"x-request-id": request.request_id})

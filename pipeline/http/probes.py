@@ -36,6 +36,7 @@ def probes(board: StatusBoard, metrics: Metrics, hang_timeout_s: float) -> Itera
         return Response(encode(metrics.registry), media_type=content_type)
 
     yield Route("/health", health)
+    yield Route("/ping", health)
     yield Route("/livez", livez)
     yield Route("/readyz", readyz)
     yield Route("/metrics", series)

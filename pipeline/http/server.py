@@ -8,6 +8,7 @@ import logging
 import socket
 import ssl
 import sys
+from importlib import metadata
 from typing import Final
 
 import trio
@@ -18,6 +19,7 @@ from pipeline.face import Desk, StatusBoard
 from pipeline.http.app import make_app
 from pipeline.http.call import Edge
 from pipeline.http.places import Places
+from pipeline.http.tei import Bounds
 from pipeline.observability.metrics import Metrics
 from pipeline.security.access import Access
 from pipeline.security.tls import HANDSHAKE_S
@@ -64,12 +66,19 @@ class HttpServer:
         access: Access | None = None,
         tls: ssl.SSLContext | None = None,
         max_concurrent_requests: int = 1024,
+        max_batch_tokens: int = 32768,
         stall_timeout_s: float = 10.0,
         hang_timeout_s: float = 30.0,
     ) -> None:
         self._places = Places(board, max_concurrent_requests)
         edge = Edge(desk, board, self._places, metrics.refused, stall_timeout_s)
-        self._app = make_app(edge, metrics, access or Access(), hang_timeout_s)
+        self._app = make_app(
+            edge,
+            metrics,
+            access or Access(),
+            bounds=Bounds(metadata.version("penstock"), max_concurrent_requests, max_batch_tokens),
+            hang_timeout_s=hang_timeout_s,
+        )
         self._host = host
         self._port = port
         self._tls = tls

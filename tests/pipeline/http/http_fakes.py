@@ -12,6 +12,7 @@ from pipeline.http.app import make_app
 from pipeline.http.call import Edge
 from pipeline.http.places import Places
 from pipeline.http.server import HttpServer
+from pipeline.http.tei import Bounds
 from pipeline.observability.metrics import Metrics
 from pipeline.security.access import Access
 
@@ -75,7 +76,7 @@ async def called(desk, board, path, document, *, receive_rest=trio.sleep_forever
     ``receive_rest`` is what a call waits in once its body has been read.
     """
     edge = Edge(desk, board, Places(board, 8), lambda _: None, stall_timeout_s=10.0)
-    app = make_app(edge, Metrics(), Access(), 30.0)
+    app = make_app(edge, Metrics(), Access(), bounds=Bounds("1", 8, 1024))
     parts = [{"type": "http.request", "body": json.dumps(document).encode(), "more_body": False}]
     sent = []
 
