@@ -1,25 +1,32 @@
-"""What does the stage trace cost a request?
+"""What does it cost a request to be watched?
 
 ``python -m benchmarks.trace_cost [--requests 20000] [--rounds 5]``
 
 The whole pipeline in this process with a device that computes nothing, requests of
-one item in batches of up to 32, trace on and off in turn. Prints the CPU time a
-request with and without, and the median difference of neighbouring rounds.
+one item in batches of up to 32: unwatched, and watched by each of those that can
+watch it, in turn. Prints the CPU time of a request, and what each watcher adds to it:
+the median of the differences within a round. What a server does in other threads for
+it is in that; sending spans to a collector is not.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import trio
-from attrs import evolve
+from attrs import evolve, frozen
 
+from pipeline.observability.metrics import Metrics
+from pipeline.observability.otlp import SpanMaker
+from pipeline.observability.span_notes import SpanNotes
 from pipeline.observability.tracing import Tracer, write_trace
+from pipeline.passages import Watcher
 from pipeline.plan import PipelinePlan
 from pipeline.topology import Pipeline
 from simulations.modelled import DIMENSION, ModelledRunner
@@ -33,7 +40,50 @@ AT_ONCE: Final = 32
 ROW: Final = np.arange(12, dtype=np.int32)
 
 
-async def measure(requests: int, trace: Path | None) -> float:
+@frozen(eq=False)
+class Watched:
+    """Who watches, and the task that brings out what it is told; neither is needed."""
+
+    watcher: Watcher | None = None
+    task: Callable[[], Awaitable[None]] = trio.sleep_forever
+
+
+def unwatched(_: Path) -> Watched:
+    """Nobody."""
+    return Watched()
+
+
+def metrics(_: Path) -> Watched:
+    """What /metrics shows."""
+    return Watched(Metrics())
+
+
+def trace(folder: Path) -> Watched:
+    """TRACE_FILE, the writing included."""
+    tracer = Tracer(trio.current_time())
+    return Watched(tracer, partial(write_trace, tracer, str(folder / "trace.json")))
+
+
+def untraced(_: Path) -> Watched:
+    """OpenTelemetry, whose share leaves all requests out."""
+    return Watched(SpanNotes(0.0))
+
+
+def traced(_: Path) -> Watched:
+    """OpenTelemetry, every request; spans are made of them and thrown away."""
+    notes = SpanNotes(1.0, capacity=1 << 30)
+    maker = SpanMaker.named("penstock")
+
+    async def make_spans() -> None:
+        while True:
+            await trio.sleep(0.1)
+            for request in notes.take():
+                maker.spans_of(request, 0.0)
+
+    return Watched(notes, make_spans)
+
+
+async def measure(requests: int, who: Callable[[Path], Watched], folder: Path) -> float:
     """CPU seconds a request."""
     device: ModelledRunner[Batch, DeviceOutput] = ModelledRunner(
         lambda batch: DeviceOutput(np.zeros((batch.items, DIMENSION), np.float32)), lambda _: 0.0
@@ -42,12 +92,11 @@ async def measure(requests: int, trace: Path | None) -> float:
         lambda texts: [ROW for _ in texts], lambda _: 0.0
     )
     tickets = OpenTickets()
-    tracer = Tracer(trio.current_time()) if trace is not None else None
+    watched = who(folder)
     async with trio.open_nursery() as nursery:
-        if tracer is not None:
-            await nursery.start(write_trace, tracer, str(trace))
+        nursery.start_soon(watched.task)
         plan = _plan(device, tokenizer)
-        watchers = () if tracer is None else (tracer,)
+        watchers = () if watched.watcher is None else (watched.watcher,)
         pipeline = Pipeline(plan, tickets, watchers=watchers)
         for run in (device.run, tokenizer.run, pipeline.run):
             nursery.start_soon(run)
@@ -104,15 +153,20 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    off, on = [], []
+    figures: dict[str, list[float]] = {who.__name__: [] for who in WHO}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.rounds):
-            off.append(trio.run(measure, options.requests, None) * 1e6)
-            on.append(trio.run(measure, options.requests, Path(folder) / "trace.json") * 1e6)
-    cost = [with_trace - without for with_trace, without in zip(on, off, strict=True)]
-    print(f"without trace: {statistics.median(off):.1f} us a request")
-    print(f"with trace: {statistics.median(on):.1f} us a request")
-    print(f"the trace costs {statistics.median(cost):.1f} us a request")
+            for who in WHO:
+                took_s = trio.run(measure, options.requests, who, Path(folder))
+                figures[who.__name__].append(took_s * 1e6)
+    off = figures.pop(unwatched.__name__)
+    print(f"unwatched: {statistics.median(off):.1f} us a request")
+    for name, on in figures.items():
+        cost = [with_it - without for with_it, without in zip(on, off, strict=True)]
+        print(f"{name}: {statistics.median(cost):.1f} us more")
+
+
+WHO: Final = (unwatched, metrics, trace, untraced, traced)
 
 
 if __name__ == "__main__":

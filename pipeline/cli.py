@@ -19,8 +19,9 @@ from pipeline.processors import check_cores
 from pipeline.ready import joined, reachable, ready_line
 from pipeline.settings.kinds import Flag
 from pipeline.settings.report import as_json, as_table, as_toml
+from pipeline.settings.rows import rows
 from pipeline.settings.sources import load_settings
-from pipeline.settings.table import SettingError, Settings, rows
+from pipeline.settings.table import SettingError, Settings
 
 if TYPE_CHECKING:  # at run time it would be the whole server
     from pipeline.lifecycle import Addresses

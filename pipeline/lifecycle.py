@@ -21,9 +21,7 @@ from pipeline.http.server import HttpServer
 from pipeline.links import Observer
 from pipeline.loaded_model import LoadedModel
 from pipeline.loading import load_model
-from pipeline.observability.cloudwatch import ship_metrics
-from pipeline.observability.metrics import Metrics
-from pipeline.observability.tracing import Tracer, write_trace
+from pipeline.observability.reports import Reports
 from pipeline.ready import joined
 from pipeline.security.security import Security
 from pipeline.settings.table import Settings
@@ -61,9 +59,8 @@ class Server:
     on_ending: Callable[[], None] = lambda: None
     security: Security = field()
     tickets: OpenTickets = field(init=False, factory=OpenTickets)
-    metrics: Metrics = field(init=False)
+    reports: Reports = field(init=False)
     desk: FrontDesk = field(init=False)
-    tracer: Tracer | None = field(init=False)
     grpc: GrpcServer = field(init=False)
     http: HttpServer = field(init=False)
 
@@ -71,18 +68,14 @@ class Server:
     def _security(self) -> Security:
         return Security.read(self.settings)
 
-    @metrics.default
-    def _metrics(self) -> Metrics:
-        return Metrics(len(self.settings.device))
+    @reports.default
+    def _reports(self) -> Reports:
+        return Reports(self.settings)
 
     @desk.default
     def _desk(self) -> FrontDesk:
         limits = planning.request_limits(self.settings)
-        return FrontDesk(limits, self.metrics.refused, len(self.settings.device))
-
-    @tracer.default
-    def _tracer(self) -> Tracer | None:
-        return Tracer(trio.current_time()) if self.settings.trace_file else None
+        return FrontDesk(limits, self.reports.metrics.refused, len(self.settings.device))
 
     @grpc.default
     def _grpc(self) -> GrpcServer:
@@ -94,7 +87,7 @@ class Server:
             max_concurrent_requests=self.settings.max_concurrent_requests,
             max_stream_requests=self.settings.max_stream_requests,
             reflection=self.settings.grpc_reflection,
-            on_refused=self.metrics.refused,
+            on_refused=self.reports.metrics.refused,
             access=self.security.grpc_access,
             tls=self.security.grpc_tls,
         )
@@ -104,7 +97,7 @@ class Server:
         return HttpServer(
             self.desk,
             self.desk,
-            self.metrics,
+            self.reports.metrics,
             host=self.settings.http_host,
             port=self.settings.http_health_port,
             max_concurrent_requests=self.settings.max_concurrent_requests,
@@ -121,12 +114,11 @@ class Server:
         server from starting or from going on, in a group; by then the callers
         whose requests were open have been told.
         """
-        self.metrics.watch_board(self.desk)
+        self.reports.metrics.watch_board(self.desk)
         async with trio.open_nursery() as edges:
             edges.start_soon(self.desk.run)
             edges.start_soon(self.security.run)
-            if self.tracer is not None:
-                await edges.start(write_trace, self.tracer, self.settings.trace_file)
+            await self.reports.start(edges)
             addresses = await self._open_edges(edges)
             await self._serve(stop, partial(ready, addresses))
             edges.cancel_scope.cancel()
@@ -135,15 +127,6 @@ class Server:
         settings = self.settings
         http_port = await edges.start(self.http.run)
         grpc_port = await edges.start(self.grpc.run)
-        if settings.metrics_enabled:
-            edges.start_soon(
-                partial(
-                    ship_metrics,
-                    self.metrics.registry,
-                    namespace=settings.metrics_namespace,
-                    region=settings.metrics_region,
-                )
-            )
         return Addresses(
             joined(settings.grpc_host, grpc_port),
             joined(settings.http_host, http_port),
@@ -186,18 +169,18 @@ class Server:
             pipeline.close()
 
     def _pipeline(self, loaded: LoadedModel) -> Pipeline:
-        watchers = (self.metrics,) if self.tracer is None else (self.metrics, self.tracer)
+        metrics = self.reports.metrics
         pipeline = Pipeline(
             planning.pipeline_plan(self.settings, loaded),
             self.tickets,
-            watchers=watchers,
+            watchers=self.reports.watchers,
             observers=self.faults,
-            on_restart=self.metrics.restarted,
+            on_restart=metrics.restarted,
         )
-        self.metrics.watch_devices([device.figures for device in loaded.devices])
+        metrics.watch_devices([device.figures for device in loaded.devices])
         for stage, channel in pipeline.channels.items():
             capacity = int(channel.statistics().max_buffer_size)
-            self.metrics.watch_channel(stage, channel.statistics, capacity)
+            metrics.watch_channel(stage, channel.statistics, capacity)
         return pipeline
 
     async def _drain(self) -> None:

@@ -11,7 +11,8 @@ from typing import Final
 
 from attrs import frozen
 
-from pipeline.settings.table import SettingError, Settings, rows
+from pipeline.settings.rows import rows
+from pipeline.settings.table import SettingError, Settings
 
 TOPOLOGY: Final = Path("/sys/devices/system/cpu")
 

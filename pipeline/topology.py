@@ -194,6 +194,7 @@ class Pipeline:
             lane=request.lane,
             tenant=request.tenant,
         )
+        ticket.traceparent = request.traceparent
         try:
             self._door.send_nowait(Submission(ticket, request))
         except trio.WouldBlock:

@@ -76,7 +76,7 @@ class EmbedRequest:
 
     Items are cut to ``max_tokens`` where that is less than the model's maximum.
     ``tenant`` is on whose account it runs, a name that is safe to log; "" where callers
-    are not told apart.
+    are not told apart. ``traceparent`` is the caller's place in a trace, as it came, or "".
     """
 
     request_id: str
@@ -88,6 +88,7 @@ class EmbedRequest:
     side: Side = Side.RIGHT
     lane: Lane = Lane.INTERACTIVE
     tenant: str = ""
+    traceparent: str = ""
 
     @property
     def items(self) -> int:

@@ -67,6 +67,7 @@ class Ticket:
     state: TicketState = TicketState.WAITING
     reserved: Work = NO_WORK
     items_on_their_way: int = field(init=False)  # to the planner
+    traceparent: str = ""  # the caller's, as it came
     admitted_at: float = 0.0
     tokenized_at: float = 0.0
     token_counts: NDArray[np.int32] | None = None

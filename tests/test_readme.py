@@ -10,7 +10,7 @@ import pytest
 from pipeline.cli import CONFIG_VARIABLE, _parser
 from pipeline.http.health import CAN_SERVE
 from pipeline.settings.report import as_markdown
-from pipeline.settings.table import rows
+from pipeline.settings.rows import rows
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -45,7 +45,7 @@ def test_every_make_target_exists(target):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("extra", ["s3", "cloudwatch", "flash-attn", "bench", "dev"])
+@pytest.mark.parametrize("extra", ["s3", "cloudwatch", "otel", "flash-attn", "bench", "dev"])
 def test_every_extra_exists_and_is_named(extra):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert extra in project["optional-dependencies"]

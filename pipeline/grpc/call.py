@@ -112,6 +112,11 @@ class Call:
         self.deadline = min(mine, self.deadline) if self._brought else mine
         self.timeout.reschedule(self.deadline)
 
+    @property
+    def traceparent(self) -> str:
+        """The caller's place in a trace, as it came; "" where it says nothing."""
+        return self.headers.get("traceparent", "")
+
     async def receive(self) -> Any:
         """The next message, an instance of ``route.request``; None after the last.
 

@@ -72,14 +72,16 @@ class EmbeddingService:
     async def embed(self, wire: WireRequest, call: Call) -> EmbedResponse:
         """Check, hand in, wait, and lay the answer out as asked for."""
         model = loaded_model(self._board)
-        request, wanted = read_request(wire, model, self._board.limits, call.tenant)
+        request, wanted = read_request(
+            wire, model, self._board.limits, call.tenant, call.traceparent
+        )
         call.handed_in = True
         answer = await self._bridge.ask(request, call.deadline)
         return write_response(request.request_id, answer, wanted, model)
 
     async def embed_stream(self, call: Call) -> None:
         """The same for many requests at a time; answers leave as they finish."""
-        method = StreamedEmbed(self._bridge, self._board, call.tenant)
+        method = StreamedEmbed(self._bridge, self._board, call.tenant, call.traceparent)
         limits = self._board.limits
         stream = InFlight(
             call, method, limit=self._max_stream_requests, max_wait_s=limits.max_wait_s
@@ -120,11 +122,14 @@ class StreamedEmbed:
     bridge: Bridge
     board: StatusBoard
     tenant: str = ""
+    traceparent: str = ""
 
     def begin(self, wire: WireRequest, flight: Flight) -> None:
         """Check and hand in."""
         model = loaded_model(self.board)
-        request, wanted = read_request(wire, model, self.board.limits, self.tenant)
+        request, wanted = read_request(
+            wire, model, self.board.limits, self.tenant, self.traceparent
+        )
 
         def land(outcome: Outcome) -> None:
             if isinstance(outcome, PenstockError):
@@ -146,7 +151,11 @@ class StreamedEmbed:
 
 
 def read_request(
-    wire: WireRequest, model: ModelInfo, limits: RequestLimits, tenant: str = ""
+    wire: WireRequest,
+    model: ModelInfo,
+    limits: RequestLimits,
+    tenant: str = "",
+    traceparent: str = "",
 ) -> tuple[EmbedRequest, AnswerFormat]:
     """What is asked for, checked in everything but the number of tokens of a text."""
     texts, ids = _items(wire, input_limits(model, limits))
@@ -159,6 +168,7 @@ def read_request(
         side=_side(wire),
         lane=_lane(wire),
         tenant=tenant,
+        traceparent=traceparent,
     )
     dimensions = wire.dimensions if wire.HasField("dimensions") else None
     wanted = AnswerFormat(

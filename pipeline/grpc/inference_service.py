@@ -60,7 +60,12 @@ class InferenceService:
         call.wait_at_most((wire.max_wait_ms or DEFAULT_WAIT_MS) / 1e3)
         limits = input_limits(loaded_model(self._board), self._board.limits)
         request_id = request_id_of(wire.request_id)
-        request = EmbedRequest(request_id, ids=read_ids(wire, limits), tenant=call.tenant)
+        request = EmbedRequest(
+            request_id,
+            ids=read_ids(wire, limits),
+            tenant=call.tenant,
+            traceparent=call.traceparent,
+        )
         call.handed_in = True
         answer = await self._bridge.ask(request, call.deadline)
         if answer.errors:

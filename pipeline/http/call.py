@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias, TypeVar
 
 import structlog
-from attrs import frozen
+from attrs import evolve, frozen
 from starlette.responses import Response
 
 from pipeline.face import Desk, ModelInfo, RequestLimits, StatusBoard
@@ -88,6 +88,8 @@ class Call:
             PenstockError: the outcome, or what became of an item.
             ClientGone: the client hung up.
         """
+        if traceparent := self.headers.get("traceparent"):
+            request = evolve(request, traceparent=traceparent)
         self.handed_in = True
         answer = await ask(
             self._edge.desk, request, timeout_s=self.limits.max_wait_s, receive=self._receive

@@ -28,8 +28,9 @@ from pipeline.observability.metric_families import (
     histograms,
     load_families,
 )
+from pipeline.observability.outcomes import outcome_word
 from pipeline.topology import STAGES
-from stages.answer import Answer, Outcome
+from stages.answer import Outcome
 from stages.device.spec import DeviceFigures
 from stages.errors import NotServing, Overloaded, PenstockError, TooLarge
 from stages.messages import BatchResult, Layout
@@ -157,7 +158,7 @@ class Metrics:
         yield from load_families(NOTHING_KNOWN if self._board is None else self._board.snapshot)
 
     def _count_outcome(self, outcome: Outcome | None) -> None:
-        code, reason = code_of(outcome), reason_of(outcome)
+        code, reason = outcome_word(outcome).lower(), reason_of(outcome)
         with self._requests_lock:
             self._requests[code] = self._requests.get(code, 0) + 1
             if reason is not None:
@@ -207,13 +208,6 @@ class Metrics:
         text = "the channel that leads into a stage"
         yield gauges("channel_depth_messages", f"Messages in {text}", "stage", depths)
         yield gauges("channel_capacity_messages", f"Room in {text}", "stage", capacities)
-
-
-def code_of(outcome: Outcome | None) -> str:
-    """The outcome as a label: "ok", an error's code in small letters, or "cancelled"."""
-    if outcome is None:
-        return "cancelled"
-    return "ok" if isinstance(outcome, Answer) else outcome.code.lower()
 
 
 def reason_of(outcome: Outcome | None) -> str | None:

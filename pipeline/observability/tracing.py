@@ -26,8 +26,9 @@ from typing import Final
 import structlog
 import trio
 
+from pipeline.observability.outcomes import outcome_word
 from pipeline.topology import STAGES
-from stages.answer import Answer, Outcome
+from stages.answer import Outcome
 from stages.messages import BatchResult
 from stages.ticket import Ticket
 
@@ -69,13 +70,9 @@ class Tracer:
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
         """See :class:`pipeline.passages.Watcher`."""
-        if outcome is None:
-            word = "CANCELLED"
-        else:
-            word = "OK" if isinstance(outcome, Answer) else outcome.code
         args = (
             f'"request":{ticket.id},"request_id":{quoted(ticket.request_id[:64])},'
-            f'"items":{ticket.items},"tokens":{ticket.reserved_tokens},"outcome":"{word}"'
+            f'"items":{ticket.items},"tokens":{ticket.reserved_tokens},"outcome":"{outcome_word(outcome)}"'
         )
         self._span("request", args, ticket.opened_at, now)
 

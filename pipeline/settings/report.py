@@ -3,7 +3,8 @@
 import json
 from collections.abc import Mapping
 
-from pipeline.settings.table import Settings, rows
+from pipeline.settings.rows import rows
+from pipeline.settings.table import Settings
 
 
 def as_table(settings: Settings, sources: Mapping[str, str]) -> str:

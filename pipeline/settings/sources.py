@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.settings.conflicts import conflicts
-from pipeline.settings.table import Row, SettingError, Settings, rows
+from pipeline.settings.rows import Row, rows
+from pipeline.settings.table import SettingError, Settings
 
 DEFAULT = "default"
 SHOWN_CHARACTERS = 80  # of a bad value, so that one line stays one line

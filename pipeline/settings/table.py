@@ -9,7 +9,6 @@ Defaults of the names up to METRICS_NAMESPACE are those that clients of the olde
 server know; the BACKPRESSURE thresholds are its built-in constants.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -202,6 +201,18 @@ class Settings:
     trace_file: str = _row(
         "", Text("a file"), "Write a stage trace here (Chrome trace events, opens in Perfetto)"
     )
+    otel_exporter_otlp_endpoint: str = _row(
+        "",
+        Text("an address such as http://localhost:4317", r"(https?://[^\s/]+/?)?"),
+        "OpenTelemetry collector (OTLP over gRPC) that gets a trace of the requests; needs the "
+        "otel extra; unset: none",
+    )
+    otel_service_name: str = _row("penstock", Text("a name", r".+"), "Service name in those traces")
+    otel_traces_sampler_arg: float = _row(
+        1.0,
+        Number(0, 1),
+        "Share of the requests that are traced where their caller does not say by `traceparent`",
+    )
     log_format: str = _row("console", Choice(("console", "json")), "How log lines look")
     log_level: str = _row(
         "info", Choice(("debug", "info", "warning", "error")), "Least level that is logged"
@@ -220,29 +231,3 @@ class Settings:
     null_dimension: int = _row(
         384, Integer(1, 65536), "Dimension of the vectors that DEVICE=null answers"
     )
-
-
-@frozen
-class Row:
-    """One setting as a row of the table."""
-
-    field: str
-    default: object
-    kind: Kind
-    meaning: str
-
-    @property
-    def name(self) -> str:
-        """The environment variable."""
-        return self.field.upper()
-
-    @property
-    def flag(self) -> str:
-        """The command-line flag."""
-        return "--" + self.field.replace("_", "-")
-
-
-def rows() -> Iterator[Row]:
-    """The table, in order."""
-    for field in attrs.fields(Settings):
-        yield Row(field.name, field.default, field.metadata["kind"], field.metadata["meaning"])

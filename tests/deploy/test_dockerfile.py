@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import _parser
-from pipeline.settings.table import rows
+from pipeline.settings.rows import rows
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy/Dockerfile"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pipeline.server import WATCHDOG_S
-from pipeline.settings.table import rows
+from pipeline.settings.rows import rows
 
 FOLDER = Path(__file__).parents[2] / "deploy/kubernetes"
 OBJECTS = [

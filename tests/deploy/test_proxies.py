@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.settings.table import rows
+from pipeline.settings.rows import rows
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DEFAULTS = {row.name: row.default for row in rows()}

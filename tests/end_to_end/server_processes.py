@@ -18,7 +18,7 @@ from penstock.compat import gpu_inference_pb2 as seed
 from penstock.v1 import embedding_pb2 as pb
 
 from pipeline.cli import CONFIG_VARIABLE
-from pipeline.settings.table import rows
+from pipeline.settings.rows import rows
 
 ROOT = Path(__file__).parents[2]
 STOP_TIMEOUT_S = 60

@@ -15,8 +15,9 @@ import pytest
 from pipeline import cli
 from pipeline.ready import is_loopback, joined, own_command, reachable, ready_line
 from pipeline.security.key_ring import KeyRing
+from pipeline.settings.rows import rows
 from pipeline.settings.sources import load_settings
-from pipeline.settings.table import Settings, rows
+from pipeline.settings.table import Settings
 
 EVERY_HOST = "0.0.0.0"  # noqa: S104 (in a server that stops before it loads a model)
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from pipeline.settings.device_kinds import CpuSets
 from pipeline.settings.kinds import Integer, Number, Size, Words
+from pipeline.settings.rows import rows
 from pipeline.settings.sources import load_settings
-from pipeline.settings.table import SettingError, Settings, rows
+from pipeline.settings.table import SettingError, Settings
 
 ROWS = {row.field: row for row in rows()}
 
