@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from stages.batch_limits import BatchLimits
 from stages.batch_planner import BatchPlanner
+from stages.batch_result import DeviceOutput
 from stages.bucketing import buckets_for, sort_into_buckets
 from stages.device.factory import make_device
 from stages.device.packing import Sample
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
 from stages.flight import Flight
-from stages.messages import Batch, DeviceOutput, Float32, Int32, Layout, TokenizedItems
+from stages.messages import Batch, Float32, Int32, Layout, TokenizedItems
 from stages.ticket import OpenTickets
 
 QUEUED_TEXTS: Final = 512  # 16 clients with 32 texts a call
@@ -113,7 +114,7 @@ class EngineAlone:
         vectors: Float32 = np.empty((len(texts), self.device.dimension), np.float32)
         batches = list(self.batches(texts))
         for batch, output in zip(batches, self.run(batches), strict=True):
-            vectors[_positions(batch)] = output.vectors
+            vectors[_positions(batch)] = output.vectors  # type: ignore[assignment]  # pooled
         return vectors
 
     def run(self, batches: Iterable[Batch]) -> Iterator[DeviceOutput]:

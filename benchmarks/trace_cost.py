@@ -32,7 +32,8 @@ from pipeline.topology import Pipeline
 from simulations.modelled import DIMENSION, ModelledRunner
 from simulations.scenario import cpu_limits
 from stages.answer import Outcome
-from stages.messages import Batch, DeviceOutput, EmbedRequest, Int32, RaggedIds
+from stages.batch_result import DeviceOutput
+from stages.messages import Batch, EmbedRequest, Int32, RaggedIds
 from stages.ticket import OpenTickets
 from stages.token_rules import TokenRules
 

@@ -19,13 +19,14 @@ from pipeline.loaded_model import LoadedModel
 from pipeline.logs import route_library_logs
 from pipeline.models.resolve import ResolvedModel, resolve_model
 from pipeline.settings.table import Settings
+from stages.batch_result import DeviceOutput
 from stages.device.errors import ModelError
 from stages.device.factory import import_device, make_device
 from stages.device.fingerprint import fingerprint
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
 from stages.flight import AtOnce, Machine
-from stages.messages import Batch, DeviceOutput, Int32
+from stages.messages import Batch, Int32
 from stages.text_tokenizer import TextTokenizer
 from stages.worker import WorkerThread
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from stages.answer import Outcome
+from stages.batch_result import BatchResult
 from stages.channels import Message
-from stages.messages import BatchResult
 from stages.ticket import Ticket
 
 

@@ -50,6 +50,7 @@ STATUSES: Final = MappingProxyType(
         "RESOURCE_EXHAUSTED": Status(GrpcStatus.RESOURCE_EXHAUSTED, 413),
         "UNAVAILABLE": Status(GrpcStatus.UNAVAILABLE, 503),
         "DEADLINE_EXCEEDED": Status(GrpcStatus.DEADLINE_EXCEEDED, 504),
+        "UNIMPLEMENTED": Status(GrpcStatus.UNIMPLEMENTED, 501),
         "INTERNAL": Status(GrpcStatus.INTERNAL, 500),
     }
 )

@@ -29,6 +29,7 @@ from pipeline.supervisor import Stage, supervise
 from pipeline.timeline import Timeline
 from pipeline.turns import TurnInlet, Turns
 from stages.admission import run_admission
+from stages.batch_result import BatchResult
 from stages.batching import RoomCredit, run_batching
 from stages.bucketing import run_bucketing
 from stages.channels import Message
@@ -36,7 +37,7 @@ from stages.device_load import DeviceLoad
 from stages.errors import NotServing, Overloaded
 from stages.execution import run_execution
 from stages.load import LatencyWindow, LoadMeter
-from stages.messages import Batch, BatchResult, Chunk, EmbedRequest, Submission, TokenizedItems
+from stages.messages import Batch, Chunk, EmbedRequest, Submission, TokenizedItems
 from stages.notification import run_notification
 from stages.ticket import OpenTickets, Reply, Ticket
 from stages.token_ratio import TokenRatio

@@ -14,8 +14,9 @@ import trio
 from attrs import define, field, frozen
 
 from pipeline.calibrate import read_cost
+from stages.batch_result import DeviceOutput
 from stages.cost_model import CostModel
-from stages.messages import Batch, DeviceOutput, Int32
+from stages.messages import Batch, Int32
 from stages.runner import Timed
 
 In = TypeVar("In")

@@ -7,6 +7,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from stages.errors import PenstockError
+from stages.ragged_rows import RaggedRows
 
 
 @frozen
@@ -35,10 +36,12 @@ class ItemError:
 
 @frozen(eq=False)
 class Answer:
-    """The vectors of one request.
+    """What came of one request.
 
-    ``vectors`` is float32 [items, dimension], pooled but not normalised (a failed
-    item's row is zeros); ``token_counts`` int32 [items], special tokens included
+    ``vectors`` is float32 [items, columns]: for Output.POOLED pooled but not normalised,
+    for Output.SCORES as the model gives them (a failed item's row is zeros). What has
+    no fixed size is in ``ragged``, and ``vectors`` then has no columns (a failed item
+    has no rows). ``token_counts`` is int32 [items], special tokens included
     and before truncation; ``truncated`` the indices of the items that were cut.
     """
 
@@ -47,6 +50,7 @@ class Answer:
     truncated: tuple[int, ...]
     errors: tuple[ItemError, ...]
     timings: Timings
+    ragged: RaggedRows | None = None
 
 
 Outcome: TypeAlias = Answer | PenstockError

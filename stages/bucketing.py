@@ -44,7 +44,14 @@ def sort_into_buckets(items: TokenizedItems, edges: Int32) -> Iterator[Chunk]:
     which = np.searchsorted(edges, items.ids.lengths)
     first = which[0]
     if len(which) == 1 or (which == first).all():
-        yield Chunk(items.ticket, int(edges[first]), items.ids, items.positions, items.pool_from)
+        yield Chunk(
+            items.ticket,
+            int(edges[first]),
+            items.ids,
+            items.positions,
+            items.pool_from,
+            items.output,
+        )
         return
     for bucket in np.unique(which):
         index = np.flatnonzero(which == bucket)
@@ -54,4 +61,5 @@ def sort_into_buckets(items: TokenizedItems, edges: Int32) -> Iterator[Chunk]:
             items.ids.take(index),
             items.positions[index],
             items.pool_from,
+            items.output,
         )

@@ -44,6 +44,12 @@ class NoItems(InvalidInput):
     """There is nothing to be done: the request has no items."""
 
 
+class NotOffered(PenstockError):
+    """The loaded model cannot do this; another one could."""
+
+    code: ClassVar[str] = "UNIMPLEMENTED"
+
+
 class TooLarge(PenstockError):
     """The request is above a fixed limit: send less in one call."""
 

@@ -13,10 +13,11 @@ from typing import TypeAlias
 import trio
 from attrs import evolve
 
+from stages.batch_result import BatchResult, DeviceOutput
 from stages.batching import RoomCredit
 from stages.channels import ReceiveEnd, SendEnd
 from stages.load import LoadMeter
-from stages.messages import Batch, BatchResult, DeviceOutput, Layout
+from stages.messages import Batch, Layout
 from stages.runner import Job, Runner
 from stages.ticket import OpenTickets
 

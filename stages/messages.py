@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stages.cost_model import NO_WORK, Work
 from stages.lane import Lane
+from stages.output import Output
 from stages.ticket import Ticket
 
 Int32: TypeAlias = NDArray[np.int32]
@@ -28,12 +29,15 @@ class RaggedIds:
 
     Item ``i`` is ``flat[starts[i] : starts[i] + lengths[i]]``. ``flat`` may be a
     read-only view of the bytes that came over the wire, and may hold more than
-    the items (padding, other items).
+    the items (padding, other items). Where items are pairs of texts, ``second_at``
+    says which of its tokens is the first of an item's second text (for the model's
+    token types; its length where there is none).
     """
 
     flat: Int32  # [any]
     starts: Int32  # [items]
     lengths: Int32  # [items], each >= 1
+    second_at: Int32 | None = None  # [items]
     tokens: int = field(init=False)  # sum of lengths
     squares: int = field(init=False)  # sum of length^2
 
@@ -60,7 +64,8 @@ class RaggedIds:
 
     def take(self, which: slice | NDArray[np.intp]) -> "RaggedIds":
         """The items that ``which`` selects; ``flat`` is shared, not copied."""
-        return RaggedIds(self.flat, self.starts[which], self.lengths[which])
+        second_at = None if self.second_at is None else self.second_at[which]
+        return RaggedIds(self.flat, self.starts[which], self.lengths[which], second_at)
 
 
 class Side(Enum):
@@ -74,14 +79,18 @@ class Side(Enum):
 class EmbedRequest:
     """What an edge hands in: exactly one of ``texts`` and ``ids`` is set.
 
-    Items are cut to ``max_tokens`` where that is less than the model's maximum.
-    ``tenant`` is on whose account it runs, a name that is safe to log; "" where callers
-    are not told apart. ``traceparent`` is the caller's place in a trace, as it came, or "".
+    With ``queries`` each item is a pair of texts, a query first: there is one for each
+    of ``texts``, or one for all of them. Items are cut to ``max_tokens`` where that is
+    less than the model's maximum. ``tenant`` is on whose account it runs, a name that is
+    safe to log; "" where callers are not told apart. ``traceparent`` is the caller's place
+    in a trace, as it came, or "".
     """
 
     request_id: str
     texts: tuple[str, ...] | None = None
     ids: RaggedIds | None = None
+    queries: tuple[str, ...] = ()
+    output: Output = Output.POOLED
     prompt_name: str = ""  # "" is the model's default prompt, where it has one
     truncate: bool = True
     max_tokens: int | None = None
@@ -123,6 +132,7 @@ class TokenizedItems:
     ids: RaggedIds
     positions: Int32
     pool_from: int = 0
+    output: Output = Output.POOLED
 
     def shares(self) -> Iterator[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""
@@ -141,6 +151,7 @@ class Chunk:
     ids: RaggedIds
     positions: Int32
     pool_from: int = 0
+    output: Output = Output.POOLED
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -170,6 +181,7 @@ class Chunk:
             self.ids.take(which),
             self.positions[which],
             self.pool_from,
+            self.output,
         )
 
 
@@ -226,56 +238,3 @@ class Batch:
         """Each ticket in this message with its number of items."""
         for chunk in self.chunks:
             yield chunk.ticket, len(chunk)
-
-
-@frozen(eq=False)
-class DeviceOutput:
-    """What a device gives back for a batch.
-
-    ``vectors`` are float32 [items, dimension] in the order of the batch's chunks,
-    a fresh array; ``broken`` the rows that hold a value that is not finite.
-    ``computed_tokens`` are what it ran, padding included; None: as it was planned.
-    """
-
-    vectors: Float32
-    broken: tuple[int, ...] = ()
-    computed_tokens: int | None = None
-
-
-@frozen(eq=False)
-class BatchResult:
-    """What came of a batch, on the way to notification.
-
-    ``vectors`` are float32 [items, dimension] in the order of the batch's chunks,
-    pooled but not yet normalised; None when ``error`` is set. ``broken`` are the
-    rows that hold a value that is not finite. Times are seconds on Trio's clock;
-    ``device`` is the number of the device that ran it, by its place in DEVICE, and
-    ``computed_tokens`` what it ran, padding included, where that is not as planned.
-    """
-
-    batch: Batch
-    vectors: Float32 | None
-    broken: tuple[int, ...]
-    started_at: float
-    finished_at: float
-    error: Exception | None = None
-    device: int = 0
-    computed_tokens: int = field()
-
-    @computed_tokens.default
-    def _as_planned(self) -> int:
-        return self.batch.rows * self.batch.width
-
-    @property
-    def fill(self) -> float:
-        """True tokens by computed ones."""
-        return self.batch.tokens / self.computed_tokens
-
-    @property
-    def padding(self) -> int:
-        """Tokens computed for nothing."""
-        return self.computed_tokens - self.batch.tokens
-
-    def shares(self) -> Iterator[tuple[Ticket, int]]:
-        """Each ticket in this message with its number of items."""
-        return self.batch.shares()

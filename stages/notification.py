@@ -4,10 +4,12 @@ import structlog
 import trio
 
 from stages.answer import ItemError
+from stages.batch_result import BatchResult
 from stages.channels import ReceiveEnd
 from stages.errors import Internal
 from stages.load import LoadMeter
-from stages.messages import BatchResult, Chunk
+from stages.messages import Chunk
+from stages.ragged_rows import without
 from stages.ticket import OpenTickets
 
 log = structlog.get_logger()
@@ -47,19 +49,18 @@ def _deliver(
     if not tickets.alive(ticket, now):
         return
     last = first + len(chunk)
-    vectors = result.vectors[first:last]
+    values = result.vectors[first:last]
+    broken = [item - first for item in result.broken if first <= item < last]
     errors = [
-        ItemError(int(chunk.positions[row - first]), Internal.code, "the vector is not finite")
-        for row in result.broken
-        if first <= row < last
+        ItemError(int(chunk.positions[item]), Internal.code, "the vector is not finite")
+        for item in broken
     ]
-    if errors:
-        vectors = vectors.copy()
-        vectors[[row - first for row in result.broken if first <= row < last]] = 0.0
+    if broken:
+        values = without(values, broken)
     tickets.deliver(
         ticket,
         chunk.positions,
-        vectors,
+        values,
         errors,
         queue_s=max(0.0, result.started_at - ticket.tokenized_at),
         device_s=result.finished_at - result.started_at,

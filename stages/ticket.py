@@ -29,6 +29,7 @@ from stages.answer import Answer, ItemError, Outcome, Timings
 from stages.cost_model import NO_WORK, Work
 from stages.errors import DeadlineExceeded, PenstockError
 from stages.lane import Lane
+from stages.ragged_rows import RaggedRows, Values
 
 
 class TicketState(Enum):
@@ -74,6 +75,7 @@ class Ticket:
     truncated: list[int] = field(factory=list)
     _missing: int = field(init=False)
     _vectors: NDArray[np.float32] | None = None
+    _ragged: list[tuple[NDArray[np.int32], RaggedRows]] = field(factory=list)
     _errors: list[ItemError] = field(factory=list)
 
     @_missing.default
@@ -94,32 +96,35 @@ class Ticket:
     def put(
         self,
         positions: NDArray[np.int32],
-        vectors: NDArray[np.float32],
+        values: Values,
         errors: Iterable[ItemError] = (),
     ) -> bool:
-        """Lay some items' rows where they belong; True when none is missing.
+        """Lay some items' values where they belong; True when none is missing.
 
-        ``vectors`` is float32 [len(positions), dimension].
+        A matrix is float32 [len(positions), columns].
         """
-        if self._vectors is None:
+        if isinstance(values, RaggedRows):
+            self._ragged.append((positions, values))
+        elif self._vectors is None:
             if len(positions) == self.items and _ascending(positions):
-                self._vectors = vectors  # the whole request in one part: no copy
+                self._vectors = values  # the whole request in one part: no copy
             else:
-                self._vectors = np.zeros((self.items, vectors.shape[1]), np.float32)
-                self._vectors[positions] = vectors
+                self._vectors = np.zeros((self.items, values.shape[1]), np.float32)
+                self._vectors[positions] = values
         else:
-            self._vectors[positions] = vectors
+            self._vectors[positions] = values
         self._errors.extend(errors)
         self._missing -= len(positions)
         return self._missing == 0
 
     def answer(self, queue_s: float, device_s: float, now: float) -> Answer:
         """The whole answer; only when nothing is missing."""
-        if self._vectors is None or self._missing:
+        if self._missing:
             raise ValueError(f"ticket {self.id}: {self._missing} items are missing")
-        counts = self.token_counts
+        counts, vectors = self.token_counts, self._vectors
         return Answer(
-            vectors=self._vectors,
+            vectors=np.zeros((self.items, 0), np.float32) if vectors is None else vectors,
+            ragged=RaggedRows.joined(self._ragged) if self._ragged else None,
             token_counts=np.zeros(self.items, np.int32) if counts is None else counts,
             truncated=tuple(sorted(self.truncated)),
             errors=tuple(sorted(self._errors, key=lambda error: error.index)),
@@ -217,7 +222,7 @@ class OpenTickets:
         self,
         ticket: Ticket,
         positions: NDArray[np.int32],
-        vectors: NDArray[np.float32],
+        values: Values,
         errors: Iterable[ItemError],
         *,
         queue_s: float,
@@ -225,7 +230,7 @@ class OpenTickets:
         now: float,
     ) -> None:
         """Add a part of the answer; with the last one the ticket is DONE."""
-        if ticket.waiting and ticket.put(positions, vectors, errors):
+        if ticket.waiting and ticket.put(positions, values, errors):
             self._end(ticket, TicketState.DONE, ticket.answer(queue_s, device_s, now), now)
 
     def fail(self, ticket: Ticket, error: PenstockError, now: float) -> None:

@@ -6,18 +6,10 @@ from attrs import define, field
 
 from pipeline.plan import PipelinePlan
 from stages.batch_limits import BatchLimits
+from stages.batch_result import BatchResult, DeviceOutput
 from stages.batching import RoomCredit
 from stages.load import LatencyWindow, LoadMeter
-from stages.messages import (
-    Batch,
-    BatchResult,
-    Chunk,
-    DeviceOutput,
-    EmbedRequest,
-    Layout,
-    RaggedIds,
-    Submission,
-)
+from stages.messages import Batch, Chunk, EmbedRequest, Layout, RaggedIds, Submission
 from stages.runner import Timed
 from stages.token_rules import TokenRules
 

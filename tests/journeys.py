@@ -6,10 +6,10 @@ from attrs import define, field
 from pipeline.passages import Passages
 from pipeline.topology import STAGES
 from stages.answer import Answer
+from stages.batch_result import BatchResult
 from stages.cost_model import Work
 from stages.messages import (
     Batch,
-    BatchResult,
     Chunk,
     EmbedRequest,
     Layout,

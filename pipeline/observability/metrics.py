@@ -31,9 +31,10 @@ from pipeline.observability.metric_families import (
 from pipeline.observability.outcomes import outcome_word
 from pipeline.topology import STAGES
 from stages.answer import Outcome
+from stages.batch_result import BatchResult
 from stages.device.spec import DeviceFigures
 from stages.errors import NotServing, Overloaded, PenstockError, TooLarge
-from stages.messages import BatchResult, Layout
+from stages.messages import Layout
 from stages.ticket import Ticket
 
 CHANNELS: Final = (*STAGES, "room")  # by the stage they lead into, and the way back

@@ -15,7 +15,7 @@ from pipeline.observability.outcomes import outcome_word
 from pipeline.observability.trace_context import TraceContext, read_traceparent
 from pipeline.topology import EXECUTION
 from stages.answer import Outcome
-from stages.messages import BatchResult
+from stages.batch_result import BatchResult
 from stages.ticket import Ticket
 
 CAPACITY: Final = 4096  # ended requests that wait to be sent

@@ -29,7 +29,7 @@ import trio
 from pipeline.observability.outcomes import outcome_word
 from pipeline.topology import STAGES
 from stages.answer import Outcome
-from stages.messages import BatchResult
+from stages.batch_result import BatchResult
 from stages.ticket import Ticket
 
 log = structlog.get_logger()

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeAlias
 
-import numpy as np
 import structlog
 import torch
 from attrs import define, evolve, frozen
 
+from stages.batch_result import DeviceOutput
 from stages.flight import Flight
-from stages.messages import Batch, Chunk, DeviceOutput, Layout
+from stages.messages import Batch, Chunk, Layout
 
 Start: TypeAlias = Callable[[Batch], Flight[DeviceOutput]]
 
@@ -83,17 +83,7 @@ class _Both:
             with suppress(Exception):
                 self.second.finish()
             raise
-        two = self.second.finish()
-        shift = len(one.vectors)
-        return DeviceOutput(
-            np.concatenate([one.vectors, two.vectors]),
-            (*one.broken, *(shift + row for row in two.broken)),
-            _sum(one.computed_tokens, two.computed_tokens),
-        )
-
-
-def _sum(one: int | None, two: int | None) -> int | None:
-    return None if one is None or two is None else one + two
+        return one.followed_by(self.second.finish())
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:

@@ -1,8 +1,9 @@
-"""Loading an encoder from a folder: never from a network, never silently random.
+"""Loading a model from a folder: never from a network, never silently random.
 
 transformers initialises whatever a checkpoint lacks and only warns, so what was
 missing is read from its report and is an error here. The pooler is the exception:
-its weights are often absent and nothing here uses it.
+its weights are often absent and nothing uses it, but for a classifier's head. A head
+for masked language modelling that is not there is not offered.
 
 Checkpoints often hold the encoder below another module (``encoder.``,
 ``0.auto_model.``, ``module.``). The prefix is found by comparing a missing name
@@ -21,16 +22,29 @@ from typing import Any, Final
 import torch
 from attrs import frozen
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTextEncoding,
+    PreTrainedModel,
+)
 from transformers.utils import logging
 
 from stages.device.errors import ModelError
+from stages.device.task import Task
 from stages.device.weights import weight_files
 
 FLOATS: Final = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
+}
+LOADERS: Final = {
+    Task.EMBED: AutoModel,
+    Task.MASKED_LM: AutoModelForMaskedLM,
+    Task.CLASSIFY: AutoModelForSequenceClassification,
 }
 UNUSED: Final = re.compile(r"(^|\.)pooler\.")  # weights that may be missing
 SHOWN: Final = 3  # names in an error message
@@ -44,9 +58,10 @@ class Report:
     left_over: tuple[str, ...]
 
     @classmethod
-    def of(cls, info: Mapping[str, Any]) -> "Report":
+    def of(cls, info: Mapping[str, Any], task: Task) -> "Report":
         """From ``output_loading_info``; weights that nothing uses do not count as missing."""
-        missing = sorted(name for name in info["missing_keys"] if not UNUSED.search(name))
+        names = sorted(info["missing_keys"])
+        missing = [name for name in names if task is Task.CLASSIFY or not UNUSED.search(name)]
         return cls(tuple(missing), tuple(sorted(info["unexpected_keys"])))
 
     def prefix(self) -> str:
@@ -92,16 +107,20 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return FLOATS[name]
 
 
-def load_encoder(
+def load_model(
     folder: Path,
     *,
     device: torch.device,
     dtype: torch.dtype,
+    task: Task = Task.EMBED,
     attention: str = "auto",
     trust_remote_code: bool = False,
     table_rows: int = 0,
 ) -> PreTrainedModel:
-    """The encoder in ``folder``, in eval mode on ``device``, without a pooler.
+    """The model in ``folder``, in eval mode on ``device``.
+
+    With Task.EMBED that is the encoder without a pooler, and else what stands above it,
+    too, unless its head for Task.MASKED_LM is not in the checkpoint.
 
     ``table_rows`` is the least number of rows of the embedding table (0: as it is);
     rows are added only when it is too small.
@@ -114,16 +133,16 @@ def load_encoder(
         raise ModelError(f"{folder} holds no weights (model.safetensors or pytorch_model.bin)")
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     try:
-        with _quiet():
+        with quiet():
             config = AutoConfig.from_pretrained(folder, **options)
             config.use_cache = False
             options |= {"config": config, "dtype": dtype}
             if attention != "auto":
                 options["attn_implementation"] = attention
-            model, report = _load(folder, options)
-            if report.missing and report.prefix():
-                strip = {f"^{re.escape(report.prefix())}": ""}
-                model, report = _load(folder, {**options, "key_mapping": strip})
+            model, report = _load_stripped(folder, options, task)
+            if task is Task.MASKED_LM and (report.missing or model.base_model is model):
+                task = Task.EMBED
+                model, report = _load_stripped(folder, options, task)
     except Exception as error:
         raise ModelError(f"cannot load {folder}: {_first_line(error)}") from error
     if report.missing:
@@ -132,7 +151,7 @@ def load_encoder(
             f"{folder}: the checkpoint lacks {len(report.missing)} of the model's weights: "
             f"{names}{', ...' if len(report.missing) > SHOWN else ''}"
         )
-    if getattr(model, "pooler", None) is not None:
+    if task is Task.EMBED and getattr(model, "pooler", None) is not None:
         model.register_module("pooler", None)
     if table_rows:
         _widen_table(model, table_rows)
@@ -142,11 +161,22 @@ def load_encoder(
     return placed
 
 
-def _load(folder: Path, options: Mapping[str, Any]) -> tuple[PreTrainedModel, Report]:
-    encoder_only = getattr(options["config"], "is_encoder_decoder", False)
-    loader: Any = AutoModelForTextEncoding if encoder_only else AutoModel
+def _load_stripped(
+    folder: Path, options: Mapping[str, Any], task: Task
+) -> tuple[PreTrainedModel, Report]:
+    model, report = _load(folder, options, task)
+    if report.missing and report.prefix():
+        strip = {f"^{re.escape(report.prefix())}": ""}
+        model, report = _load(folder, {**options, "key_mapping": strip}, task)
+    return model, report
+
+
+def _load(folder: Path, options: Mapping[str, Any], task: Task) -> tuple[PreTrainedModel, Report]:
+    loader: Any = LOADERS[task]
+    if task is Task.EMBED and getattr(options["config"], "is_encoder_decoder", False):
+        loader = AutoModelForTextEncoding
     model, info = loader.from_pretrained(folder, output_loading_info=True, **options)
-    return model, Report.of(info)
+    return model, Report.of(info, task)
 
 
 def _first_line(error: Exception) -> str:
@@ -167,13 +197,13 @@ def _widen_table(model: PreTrainedModel, rows: int) -> None:
     if rows <= old:
         return
     mean = table.weight.detach().float().mean(dim=0)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         wider = model.resize_token_embeddings(rows, mean_resizing=False)
         wider.weight[old:] = mean
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence transformers' progress bars and load reports; what they say is checked here."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(ERROR)

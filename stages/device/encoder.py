@@ -2,7 +2,7 @@
 
 The ids go to the model as they are, int32. BERT's own default for token types
 gathers with its position ids, which must then be int64; so token types are handed
-in, as int32 zeros, wherever the model knows them.
+in as int32, zeros for a single text, wherever the model knows them.
 """
 
 import inspect
@@ -18,7 +18,7 @@ from transformers.utils import logging
 from stages.device import attention
 from stages.device.attention import Packing
 from stages.device.errors import ModelError
-from stages.device.recipe import first_position
+from stages.device.positions import first_position
 
 
 class Encoder:
@@ -39,24 +39,30 @@ class Encoder:
         self.pad_id = int(getattr(config, "pad_token_id", None) or 0)
         self.first_position = first_position(config.to_dict())
         self._types = "token_type_ids" in inspect.signature(model.forward).parameters
+        self.tells_texts_apart = self._types and getattr(config, "type_vocab_size", 0) > 1
         self._own = model.config._attn_implementation  # noqa: SLF001  (transformers has no getter)
 
-    def packed(self, ids: Tensor, positions: Tensor, packing: Packing) -> Tensor:
+    def packed(
+        self, ids: Tensor, positions: Tensor, packing: Packing, types: Tensor | None = None
+    ) -> Tensor:
         """Token vectors [tokens, hidden] of texts that lie one after another.
 
-        ``ids`` and ``positions`` are int32 [tokens].
+        ``ids``, ``positions`` and ``types`` are int32 [tokens]; types None: all 0.
         """
         self.attend_packed()
-        return self.row(ids, positions, packing)
+        return self.row(ids, positions, packing, types)
 
     def attend_packed(self) -> None:
         """Choose packed attention, for all that :meth:`row` runs from here on."""
         self._attend(attention.IMPLEMENTATION)
 
-    def row(self, ids: Tensor, positions: Tensor, packing: Packing) -> Tensor:
+    def row(
+        self, ids: Tensor, positions: Tensor, packing: Packing, types: Tensor | None = None
+    ) -> Tensor:
         """:meth:`packed` without choosing the attention again: what can be compiled."""
         return self._forward(
             ids.unsqueeze(0),
+            None if types is None else types.unsqueeze(0),
             position_ids=positions.unsqueeze(0),
             packing=packing,
             # Without these transformers looks for packing itself and waits for the device.
@@ -66,24 +72,25 @@ class Encoder:
             max_length_k=packing.longest,
         )[0]
 
-    def padded(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+    def padded(self, ids: Tensor, mask: Tensor | None, types: Tensor | None = None) -> Tensor:
         """Token vectors [rows, width, hidden] of ``ids`` int32 [rows, width].
 
-        ``mask`` is bool [rows, width], or None when every row is full.
+        ``mask`` is bool [rows, width], or None when every row is full; ``types`` are
+        int32 [rows, width], None: all 0.
         """
         self._attend(self._own)
-        return self.rows(ids, mask)
+        return self.rows(ids, mask, types)
 
-    def rows(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+    def rows(self, ids: Tensor, mask: Tensor | None, types: Tensor | None = None) -> Tensor:
         """:meth:`padded` without choosing the attention again: what can be compiled.
 
         Only while the encoder runs nothing but padded batches.
         """
-        return self._forward(ids, attention_mask=mask)
+        return self._forward(ids, types, attention_mask=mask)
 
-    def _forward(self, ids: Tensor, **inputs: Any) -> Tensor:
+    def _forward(self, ids: Tensor, types: Tensor | None, **inputs: Any) -> Tensor:
         if self._types:
-            inputs["token_type_ids"] = torch.zeros_like(ids)
+            inputs["token_type_ids"] = torch.zeros_like(ids) if types is None else types
         output: Mapping[str, Tensor] = self.model(input_ids=ids, return_dict=True, **inputs)
         return output["last_hidden_state"]
 

@@ -1,4 +1,4 @@
-"""The device thread's work: a batch of token ids in, vectors out.
+"""The device thread's work: a batch of token ids in, what was asked of them out.
 
 Made inside the device thread: it loads, checks itself, warms up, and only then
 counts as there. Every forward pass runs under ``torch.inference_mode()``. What a
@@ -7,34 +7,33 @@ batch does on its way is the lane's business (:mod:`stages.device.host_lane`,
 """
 
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from attrs import evolve, frozen
 
+from stages.batch_result import DeviceOutput
 from stages.cost_model import CostModel
 from stages.device.attention import Kernel, choose_kernel, dtype_name
 from stages.device.calibration import Shape, calibrated, shapes_of
 from stages.device.ceiling import Ceiling
-from stages.device.checkpoint import choose_device, choose_dtype, load_encoder
-from stages.device.encoder import Encoder
+from stages.device.checkpoint import choose_device, choose_dtype, load_model
 from stages.device.errors import ModelError
 from stages.device.gpu import CudaGpu, Gpu
 from stages.device.gpu_lane import GpuLane
 from stages.device.gpu_setup import make_gpu_lane
-from stages.device.head import read_head
 from stages.device.host_lane import HostLane
 from stages.device.lane_counts import LaneCounts
+from stages.device.mixed import is_mixed, start_mixed
+from stages.device.offer import make_offer
 from stages.device.packed import PackedPath
-from stages.device.packing import Texts
 from stages.device.padded import PaddedPath
-from stages.device.pooling import Bags, Pooler
-from stages.device.readout import Readout
 from stages.device.self_check import check_packed, check_padded
 from stages.device.spec import DeviceFigures, EngineSpec
+from stages.device.task import Task
 from stages.flight import Flight, Landed
-from stages.messages import Batch, DeviceOutput, Float32, Int32, Layout
+from stages.messages import Batch, Int32, Layout
+from stages.ragged_rows import RaggedRows, Values
 from stages.text_tokenizer import TextTokenizer
 
 
@@ -53,23 +52,21 @@ class Engine:
         gpu = CudaGpu(device) if device.type == "cuda" else None  # before anything is enqueued
         dtype = choose_dtype(spec.dtype, device)
         table_rows, excluded = _token_choices(spec)
-        model = load_encoder(
+        model = load_model(
             encoder_folder,
             device=device,
             dtype=dtype,
+            task=recipe.task,
             attention=spec.attention,
             trust_remote_code=spec.trust_remote_code,
             table_rows=table_rows,
         )
-        self._encoder = Encoder(model)
+        with torch.inference_mode():
+            self._offer = make_offer(model, folder, recipe, excluded)
+        self._encoder, self.outputs = self._offer.encoder, self._offer.outputs
         self._max_tokens = recipe.max_tokens
-        self._padded = PaddedPath(self._encoder)
-        pooler = Pooler(
-            recipe.pooling,
-            torch.from_numpy(excluded).to(device) if len(excluded) else None,
-            self._encoder.vocabulary,
-        )
-        self._readout = Readout(pooler, read_head(folder, recipe, device))
+        pairs = recipe.task is Task.CLASSIFY and self._encoder.tells_texts_apart
+        self._padded = PaddedPath(self._encoder, pairs=pairs)
         self._ceiling = Ceiling(max(spec.max_tokens_per_batch, recipe.max_tokens))
         self.excluded_ids = excluded
         self.vocabulary = self._encoder.vocabulary
@@ -78,7 +75,7 @@ class Engine:
             kernel = choose_kernel(device, dtype, spec.attention)
             self._packed, self.layout_reason = self._choose_layout(spec, kernel)
             self.layout = Layout.PACKED if self._packed else Layout.PADDED
-            self.dimension = self._dimension()
+            self.dimension = self._offer.dimension
             self._lane = self._make_lane(spec, gpu)
             self.cost = self._warm_up(spec)
 
@@ -99,20 +96,13 @@ class Engine:
         check_padded(self._encoder, self._padded, self._max_tokens)
         return None, reason
 
-    def _dimension(self) -> int:
-        """What the readout makes of one token."""
-        device = self._encoder.device
-        zero, one = (torch.tensor([n], dtype=torch.int32, device=device) for n in (0, 1))
-        hidden = torch.ones((1, self._encoder.hidden_size), device=device)
-        bags = Bags(zero, torch.cat([zero, one]), zero, one, zero)
-        return self._readout(hidden, zero, bags).shape[1]
-
     def _make_lane(self, spec: EngineSpec, gpu: Gpu | None) -> HostLane | GpuLane:
         if gpu is None:
             return HostLane(
                 self._packed,
                 self._padded,
-                self._readout,
+                self._offer.readout,
+                self._offer.readers,
                 dimension=self.dimension,
                 pad_id=self._encoder.pad_id,
                 tokens=self._ceiling.tokens,
@@ -120,10 +110,9 @@ class Engine:
         return make_gpu_lane(
             gpu,
             spec,
-            self._encoder,
+            self._offer,
             self._packed.kernel if self._packed else None,
             self._padded,
-            self._readout,
             dimension=self.dimension,
         )
 
@@ -136,10 +125,10 @@ class Engine:
         self._lane.counts = LaneCounts()  # what callers bring is counted
         return cost
 
-    def _try(self, shape: Shape) -> Float32:
+    def _try(self, shape: Shape) -> Values:
         """Run a batch of this shape that belongs to nobody."""
         sample = shape.sample(self.vocabulary)
-        return self._vectors([sample], self.layout, shape.texts, shape.length)
+        return self._lane.start([sample], self.layout, shape.texts, shape.length).finish()
 
     def _time(self, shape: Shape) -> float:
         """How many seconds it takes; with a graph from the second time on."""
@@ -173,29 +162,31 @@ class Engine:
     def start(self, batch: Batch) -> Flight[DeviceOutput]:
         """Begin one forward pass over ``batch``; see :class:`stages.device.spec.Device`.
 
-        A PACKED batch on an engine that cannot pack is an error of the caller's.
+        A PACKED batch on an engine that cannot pack is an error of the caller's, and so
+        is an output that it does not offer.
         """
+        if is_mixed(batch):
+            return start_mixed(self.start, batch)
         return self._ceiling.start(self._begin, batch)
 
     def _begin(self, batch: Batch) -> Flight[DeviceOutput]:
+        output = batch.chunks[0].output
+        if output not in self.outputs:
+            raise ValueError(f"the model does not give {output}")
         with torch.inference_mode():
             before = self._lane.counts.computed_tokens
-            flight = self._lane.start(batch.chunks, batch.layout, batch.rows, batch.width)
+            flight = self._lane.start(batch.chunks, batch.layout, batch.rows, batch.width, output)
             computed = self._lane.counts.computed_tokens - before
         if isinstance(flight, Landed):
             return Landed(_output(flight.value, computed))
         return _Checked(flight, computed)
-
-    def _vectors(self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int) -> Float32:
-        """Float32 [texts, dimension] in the order of ``chunks``; a fresh array."""
-        return self._lane.start(chunks, layout, rows, width).finish()
 
 
 @frozen(eq=False)
 class _Checked:
     """A flight whose vectors are looked over when it is over."""
 
-    flight: Flight[Float32]
+    flight: Flight[Values]
     computed_tokens: int
 
     def finish(self) -> DeviceOutput:
@@ -203,7 +194,9 @@ class _Checked:
         return _output(self.flight.finish(), self.computed_tokens)
 
 
-def _output(vectors: Float32, computed_tokens: int) -> DeviceOutput:
+def _output(vectors: Values, computed_tokens: int) -> DeviceOutput:
+    if isinstance(vectors, RaggedRows):
+        return DeviceOutput(vectors, vectors.broken(), computed_tokens)
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     return DeviceOutput(vectors, tuple(broken.tolist()), computed_tokens)
 

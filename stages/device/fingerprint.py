@@ -13,7 +13,8 @@ from typing import Final
 
 from attrs import asdict
 
-from stages.device.recipe import Dense, Recipe
+from stages.device.modules import Dense
+from stages.device.recipe import Recipe
 from stages.device.weights import weight_files
 
 TOKENIZER: Final = (
@@ -26,6 +27,7 @@ TOKENIZER: Final = (
     "merges.txt",
     "*.model",
 )
+IN_CONFIG: Final = frozenset({"task", "labels"})  # of config.json, which is read as it is
 READ_BYTES: Final = 1 << 20
 
 
@@ -49,7 +51,7 @@ def fingerprint(
             while block := stream.read(READ_BYTES):
                 digest.update(block)
     choices = {
-        "recipe": asdict(recipe),
+        "recipe": asdict(recipe, filter=lambda field, _: field.name not in IN_CONFIG),
         "dtype": dtype,
         "control_tokens": list(control_tokens),
         "exclude_tokens": sorted(exclude_tokens),

@@ -17,10 +17,10 @@ from stages.device.packing import Run, Texts
 from stages.device.padded import PaddedPath, Shape
 from stages.device.pooling import Bags
 from stages.device.readout import Readout
-from stages.device.staging import PackedStaging, PaddedStaging
+from stages.device.staging import PackedParts, PackedStaging, PaddedParts, PaddedStaging
 from stages.messages import Int32
 
-Row: TypeAlias = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+Row: TypeAlias = Callable[..., Tensor]  # see packed_row
 S_contra = TypeVar("S_contra", contravariant=True)
 
 
@@ -39,16 +39,27 @@ class Form(Protocol[S_contra]):
         """Enqueue a pass over the input in ``device``: float32 [places, dimension]."""
         ...
 
+    def hidden(self, device: Tensor, shape: S_contra) -> Tensor:
+        """Enqueue a pass without what follows the encoder: [places for tokens, hidden]."""
+        ...
+
 
 def packed_row(encoder: Encoder, kernel: Kernel) -> Row:
     """The encoder over one packed row: what is compiled.
 
     Takes ids and positions, int32 [tokens], offsets, int32 [sequences + 1], and the
-    longest sequence; gives token vectors [tokens, hidden].
+    longest sequence; and token types, int32 [tokens], where there are pairs. Gives token
+    vectors [tokens, hidden].
     """
 
-    def row(ids: Tensor, positions: Tensor, offsets: Tensor, longest: int) -> Tensor:
-        return encoder.row(ids, positions, Packing(kernel, offsets, longest, ()))
+    def row(
+        ids: Tensor,
+        positions: Tensor,
+        offsets: Tensor,
+        longest: int,
+        types: Tensor | None = None,
+    ) -> Tensor:
+        return encoder.row(ids, positions, Packing(kernel, offsets, longest, ()), types)
 
     return row
 
@@ -57,10 +68,17 @@ class PackedForm:
     """Texts one after another; a :class:`Form`. ``tokens`` is the largest shape's."""
 
     def __init__(
-        self, encoder: Encoder, row: Row, readout: Readout, *, prompts: bool, tokens: int
+        self,
+        encoder: Encoder,
+        row: Row,
+        readout: Readout,
+        *,
+        prompts: bool,
+        pairs: bool = False,
+        tokens: int,
     ) -> None:
         self._encoder, self._row, self._readout = encoder, row, readout
-        self._staging = PackedStaging(encoder.pad_id, encoder.first_position, prompts)
+        self._staging = PackedStaging(encoder.pad_id, encoder.first_position, prompts, pairs)
         self._places = torch.arange(tokens, dtype=torch.int32, device=encoder.device)
 
     def values(self, shape: PackedShape) -> int:
@@ -73,9 +91,8 @@ class PackedForm:
 
     def vectors(self, device: Tensor, shape: PackedShape) -> Tensor:
         """See :class:`Form`."""
-        self._encoder.attend_packed()
         parts = self._staging.parts(device, shape)
-        hidden = self._row(parts.ids, parts.positions, parts.offsets, shape.longest)
+        hidden = self._hidden(parts, shape)
         bags = Bags(
             self._places[: shape.tokens],
             parts.offsets,
@@ -86,6 +103,15 @@ class PackedForm:
         )
         return self._readout(hidden, parts.ids, bags)
 
+    def hidden(self, device: Tensor, shape: PackedShape) -> Tensor:
+        """See :class:`Form`."""
+        return self._hidden(self._staging.parts(device, shape), shape)
+
+    def _hidden(self, parts: PackedParts, shape: PackedShape) -> Tensor:
+        self._encoder.attend_packed()
+        given = parts.ids, parts.positions, parts.offsets, shape.longest
+        return self._row(*given) if parts.types is None else self._row(*given, parts.types)
+
 
 class PaddedForm:
     """One row a text; a :class:`Form`. ``tokens`` is the largest shape's."""
@@ -94,7 +120,7 @@ class PaddedForm:
         self, path: PaddedPath, readout: Readout, *, pad_id: int, device: torch.device, tokens: int
     ) -> None:
         self._path, self._readout = path, readout
-        self._staging = PaddedStaging(pad_id)
+        self._staging = PaddedStaging(pad_id, path.pairs)
         self._places = torch.arange(tokens + 1, dtype=torch.int32, device=device)
 
     def values(self, shape: Shape) -> int:
@@ -108,7 +134,7 @@ class PaddedForm:
     def vectors(self, device: Tensor, shape: Shape) -> Tensor:
         """See :class:`Form`."""
         parts = self._staging.parts(device, shape)
-        hidden = self._path.vectors(parts.ids, parts.lengths).flatten(0, 1)
+        hidden = self._hidden(parts, shape)
         tokens = shape.rows * shape.width
         within = self._places[: shape.width]
         keep = (within < parts.lengths.unsqueeze(1)) & (within >= parts.skipped.unsqueeze(1))
@@ -123,3 +149,13 @@ class PaddedForm:
             keep.flatten().float(),
         )
         return self._readout(hidden, parts.ids.flatten(), bags)
+
+    def hidden(self, device: Tensor, shape: Shape) -> Tensor:
+        """See :class:`Form`."""
+        return self._hidden(self._staging.parts(device, shape), shape)
+
+    def _hidden(self, parts: PaddedParts, shape: Shape) -> Tensor:
+        types = None
+        if parts.second_at is not None:
+            types = (self._places[: shape.width] >= parts.second_at.unsqueeze(1)).int()
+        return self._path.vectors(parts.ids, parts.lengths, types).flatten(0, 1)

@@ -7,8 +7,9 @@ stream, so a second batch can be launched while the first one runs: the device's
 buffers serve both, and only the host's are there three times.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -22,9 +23,12 @@ from stages.device.lattice import PackedShape
 from stages.device.packed import UNBOUNDED_TOKENS
 from stages.device.packing import Run, Sample, Texts, packed_runs, padded_runs
 from stages.device.padded import PaddedPath, Shape
+from stages.device.readers import Reader
 from stages.device.slots import SlotFlight, Slots
-from stages.flight import Flight
-from stages.messages import Float32, Layout
+from stages.flight import Flight, Landed
+from stages.messages import Layout
+from stages.output import Output
+from stages.ragged_rows import RaggedRows, Values
 
 S = TypeVar("S")
 
@@ -42,6 +46,7 @@ class GpuLane:
         packed: PackedForm | None,
         padded: PaddedForm,
         path: PaddedPath,
+        readers: Mapping[Output, Reader] = MappingProxyType({}),
         *,
         shapes: Sequence[PackedShape],
         max_tokens: int,
@@ -49,6 +54,7 @@ class GpuLane:
         dimension: int,
     ) -> None:
         self._packed, self._padded, self._path = packed, padded, path
+        self._readers = readers
         self._max_tokens, self._max_texts = max_tokens, max_texts
         texts = max([max_texts, *(shape.sequences for shape in shapes)])
         tokens = max([max_tokens, *(shape.tokens for shape in shapes)])
@@ -62,24 +68,39 @@ class GpuLane:
         self.counts = LaneCounts()
 
     def start(
-        self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int
-    ) -> Flight[Float32]:
-        """Enqueue a batch; the flight gives float32 [texts, dimension] in its order."""
+        self,
+        chunks: Sequence[Texts],
+        layout: Layout,
+        rows: int,
+        width: int,
+        output: Output = Output.POOLED,
+    ) -> Flight[Values]:
+        """Enqueue a batch; the flight gives its texts' values in its order.
+
+        Float32 [texts, dimension]; or what the reader for ``output`` gives, which is
+        waited for: how much that will be is not always known before.
+        """
+        reader = self._readers.get(output)
         if layout is Layout.PADDED:
             (run,) = padded_runs(chunks, rows, width)
             self._must_fit(run.size, rows)
             shape = Shape(rows, width)
-            self._count(rows * width, hit=self._path.is_warmed(shape))
+            self._count(rows * width, hit=reader is None and self._path.is_warmed(shape))
+            if reader is not None:
+                return self._read(self._padded, shape, chunks, run, reader)
             return self._launch(self._padded, shape, chunks, run, None)
         if self._packed is None:
             raise ValueError("a packed batch for a bucketed engine")
         (run,) = packed_runs(chunks, UNBOUNDED_TOKENS)
         self._must_fit(run.size, len(run.rows))
         longest = int(run.lengths.max())
+        exact = PackedShape(run.size, len(run.rows), longest)
+        if reader is not None:
+            self._count(run.size, hit=False)
+            return self._read(self._packed, exact, chunks, run, reader)
         captured = self.graphs.shape_for(run.size, len(run.rows), longest)
         self._count(run.size if captured is None else captured.tokens, hit=captured is not None)
         if captured is None:
-            exact = PackedShape(run.size, len(run.rows), longest)
             return self._launch(self._packed, exact, chunks, run, None)
         return self._launch(self._packed, captured, chunks, run, self.graphs.replay)
 
@@ -106,7 +127,7 @@ class GpuLane:
         chunks: Sequence[Texts],
         run: Run,
         replay: Callable[[S], None] | None,
-    ) -> Flight[Float32]:
+    ) -> Flight[Values]:
         slot = self._slots.take()
         try:
             form.fill(slot.host, shape, chunks, run)
@@ -122,6 +143,19 @@ class GpuLane:
             self._slots.give_back(slot)
             raise
         return SlotFlight(slot, self._slots, run.rows)
+
+    def _read(
+        self, form: Form[S], shape: S, chunks: Sequence[Texts], run: Run, reader: Reader
+    ) -> Landed[Values]:
+        slot = self._slots.take()
+        try:
+            form.fill(slot.host, shape, chunks, run)
+            size = form.values(shape)
+            self._input[:size].copy_(slot.given[:size], non_blocking=True)
+            rows = reader(form.hidden(self._input, shape), run)
+        finally:
+            self._slots.give_back(slot)
+        return Landed(RaggedRows.joined([(run.rows, rows)]))
 
     def _run(self, form: Form[S], shape: S) -> None:
         vectors = form.vectors(self._input, shape)

@@ -13,8 +13,8 @@ from stages.device.fusion import fuse, sample_inputs
 from stages.device.gpu import Gpu
 from stages.device.gpu_lane import GpuLane
 from stages.device.lattice import PackedShape, packed_shapes
+from stages.device.offer import Offer
 from stages.device.padded import PaddedPath, captured_shapes
-from stages.device.readout import Readout
 from stages.device.spec import EngineSpec
 
 log = structlog.get_logger()
@@ -23,15 +23,14 @@ log = structlog.get_logger()
 def make_gpu_lane(
     gpu: Gpu,
     spec: EngineSpec,
-    encoder: Encoder,
+    offer: Offer,
     kernel: Kernel | None,
     path: PaddedPath,
-    readout: Readout,
     *,
     dimension: int,
 ) -> GpuLane:
     """A lane whose first graphs are captured; ``kernel`` is None on a bucketed engine."""
-    recipe = spec.checkpoint()[1]
+    recipe, encoder, readout = spec.checkpoint()[1], offer.encoder, offer.readout
     max_tokens = max(spec.max_tokens_per_batch, recipe.max_tokens)
     shapes: Sequence[PackedShape] = ()
     packed = None
@@ -51,6 +50,7 @@ def make_gpu_lane(
             _row(encoder, kernel, recipe.max_tokens, compiled=spec.compiled),
             readout,
             prompts=not recipe.include_prompt,
+            pairs=path.pairs,
             tokens=max(shape.tokens for shape in shapes),
         )
     padded = PaddedForm(path, readout, pad_id=encoder.pad_id, device=gpu.device, tokens=max_tokens)
@@ -59,6 +59,7 @@ def make_gpu_lane(
         packed,
         padded,
         path,
+        offer.readers,
         shapes=shapes,
         max_tokens=max_tokens,
         max_texts=spec.max_batch_size,

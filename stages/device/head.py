@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from stages.device.errors import ModelError
-from stages.device.recipe import ACTIVATIONS, Dense, Recipe
+from stages.device.modules import ACTIVATIONS, Dense
+from stages.device.recipe import Recipe
 
 
 class DenseLayer:

@@ -4,7 +4,8 @@ The ids are copied once: from where the request keeps them straight to their pla
 in the preallocated int32 input buffer, which the model reads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -16,9 +17,12 @@ from stages.device.packed import PackedPath
 from stages.device.packing import Run, Texts, copy_ids
 from stages.device.padded import PaddedPath
 from stages.device.pooling import Bags
+from stages.device.readers import Reader
 from stages.device.readout import Readout
 from stages.flight import Landed
 from stages.messages import Float32, Int32, Layout
+from stages.output import Output
+from stages.ragged_rows import RaggedRows, Values
 
 
 class InputBuffer:
@@ -50,12 +54,14 @@ class HostLane:
         packed: PackedPath | None,
         padded: PaddedPath,
         readout: Readout,
+        readers: Mapping[Output, Reader] = MappingProxyType({}),
         *,
         dimension: int,
         pad_id: int,
         tokens: int,
     ) -> None:
-        self._packed, self._padded, self._readout = packed, padded, readout
+        self._packed, self._padded = packed, padded
+        self._readout, self._readers = readout, readers
         self._dimension = dimension
         self._pad_id = pad_id
         self._input = InputBuffer(tokens)
@@ -63,9 +69,17 @@ class HostLane:
         self.counts = LaneCounts()
 
     def start(
-        self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int
-    ) -> Landed[Float32]:
-        """Float32 [texts, dimension] in the order of ``chunks``; a fresh array."""
+        self,
+        chunks: Sequence[Texts],
+        layout: Layout,
+        rows: int,
+        width: int,
+        output: Output = Output.POOLED,
+    ) -> Landed[Values]:
+        """The texts' values in the order of ``chunks``, fresh.
+
+        Float32 [texts, dimension], or whatever the reader for ``output`` gives.
+        """
         if layout is Layout.PADDED:
             runs = self._padded.plan(chunks, rows, width)
         elif self._packed is not None:
@@ -79,6 +93,9 @@ class HostLane:
             array.fill(self._pad_id)
         copy_ids(chunks, runs, array)
         ids = self._input.tensor(size)
+        reader = self._readers.get(output)
+        if reader is not None:
+            return Landed(self._read(runs, ids, reader))
         # All that outlives a run is allocated before it: what a run frees lies together.
         vectors: Float32 = np.empty(
             (sum(len(run.rows) for run in runs), self._dimension), np.float32
@@ -94,11 +111,22 @@ class HostLane:
         """Nothing to prepare."""
         return False
 
+    def _read(self, runs: Sequence[Run], ids: Tensor, reader: Reader) -> RaggedRows:
+        parts, base = [], 0
+        for run in runs:
+            hidden = self._hidden(run, ids[base : base + run.size])
+            parts.append((run.rows, reader(hidden, run)))
+            base += run.size
+            self._heap.ran(run.size)
+        return RaggedRows.joined(parts)
+
     def _run(self, run: Run, ids: Tensor) -> Tensor:
         """Float32 [texts of the run, dimension]."""
-        if self._packed is not None and not run.width:
-            hidden = self._packed.hidden(run, ids)
-        else:
-            hidden = self._padded.hidden(run, ids)
         plan = (*run.pooled(), run.starts, run.lengths, run.firsts)
-        return self._readout(hidden, ids, Bags(*map(torch.from_numpy, plan)))
+        return self._readout(self._hidden(run, ids), ids, Bags(*map(torch.from_numpy, plan)))
+
+    def _hidden(self, run: Run, ids: Tensor) -> Tensor:
+        """Token vectors [run.size, hidden]."""
+        if self._packed is not None and not run.width:
+            return self._packed.hidden(run, ids)
+        return self._padded.hidden(run, ids)

@@ -8,11 +8,13 @@ from typing import Final
 
 import numpy as np
 
+from stages.batch_result import DeviceOutput
 from stages.cost_model import CostModel
 from stages.device.packing import Texts, copy_ids, packed_runs
 from stages.device.spec import DeviceFigures, EngineSpec
 from stages.flight import Landed
-from stages.messages import Batch, DeviceOutput, Float32, Int32, Layout
+from stages.messages import Batch, Float32, Int32, Layout
+from stages.output import Output
 
 NULL_COST: Final = CostModel(1e-4, 1e-8, 0.0)  # what the vectors take, about
 MODULUS: Final = 65521  # the largest prime below 2**16: products of two residues fit into 32 bits
@@ -22,6 +24,7 @@ class NullEngine:
     """A :class:`stages.device.spec.Device` without a model."""
 
     layout_reason = ""
+    outputs: tuple[Output, ...] = (Output.POOLED,)
     dtype = "float32"
     device = "null"
     cost = NULL_COST

@@ -48,4 +48,10 @@ class PackedPath:
         """Token vectors [run.size, hidden] for ``ids`` int32 [run.size] on the device."""
         positions = torch.from_numpy(run.positions(self._encoder.first_position))
         positions = positions.to(self._encoder.device)
-        return self._encoder.packed(ids, positions, packing or self.packing(run))
+        types = run.types() if self._encoder.tells_texts_apart else None
+        return self._encoder.packed(
+            ids,
+            positions,
+            packing or self.packing(run),
+            None if types is None else torch.from_numpy(types).to(self._encoder.device),
+        )

@@ -66,7 +66,8 @@ class Run:
     Of every text: ``starts`` its first token in the run, ``lengths`` its tokens,
     ``pool_from`` how many first ones stay out of the pooling. ``size`` is the
     number of tokens that the model computes; in a padded run, ``size // width``
-    rows of ``width`` tokens.
+    rows of ``width`` tokens. ``second_at`` is each text's first token of type 1, where
+    the batch has pairs.
     """
 
     rows: NDArray[np.intp]
@@ -75,6 +76,7 @@ class Run:
     pool_from: Int32
     size: int
     width: int = 0  # 0: packed
+    second_at: Int32 | None = None
     groups: tuple[Group, ...] = field(init=False)
 
     @groups.default
@@ -98,6 +100,15 @@ class Run:
         within = np.arange(self.size, dtype=np.int32) - np.repeat(self.starts, self.lengths)
         return within + np.int32(first)
 
+    def types(self) -> Int32 | None:
+        """Each token's type, int32 [size], 0 for padding; None when all are 0."""
+        if self.second_at is None:
+            return None
+        types = np.zeros(self.size, np.int32)
+        for start, length, second in zip(self.starts, self.lengths, self.second_at, strict=True):
+            types[start + second : start + length] = 1
+        return types
+
     @property
     def firsts(self) -> Int32:
         """Each text's first pooled token in the run, int32 [texts]; its very first if none is."""
@@ -118,14 +129,18 @@ class Run:
         return indices, offsets
 
 
-def _flat(chunks: Sequence[Texts]) -> tuple[Int32, Int32]:
-    """Lengths and ``pool_from`` of all texts, each int32 [texts]."""
+def _flat(chunks: Sequence[Texts]) -> tuple[Int32, Int32, Int32 | None]:
+    """Lengths, ``pool_from`` and ``second_at`` of all texts, each int32 [texts]."""
     lengths = np.concatenate([chunk.ids.lengths for chunk in chunks], dtype=np.int32)
     pool_from = np.repeat(
         np.array([chunk.pool_from for chunk in chunks], np.int32),
         [len(chunk.ids) for chunk in chunks],
     )
-    return lengths, pool_from
+    if all(chunk.ids.second_at is None for chunk in chunks):
+        return lengths, pool_from, None
+    each = [chunk.ids for chunk in chunks]
+    second_at = [ids.lengths if ids.second_at is None else ids.second_at for ids in each]
+    return lengths, pool_from, np.concatenate(second_at, dtype=np.int32)
 
 
 def packed_runs(chunks: Sequence[Texts], max_tokens: int) -> list[Run]:
@@ -134,7 +149,7 @@ def packed_runs(chunks: Sequence[Texts], max_tokens: int) -> list[Run]:
     A run closes when the next text would take it above ``max_tokens``; a longer
     text has a run of its own.
     """
-    lengths, pool_from = _flat(chunks)
+    lengths, pool_from, second_at = _flat(chunks)
     order = np.argsort(lengths, kind="stable")
     ends = np.cumsum(lengths[order])
     runs, first = [], 0
@@ -143,18 +158,20 @@ def packed_runs(chunks: Sequence[Texts], max_tokens: int) -> list[Run]:
         last = max(first + 1, int(np.searchsorted(ends, before + max_tokens, side="right")))
         rows = order[first:last]
         starts = np.cumsum(lengths[rows], dtype=np.int32) - lengths[rows]
-        runs.append(Run(rows, starts, lengths[rows], pool_from[rows], int(ends[last - 1] - before)))
+        size = int(ends[last - 1] - before)
+        seconds = None if second_at is None else second_at[rows]
+        runs.append(Run(rows, starts, lengths[rows], pool_from[rows], size, second_at=seconds))
         first = last
     return runs
 
 
 def padded_runs(chunks: Sequence[Texts], rows: int, width: int) -> list[Run]:
     """One run of ``rows`` rows of ``width`` tokens. Texts keep their order; dummies follow."""
-    lengths, pool_from = _flat(chunks)
+    lengths, pool_from, second_at = _flat(chunks)
     _must_fit(lengths, rows, width)
     which = np.arange(len(lengths))
     starts = np.arange(len(lengths), dtype=np.int32) * np.int32(width)
-    return [Run(which, starts, lengths, pool_from, rows * width, width)]
+    return [Run(which, starts, lengths, pool_from, rows * width, width, second_at)]
 
 
 def tight_runs(chunks: Sequence[Texts], rows: int, width: int, max_tokens: int) -> list[Run]:
@@ -163,7 +180,7 @@ def tight_runs(chunks: Sequence[Texts], rows: int, width: int, max_tokens: int) 
     For where no captured graph asks for a shape: no dummy rows, and no more padding
     than the order of the texts brings. The bounds are those of :func:`padded_runs`.
     """
-    lengths, pool_from = _flat(chunks)
+    lengths, pool_from, second_at = _flat(chunks)
     _must_fit(lengths, rows, width)
     step = max(1, max_tokens // int(lengths.max()))
     runs = []
@@ -172,7 +189,8 @@ def tight_runs(chunks: Sequence[Texts], rows: int, width: int, max_tokens: int) 
         longest = int(lengths[which].max())
         starts = np.arange(len(which), dtype=np.int32) * np.int32(longest)
         size = len(which) * longest
-        runs.append(Run(which, starts, lengths[which], pool_from[which], size, longest))
+        seconds = None if second_at is None else second_at[which]
+        runs.append(Run(which, starts, lengths[which], pool_from[which], size, longest, seconds))
     return runs
 
 

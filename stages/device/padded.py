@@ -31,11 +31,15 @@ class Shape:
 
 
 class PaddedPath:
-    """Plans and runs padded forward passes of ``encoder``."""
+    """Plans and runs padded forward passes of ``encoder``.
 
-    def __init__(self, encoder: Encoder) -> None:
+    ``pairs``: some texts may be pairs, which the model tells apart by token types.
+    """
+
+    def __init__(self, encoder: Encoder, *, pairs: bool = False) -> None:
         self._encoder = encoder
-        self._compiled: Callable[[Tensor, Tensor], Tensor] | None = None
+        self.pairs = pairs
+        self._compiled: Callable[..., Tensor] | None = None
         self._warmed: set[Shape] = set()
 
     def plan(self, chunks: Sequence[Texts], rows: int, width: int) -> list[Run]:
@@ -49,21 +53,27 @@ class PaddedPath:
         rows = run.size // run.width
         lengths = np.ones(rows, np.int32)  # a row without any token would be all NaN
         lengths[: len(run.lengths)] = run.lengths
-        on_device = torch.from_numpy(lengths).to(self._encoder.device)
-        return self.vectors(ids.view(rows, run.width), on_device).flatten(0, 1)
+        device = self._encoder.device
+        types = run.types() if self._encoder.tells_texts_apart else None
+        return self.vectors(
+            ids.view(rows, run.width),
+            torch.from_numpy(lengths).to(device),
+            None if types is None else torch.from_numpy(types).to(device).view(rows, run.width),
+        ).flatten(0, 1)
 
-    def vectors(self, ids: Tensor, lengths: Tensor) -> Tensor:
+    def vectors(self, ids: Tensor, lengths: Tensor, types: Tensor | None = None) -> Tensor:
         """Token vectors [rows, width, hidden] of ``ids`` int32 [rows, width].
 
-        ``lengths`` are int32 [rows], each at least 1. A shape that was warmed replays
+        ``lengths`` are int32 [rows], each at least 1; ``types`` are int32 [rows, width],
+        None: all 0. A shape that was warmed replays
         its graph, any other runs eagerly.
         """
         places = torch.arange(ids.shape[1], dtype=torch.int32, device=ids.device)
         mask = places < lengths.unsqueeze(1)
         if self._compiled is not None and self.is_warmed(Shape(*ids.shape)):
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-            return self._compiled(ids, mask)
-        return self._encoder.padded(ids, mask)
+            return self._compiled(ids, mask, types)
+        return self._encoder.padded(ids, mask, types)
 
     def is_warmed(self, shape: Shape) -> bool:
         """Whether ``shape`` has a graph."""
@@ -82,9 +92,10 @@ class PaddedPath:
             ids = torch.full(size, self._encoder.pad_id, dtype=torch.int32)
             mask = torch.ones(size, dtype=torch.bool)
             mask[:, -1] = shape.width == 1  # not all ones: the model must not drop the mask
+            given = [ids, mask, torch.zeros_like(ids)] if self.pairs else [ids, mask]
             for _ in range(WARM_CALLS):
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-                compiled(ids.to(self._encoder.device), mask.to(self._encoder.device))
+                compiled(*(tensor.to(self._encoder.device) for tensor in given))
             self._warmed.add(shape)
         self._compiled = compiled
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
 from attrs import frozen
 from torch import Tensor
 
@@ -21,3 +22,9 @@ class Readout:
         for module in self.head:
             vectors = module(vectors)
         return vectors
+
+    def of_one(self, hidden: Tensor, ids: Tensor) -> Tensor:
+        """Float32 [1, dimension] of one text's token vectors and ids."""
+        tokens = torch.arange(len(ids) + 1, dtype=torch.int32, device=ids.device)
+        bags = Bags(tokens[:-1], tokens[[0, -1]], tokens[:1], tokens[-1:], tokens[:1])
+        return self(hidden, ids, bags)

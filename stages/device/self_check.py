@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from attrs import evolve
 from torch import Tensor
 
 from stages.device.encoder import Encoder
@@ -20,7 +21,6 @@ from stages.device.errors import ModelError
 from stages.device.packed import PackedPath
 from stages.device.packing import Run, Sample, copy_ids, padded_runs
 from stages.device.padded import PaddedPath
-from stages.messages import Int32
 
 # Largest relative distance of a text's token vectors. Rounding gives about 1e-6 in
 # float32, and a few units in the last place a layer in half precision; texts that
@@ -32,8 +32,7 @@ SHORT: Final = 5
 
 def check_packed(encoder: Encoder, path: PackedPath, max_tokens: int) -> str:
     """Why ``path`` must not be used for this model; "" when all is well."""
-    texts, alone = _alone(encoder, max_tokens)
-    sample = Sample.of(texts)
+    sample, alone = _alone(encoder, max_tokens)
     (run,) = path.plan([sample])
     packing = path.packing(run)
     try:
@@ -52,10 +51,8 @@ def check_packed(encoder: Encoder, path: PackedPath, max_tokens: int) -> str:
 
 def check_padded(encoder: Encoder, path: PaddedPath, max_tokens: int) -> None:
     """Raise ModelError unless padding leaves texts as they are."""
-    texts, alone = _alone(encoder, max_tokens)
-    sample = Sample.of(texts)
-    width = max(map(len, texts))
-    (run,) = padded_runs([sample], len(texts), width)
+    sample, alone = _alone(encoder, max_tokens)
+    (run,) = padded_runs([sample], len(sample.ids), int(sample.ids.lengths.max()))
     distance = _distance(path.hidden(run, _input(encoder, sample, run)), run, alone)
     if not math.isfinite(distance):
         raise ModelError(f"{type(encoder.model).__name__} gives vectors that are not finite")
@@ -66,8 +63,11 @@ def check_padded(encoder: Encoder, path: PaddedPath, max_tokens: int) -> None:
         )
 
 
-def _alone(encoder: Encoder, max_tokens: int) -> tuple[list[Int32], list[Tensor]]:
-    """Three texts, two of them of one length and one beyond a sliding window; their vectors."""
+def _alone(encoder: Encoder, max_tokens: int) -> tuple[Sample, list[Tensor]]:
+    """Three texts, two of them of one length and one beyond a sliding window; their vectors.
+
+    Where the model tells two texts of a pair apart, one of each length is a pair.
+    """
     long = min(max_tokens, LONGEST, max(24, encoder.window + 9))
     rng = np.random.default_rng(0)
     quarter = encoder.vocabulary // 4  # special tokens mostly stand at either end
@@ -76,8 +76,20 @@ def _alone(encoder: Encoder, max_tokens: int) -> tuple[list[Int32], list[Tensor]
         ids = rng.integers(quarter, encoder.vocabulary - quarter, length, dtype=np.int32)
         ids[ids == encoder.pad_id] += 1
         texts.append(ids)
+    sample = Sample.of(texts)
     rows = [torch.from_numpy(ids).unsqueeze(0).to(encoder.device) for ids in texts]
-    return texts, [encoder.padded(row, None)[0] for row in rows]
+    if not encoder.tells_texts_apart:
+        return sample, [encoder.padded(row, None)[0] for row in rows]
+    second_at = sample.ids.lengths // np.array([2, 1, 2], np.int32)
+    types = [
+        (torch.arange(row.shape[1], dtype=torch.int32, device=encoder.device) >= at).int()
+        for row, at in zip(rows, second_at.tolist(), strict=True)
+    ]
+    vectors = [
+        encoder.padded(row, None, kind.unsqueeze(0))[0]
+        for row, kind in zip(rows, types, strict=True)
+    ]
+    return Sample(evolve(sample.ids, second_at=second_at)), vectors
 
 
 def _input(encoder: Encoder, sample: Sample, run: Run) -> Tensor:

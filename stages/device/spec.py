@@ -5,11 +5,13 @@ from typing import Protocol
 
 from attrs import frozen
 
+from stages.batch_result import DeviceOutput
 from stages.cost_model import CostModel
 from stages.device.errors import ModelError
 from stages.device.recipe import Recipe
 from stages.flight import Flight
-from stages.messages import Batch, DeviceOutput, Int32, Layout
+from stages.messages import Batch, Int32, Layout
+from stages.output import Output
 
 
 @frozen
@@ -64,7 +66,8 @@ class Device(Protocol):
 
     layout: Layout  # what batches should be planned as
     layout_reason: str  # why, when it is not what was asked for; else ""
-    dimension: int
+    dimension: int  # columns of what a batch gives where all items have as many
+    outputs: tuple[Output, ...]  # what it offers
     dtype: str
     device: str
     vocabulary: int  # ids are in 0 ... vocabulary - 1

@@ -29,19 +29,22 @@ class PackedParts:
     positions: Tensor  # [tokens]
     offsets: Tensor  # [sequences + 1]
     firsts: Tensor  # [sequences]
-    keep: Tensor | None  # float32 [tokens]; None where every token is pooled
+    keep: Tensor | None = None  # float32 [tokens]; None where every token is pooled
+    types: Tensor | None = None  # [tokens]; None where all are 0
 
 
 @frozen
 class PackedStaging:
     """Packs batches; the tail and the places left over hold dummies.
 
-    ``prompts``: some texts may begin with tokens that are not pooled.
+    ``prompts``: some texts may begin with tokens that are not pooled. ``pairs``: some may
+    have tokens of type 1.
     """
 
     pad_id: int
     first_position: int
     prompts: bool
+    pairs: bool = False
 
     def values(self, shape: PackedShape) -> int:
         """Values in the buffer that ``shape`` takes."""
@@ -49,29 +52,39 @@ class PackedStaging:
 
     def fill(self, host: Int32, shape: PackedShape, chunks: Sequence[Texts], run: Run) -> None:
         """Write ``run`` of ``chunks`` to ``host``."""
-        ids, positions, offsets, *marks = (host[at] for at in _places(self._lengths(shape)))
+        parts = (host[at] for at in _places(self._lengths(shape)))
+        ids, positions, offsets = next(parts), next(parts), next(parts)
         copy_ids(chunks, [run], ids)
         ids[run.size :] = self.pad_id
         positions[: run.size] = run.positions(self.first_position)
         positions[run.size :] = self.first_position
         offsets[:] = shape.offsets(run.starts, run.size)
-        if marks:
-            firsts, keep = marks[0], marks[1].view(np.float32)
+        if self.prompts:
+            firsts, keep = next(parts), next(parts).view(np.float32)
             firsts[:] = offsets[:-1]
             firsts[: len(run.starts)] = run.firsts
             keep[:] = 0.0
             keep[run.pooled()[0]] = 1.0
+        if self.pairs:
+            types, known = next(parts), run.types()
+            types[:] = 0
+            if known is not None:
+                types[: run.size] = known
 
     def parts(self, device: Tensor, shape: PackedShape) -> PackedParts:
         """The parts of ``device`` int32, laid out like ``host``: views."""
-        ids, positions, offsets, *marks = (device[at] for at in _places(self._lengths(shape)))
-        if not marks:
-            return PackedParts(ids, positions, offsets, offsets[:-1], None)
-        return PackedParts(ids, positions, offsets, marks[0], marks[1].view(dtype=torch.float32))
+        parts = (device[at] for at in _places(self._lengths(shape)))
+        ids, positions, offsets = next(parts), next(parts), next(parts)
+        firsts, keep = offsets[:-1], None
+        if self.prompts:
+            firsts, keep = next(parts), next(parts).view(dtype=torch.float32)
+        types = next(parts) if self.pairs else None
+        return PackedParts(ids, positions, offsets, firsts, keep, types)
 
     def _lengths(self, shape: PackedShape) -> tuple[int, ...]:
         always = (shape.tokens, shape.tokens, shape.sequences + 1)
-        return (*always, shape.sequences, shape.tokens) if self.prompts else always
+        prompts = (shape.sequences, shape.tokens) if self.prompts else ()
+        return (*always, *prompts, *((shape.tokens,) if self.pairs else ()))
 
 
 @frozen(eq=False)
@@ -81,13 +94,18 @@ class PaddedParts:
     ids: Tensor  # [rows, width]
     lengths: Tensor  # [rows], 1 for a dummy
     skipped: Tensor  # [rows], how many first tokens are not pooled
+    second_at: Tensor | None = None  # [rows], the first token of type 1; None where all are 0
 
 
 @frozen
 class PaddedStaging:
-    """Lays out padded batches; rows past the last text are dummies of one token."""
+    """Lays out padded batches; rows past the last text are dummies of one token.
+
+    ``pairs``: some texts may have tokens of type 1.
+    """
 
     pad_id: int
+    pairs: bool = False
 
     def values(self, shape: Shape) -> int:
         """Values in the buffer that ``shape`` takes."""
@@ -95,20 +113,23 @@ class PaddedStaging:
 
     def fill(self, host: Int32, shape: Shape, chunks: Sequence[Texts], run: Run) -> None:
         """Write ``run`` of ``chunks`` to ``host``."""
-        ids, lengths, skipped = (host[at] for at in _places(self._lengths(shape)))
+        ids, lengths, skipped, *seconds = (host[at] for at in _places(self._lengths(shape)))
         ids[:], lengths[:], skipped[:] = self.pad_id, 1, 0
         copy_ids(chunks, [run], ids)
         lengths[: len(run.lengths)] = run.lengths
         skipped[: len(run.lengths)] = run.pool_from
+        for second_at in seconds:
+            second_at[:] = shape.width
+            if run.second_at is not None:
+                second_at[: len(run.lengths)] = run.second_at
 
     def parts(self, device: Tensor, shape: Shape) -> PaddedParts:
         """The parts of ``device`` int32, laid out like ``host``: views."""
-        ids, lengths, skipped = (device[at] for at in _places(self._lengths(shape)))
-        return PaddedParts(ids.view(shape.rows, shape.width), lengths, skipped)
+        ids, *rest = (device[at] for at in _places(self._lengths(shape)))
+        return PaddedParts(ids.view(shape.rows, shape.width), *rest)
 
-    @staticmethod
-    def _lengths(shape: Shape) -> tuple[int, ...]:
-        return shape.rows * shape.width, shape.rows, shape.rows
+    def _lengths(self, shape: Shape) -> tuple[int, ...]:
+        return shape.rows * shape.width, *((shape.rows,) * (3 if self.pairs else 2))
 
 
 def _end(lengths: Sequence[int]) -> int:

@@ -16,9 +16,10 @@ from simulations.determinism import run_deterministically
 from simulations.faults import CrashingLinks, InjectedCrash
 from simulations.modelled import DeviceCost, modelled_device
 from stages.answer import Answer
+from stages.batch_result import BatchResult
 from stages.batching import RoomCredit
 from stages.errors import NotServing
-from stages.messages import Batch, BatchResult, Chunk, EmbedRequest, Submission, TokenizedItems
+from stages.messages import Batch, Chunk, EmbedRequest, Submission, TokenizedItems
 
 # Every moment at which a message is on one side of a stage's work: whether the
 # request that caused it has left the stage's hands by then.

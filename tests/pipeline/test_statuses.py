@@ -11,6 +11,7 @@ OVERLOADED = errors.Overloaded("full", reason="latency", retry_after_s=2.5)
     [
         (errors.InvalidInput("x"), GrpcStatus.INVALID_ARGUMENT, 400, None),
         (errors.Unauthenticated("x"), GrpcStatus.UNAUTHENTICATED, 401, None),
+        (errors.NotOffered("x"), GrpcStatus.UNIMPLEMENTED, 501, None),
         (errors.TooLarge("x"), GrpcStatus.RESOURCE_EXHAUSTED, 413, None),
         (OVERLOADED, GrpcStatus.UNAVAILABLE, 429, 2.5),
         (errors.NotServing("x"), GrpcStatus.UNAVAILABLE, 503, 1.0),

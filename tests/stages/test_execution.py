@@ -14,8 +14,9 @@ from core_builders import (
 )
 from trio.testing import wait_all_tasks_blocked
 
+from stages.batch_result import DeviceOutput
 from stages.execution import drop_dead, run_execution
-from stages.messages import DeviceOutput, Layout
+from stages.messages import Layout
 from stages.ticket import OpenTickets
 
 

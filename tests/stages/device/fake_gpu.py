@@ -9,7 +9,7 @@ from tiny_models import write_checkpoint
 from torch.nn.functional import scaled_dot_product_attention
 
 from stages.device.attention import Kernel
-from stages.device.checkpoint import load_encoder
+from stages.device.checkpoint import load_model
 from stages.device.encoder import Encoder
 from stages.device.forms import PackedForm, PaddedForm, packed_row
 from stages.device.gpu_lane import GpuLane
@@ -92,7 +92,7 @@ def make_lane(
 ):
     """A lane over a tiny model; needs ``by_offsets`` in place of the kernel."""
     write_checkpoint(folder, kind, [])
-    encoder = Encoder(load_encoder(folder, device=CPU, dtype=torch.float32))
+    encoder = Encoder(load_model(folder, device=CPU, dtype=torch.float32))
     readout = Readout(Pooler((mode,)), [partial(torch.nn.functional.normalize, dim=1)])
     path = PaddedPath(encoder)
     tokens = max([max_tokens, *(shape.tokens for shape in shapes)])

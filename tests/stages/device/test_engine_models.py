@@ -148,7 +148,8 @@ def test_a_model_that_padding_changes_is_refused(tmp_path, monkeypatch):
     folder = write_checkpoint(tmp_path, "mpnet", [pooling("mean")])
     forward = make_engine(folder)._encoder.padded
     monkeypatch.setattr(
-        "stages.device.encoder.Encoder.padded", lambda self, ids, mask: forward(ids, None)
+        "stages.device.encoder.Encoder.padded",
+        lambda self, ids, mask, types=None: forward(ids, None),
     )
     with pytest.raises(ModelError, match="other vectors in a batch than alone"):
         make_engine(folder)
@@ -159,7 +160,7 @@ def test_a_model_whose_vectors_are_not_finite_is_refused(tmp_path, monkeypatch):
     forward = make_engine(folder)._encoder.padded
     monkeypatch.setattr(
         "stages.device.encoder.Encoder.padded",
-        lambda self, ids, mask: forward(ids, mask) * torch.nan,
+        lambda self, ids, mask, types=None: forward(ids, mask, types) * torch.nan,
     )
     with pytest.raises(ModelError, match="not finite"):
         make_engine(folder)

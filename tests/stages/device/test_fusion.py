@@ -7,7 +7,7 @@ from tiny_models import write_checkpoint
 from torch._dynamo.testing import CompileCounter
 
 from stages.device.attention import Kernel
-from stages.device.checkpoint import load_encoder
+from stages.device.checkpoint import load_model
 from stages.device.encoder import Encoder
 from stages.device.forms import packed_row
 from stages.device.fusion import fuse, sample_inputs
@@ -35,7 +35,7 @@ def encoder(tmp_path, monkeypatch, request):
         lambda q, k, v, packing, *_: opaque(q, k, v, packing.offsets, packing.longest),
     )
     write_checkpoint(tmp_path, getattr(request, "param", "bert"), [])
-    encoder = Encoder(load_encoder(tmp_path, device=CPU, dtype=torch.float32))
+    encoder = Encoder(load_model(tmp_path, device=CPU, dtype=torch.float32))
     encoder.attend_packed()
     torch._dynamo.reset()
     with torch.inference_mode():

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from stages.device.errors import ModelError
-from stages.device.recipe import Dense, Normalize, Recipe
+from stages.device.modules import Dense, Normalize
+from stages.device.recipe import Recipe
 
 BERT = {"model_type": "bert", "max_position_embeddings": 512}
 PAD_1 = {"max_position_embeddings": 514, "pad_token_id": 1}

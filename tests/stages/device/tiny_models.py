@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from attrs import evolve
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -16,6 +17,7 @@ from stages.device.packing import Sample
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
 from stages.messages import Batch, Chunk, Layout
+from stages.output import Output
 from stages.ticket import Ticket
 
 VOCABULARY = 97
@@ -35,6 +37,19 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
         "ModernBertConfig",
         {**BERT_LIKE, "local_attention": 16, "max_position_embeddings": 128},
     ),
+    "distilbert": (
+        "DistilBertConfig",
+        {
+            "vocab_size": 97,
+            "dim": 32,
+            "n_layers": 3,
+            "n_heads": 4,
+            "hidden_dim": 48,
+            "max_position_embeddings": 64,
+            "pad_token_id": 0,
+            "initializer_range": 0.2,
+        },
+    ),
     "mpnet": ("MPNetConfig", {**BERT_LIKE, "pad_token_id": 1, "max_position_embeddings": 66}),
     "qwen3": ("Qwen3Config", DECODER),
     "mistral": ("MistralConfig", {**DECODER, "sliding_window": 8}),
@@ -42,16 +57,20 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def write_checkpoint(
-    folder: Path, kind: str, modules: Sequence[tuple[str, dict[str, Any]]], **changes: Any
+    folder: Path,
+    kind: str,
+    modules: Sequence[tuple[str, dict[str, Any]]],
+    loader: Any = transformers.AutoModel,
+    **changes: Any,
 ) -> Path:
     """A checkpoint of ``kind`` with the given modules after the encoder; none: no modules.json.
 
-    ``changes`` are to its config.
+    ``loader`` is the class that makes the model; ``changes`` are to its config.
     """
     config_class, options = CONFIGS[kind]
     torch.manual_seed(1)
     config = getattr(transformers, config_class)(**options | changes)
-    model = transformers.AutoModel.from_config(config)
+    model = loader.from_config(config)
     model.save_pretrained(folder)
     write_tokenizer(folder)
     if modules:
@@ -114,14 +133,21 @@ def make_batch(
     rows: int = 0,
     parts: int = 3,
     pool_from: int = 0,
+    output: Output = Output.POOLED,
+    second_at: Sequence[int] | None = None,
 ) -> Batch:
-    """A batch of ``texts`` in up to ``parts`` chunks of different requests."""
+    """A batch of ``texts`` in up to ``parts`` chunks of different requests.
+
+    With ``second_at`` they are pairs, whose second text begins there.
+    """
     ticket = Ticket(1, "", len(texts), 0.0, 0.0, lambda outcome: None)
     chunks = []
     for share in np.array_split(np.arange(len(texts), dtype=np.int32), parts):
         if len(share):
             ids = Sample.of([texts[index] for index in share]).ids
-            chunks.append(Chunk(ticket, 512, ids, share, pool_from))
+            if second_at is not None:
+                ids = evolve(ids, second_at=np.array(second_at, np.int32)[share])
+            chunks.append(Chunk(ticket, 512, ids, share, pool_from, output))
     longest = max(map(len, texts))
     if layout is Layout.PACKED:
         return Batch(1, tuple(chunks), layout, 1, sum(map(len, texts)))

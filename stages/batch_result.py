@@ -1,0 +1,95 @@
+"""What comes of a batch: from the device, and on the way to notification."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from attrs import field, frozen
+
+from stages.messages import Batch, Int32
+from stages.ragged_rows import Values, concatenated
+from stages.ticket import Ticket
+
+
+@frozen(eq=False)
+class Pieces:
+    """The values of a batch whose chunks do not all want the same: one piece a chunk."""
+
+    pieces: Sequence[Values]
+    starts: Int32 = field(init=False)  # [pieces], the first item of each
+
+    @starts.default
+    def _starts(self) -> Int32:
+        lengths = np.fromiter(map(len, self.pieces), np.int32, len(self.pieces))
+        return np.cumsum(lengths, dtype=np.int32) - lengths
+
+    def __getitem__(self, which: slice) -> Values:
+        """The piece that begins with the slice's first item."""
+        return self.pieces[int(np.searchsorted(self.starts, which.start))]
+
+
+def added(one: int | None, two: int | None) -> int | None:
+    """The tokens that two parts of a batch computed, where both say so."""
+    return None if one is None or two is None else one + two
+
+
+@frozen(eq=False)
+class DeviceOutput:
+    """What a device gives back for a batch.
+
+    ``vectors`` are the items' values in the order of the batch's chunks, fresh: float32
+    [items, columns] for Output.POOLED and SCORES. ``broken`` are the items that hold a
+    value that is not finite. ``computed_tokens`` are what it ran, padding included; None:
+    as it was planned.
+    """
+
+    vectors: Values | Pieces
+    broken: tuple[int, ...] = ()
+    computed_tokens: int | None = None
+
+    def followed_by(self, other: "DeviceOutput") -> "DeviceOutput":
+        """Both as one; they are of one kind, and not in pieces."""
+        one, two = self.vectors, other.vectors
+        if isinstance(one, Pieces) or isinstance(two, Pieces):
+            raise TypeError("a batch in pieces has no halves")
+        broken = (*self.broken, *(len(one) + item for item in other.broken))
+        computed = added(self.computed_tokens, other.computed_tokens)
+        return DeviceOutput(concatenated(one, two), broken, computed)
+
+
+@frozen(eq=False)
+class BatchResult:
+    """What came of a batch, on the way to notification.
+
+    ``vectors`` are the items' values in the order of the batch's chunks (pooled ones
+    are not yet normalised); None when ``error`` is set. ``broken`` are the items that
+    hold a value that is not finite. Times are seconds on Trio's clock; ``device`` is
+    the number of the device that ran it, by its place in DEVICE, and ``computed_tokens``
+    what it ran, padding included, where that is not as planned.
+    """
+
+    batch: Batch
+    vectors: Values | Pieces | None
+    broken: tuple[int, ...]
+    started_at: float
+    finished_at: float
+    error: Exception | None = None
+    device: int = 0
+    computed_tokens: int = field()
+
+    @computed_tokens.default
+    def _as_planned(self) -> int:
+        return self.batch.rows * self.batch.width
+
+    @property
+    def fill(self) -> float:
+        """True tokens by computed ones."""
+        return self.batch.tokens / self.computed_tokens
+
+    @property
+    def padding(self) -> int:
+        """Tokens computed for nothing."""
+        return self.computed_tokens - self.batch.tokens
+
+    def shares(self) -> Iterator[tuple[Ticket, int]]:
+        """Each ticket in this message with its number of items."""
+        return self.batch.shares()

@@ -1,0 +1,81 @@
+"""A batch whose requests do not all want the same of their items.
+
+It runs as several, one for each kind of output, and comes back as one.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeAlias
+
+import numpy as np
+from attrs import evolve, frozen
+
+from stages.batch_result import DeviceOutput, Pieces, added
+from stages.flight import Flight
+from stages.messages import Batch, Layout
+from stages.ragged_rows import Values
+
+Start: TypeAlias = Callable[[Batch], Flight[DeviceOutput]]
+
+
+def is_mixed(batch: Batch) -> bool:
+    """Whether not all of its chunks want the same."""
+    wanted = batch.chunks[0].output
+    return any(chunk.output is not wanted for chunk in batch.chunks)
+
+
+def start_mixed(start: Start, batch: Batch) -> Flight[DeviceOutput]:
+    """``start`` a batch for each kind of output in ``batch``."""
+    kinds = dict.fromkeys(chunk.output for chunk in batch.chunks)
+    flights: list[tuple[Sequence[int], Flight[DeviceOutput]]] = []
+    for kind in kinds:
+        places = [at for at, chunk in enumerate(batch.chunks) if chunk.output is kind]
+        try:
+            flights.append((places, start(_part(batch, places))))
+        except Exception:
+            for _, flight in flights:
+                with suppress(Exception):
+                    flight.finish()  # its place is free again
+            raise
+    return _Mixed(batch, flights)
+
+
+def _part(batch: Batch, places: Sequence[int]) -> Batch:
+    chunks = tuple(batch.chunks[at] for at in places)
+    if batch.layout is Layout.PADDED:
+        return evolve(batch, chunks=chunks)  # of as many rows: those are what graphs have
+    return evolve(batch, chunks=chunks, width=sum(chunk.tokens for chunk in chunks))
+
+
+@frozen(eq=False)
+class _Mixed:
+    """Flights with the parts of one batch, each with its chunks' places in it."""
+
+    batch: Batch
+    flights: Sequence[tuple[Sequence[int], Flight[DeviceOutput]]]
+
+    def finish(self) -> DeviceOutput:
+        """A piece for each chunk; an error of one part is the batch's."""
+        outputs, error = [], None
+        for places, flight in self.flights:
+            try:
+                outputs.append((places, flight.finish()))
+            except Exception as raised:
+                error = raised
+        if error is not None:
+            raise error
+        sizes = np.array([len(chunk) for chunk in self.batch.chunks])
+        starts = np.cumsum(sizes) - sizes
+        pieces: dict[int, Values] = {}
+        broken: list[int] = []
+        computed: int | None = 0
+        for places, output in outputs:
+            computed, first = added(computed, output.computed_tokens), 0
+            for at in places:
+                last = first + len(self.batch.chunks[at])
+                pieces[at] = output.vectors[first:last]
+                shift = int(starts[at]) - first
+                broken.extend(item + shift for item in output.broken if first <= item < last)
+                first = last
+        whole = Pieces([pieces[at] for at in sorted(pieces)])
+        return DeviceOutput(whole, tuple(sorted(broken)), computed)
