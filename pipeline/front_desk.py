@@ -87,7 +87,8 @@ class FrontDesk:
         """See :class:`pipeline.face.Desk`."""
         if not self._taking or self._pipeline is None:
             refused = not_serving(self._phase)
-            self._on_refused(refused)
+            for _ in range(request.requests):
+                self._on_refused(refused)
             reply(refused)
             return None
         return self._pipeline.submit(request, timeout_s=timeout_s, reply=reply)

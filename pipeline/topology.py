@@ -194,6 +194,7 @@ class Pipeline:
             now=now,
             lane=request.lane,
             tenant=request.tenant,
+            requests=request.requests,
         )
         ticket.traceparent = request.traceparent
         try:

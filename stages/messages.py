@@ -83,7 +83,8 @@ class EmbedRequest:
     of ``texts``, or one for all of them. Items are cut to ``max_tokens`` where that is
     less than the model's maximum. ``tenant`` is on whose account it runs, a name that is
     safe to log; "" where callers are not told apart. ``traceparent`` is the caller's place
-    in a trace, as it came, or "".
+    in a trace, as it came, or "". ``requests`` is how many of its requests travel as this
+    one.
     """
 
     request_id: str
@@ -98,6 +99,7 @@ class EmbedRequest:
     lane: Lane = Lane.INTERACTIVE
     tenant: str = ""
     traceparent: str = ""
+    requests: int = 1
 
     @property
     def items(self) -> int:

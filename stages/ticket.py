@@ -65,6 +65,7 @@ class Ticket:
     reply: Reply
     lane: Lane = Lane.INTERACTIVE
     tenant: str = ""
+    requests: int = 1  # of the caller's
     state: TicketState = TicketState.WAITING
     reserved: Work = NO_WORK
     items_on_their_way: int = field(init=False)  # to the planner
@@ -179,10 +180,11 @@ class OpenTickets:
         now: float,
         lane: Lane = Lane.INTERACTIVE,
         tenant: str = "",
+        requests: int = 1,
     ) -> Ticket:
-        """A new ticket, WAITING."""
+        """A new ticket, WAITING; ``requests`` of its caller's travel on it."""
         number = next(self._numbers)
-        ticket = Ticket(number, request_id, items, deadline, now, reply, lane, tenant)
+        ticket = Ticket(number, request_id, items, deadline, now, reply, lane, tenant, requests)
         ticket.admitted_at = ticket.tokenized_at = now
         self._open[ticket.id] = ticket
         self.items_on_their_way += items

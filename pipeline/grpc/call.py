@@ -255,7 +255,11 @@ class Call:
 
 def framed(message: Message) -> bytes:
     """``message`` as it goes over the wire, behind its prefix."""
-    data = message.SerializeToString()
+    return prefixed(message.SerializeToString())
+
+
+def prefixed(data: bytes) -> bytes:
+    """A serialised message behind its prefix."""
     return PREFIX.pack(False, len(data)) + data
 
 

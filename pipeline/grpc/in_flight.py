@@ -15,14 +15,14 @@ that they have not read yet.
 import asyncio
 from asyncio import TimerHandle
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol
 
 from google.protobuf.message import Message
 
-from pipeline.grpc.call import Call, Unimplemented, framed
-from stages.errors import DeadlineExceeded, PenstockError
+from pipeline.grpc.call import Call, Unimplemented, framed, prefixed
+from stages.errors import DeadlineExceeded, InvalidInput, PenstockError
 
 MAX_UNSENT_BYTES: Final = 1 << 20  # of answers; above it nothing more is read
 SEND_BYTES: Final = 1 << 16  # in one go, unless a single answer has more
@@ -45,10 +45,10 @@ class Flight:
         self.give_up: Callable[[], object] | None = None
         self.handed_in = False
 
-    def land(self, message: Message) -> None:
-        """Answer the request; nothing happens when it has been answered."""
+    def land(self, message: bytes) -> None:
+        """Answer the request with a message, serialised; nothing when it has been answered."""
         if self.answer is None:
-            self._stream.landed(self, framed(message))
+            self._stream.landed(self, prefixed(message))
 
     def fail(self, error: PenstockError) -> None:
         """Answer with what the method makes of ``error``; as :meth:`land`."""
@@ -59,10 +59,10 @@ class Flight:
 class StreamedMethod(Protocol):
     """What is done with each request of a stream."""
 
-    def begin(self, request: Any, flight: Flight) -> None:
-        """Start to work on ``request``: ``flight`` lands or fails, at once or later.
+    def begin(self, flights: Sequence[Flight]) -> None:
+        """Start to work on requests that came together: each lands or fails, at once or later.
 
-        Never waits. A PenstockError fails the request.
+        Never waits, never raises.
         """
         ...
 
@@ -159,29 +159,31 @@ class InFlight:
             some = await self._call.receive_some(self._limit - self._places_taken)
             if not some:
                 return
-            for data in some:
-                self._take_off(data)
+            ready = [flight for data in some if (flight := self._take_off(data)) is not None]
+            if ready:
+                self._method.begin(ready)
             if self._timer is None and self._open:
                 self._set_timer()
 
-    def _take_off(self, data: bytes) -> None:
+    def _take_off(self, data: bytes) -> Flight | None:
+        """A request's place; None when it has failed already."""
         call, guard = self._call, self._call.guard
+        refused = guard.refusal()
         deadline = min(call.deadline, self._loop.time() + self._max_wait_s)
-        flight = Flight(self, None, deadline)
+        flight = Flight(self, call.route.request(), deadline)
         self._open[flight] = None
         if self._in_order:
             self._line.append(flight)
-        refused = guard.refusal()
         self._places_taken += 1
         guard.in_flight += 1
         try:
             flight.request = call.decode(data)
-            if refused is not None:
-                raise refused
-            self._method.begin(flight.request, flight)
-        except PenstockError as error:
-            flight.request = flight.request or call.route.request()
-            flight.fail(error)
+        except InvalidInput as error:
+            refused = error
+        if refused is None:
+            return flight
+        flight.fail(refused)
+        return None
 
     async def _write(self) -> None:
         while True:

@@ -26,10 +26,10 @@ class Histogram:
     def _none_yet(self) -> list[int]:
         return [0] * (len(self.bounds) + 1)
 
-    def observe(self, value: float) -> None:
-        """Count ``value``."""
-        self._counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count ``value`` so many times."""
+        self._counts[bisect_left(self.bounds, value)] += times
+        self.sum += value * times
 
     @property
     def count(self) -> int:

@@ -128,8 +128,8 @@ class Metrics:
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
         """See :class:`pipeline.passages.Watcher`."""
-        self._durations.observe(now - ticket.opened_at)
-        self._count_outcome(outcome)
+        self._durations.observe(now - ticket.opened_at, ticket.requests)
+        self._count_outcome(outcome, ticket.requests)
 
     def refused(self, error: PenstockError) -> None:
         """A request was refused before it had a ticket. Any thread."""
@@ -158,12 +158,12 @@ class Metrics:
         yield from self._stage_families()
         yield from load_families(NOTHING_KNOWN if self._board is None else self._board.snapshot)
 
-    def _count_outcome(self, outcome: Outcome | None) -> None:
+    def _count_outcome(self, outcome: Outcome | None, requests: int = 1) -> None:
         code, reason = outcome_word(outcome).lower(), reason_of(outcome)
         with self._requests_lock:
-            self._requests[code] = self._requests.get(code, 0) + 1
+            self._requests[code] = self._requests.get(code, 0) + requests
             if reason is not None:
-                self._refusals[reason] = self._refusals.get(reason, 0) + 1
+                self._refusals[reason] = self._refusals.get(reason, 0) + requests
 
     def ran(self, result: BatchResult) -> None:
         """See :class:`pipeline.passages.Watcher`."""

@@ -14,7 +14,7 @@ from raw_client import framed, raw_client, raw_frame
 from rpc import EMBED, method
 
 from pipeline.grpc.limits import EdgeLimits
-from stages.errors import Overloaded
+from stages.errors import Internal, InvalidInput, Overloaded
 
 STREAM = "/penstock.v1.EmbeddingService/EmbedStream"
 LONG_S = 60
@@ -98,8 +98,8 @@ def test_every_request_is_answered_under_its_name(talking):
 def test_answers_come_as_they_finish(talking):
     desk = FakeDesk(hold=True)
     edge, talk = talking(desk)
-    talk.say(texts("slow", "a"), texts("quick", "b"))
-    desk.wait_for(lambda desk: len(desk.held) == 2)
+    talk.say(texts("slow", "a"), EmbedRequest(request_id="quick", texts=["b"], normalize=True))
+    desk.wait_for(lambda desk: items(desk.held) == 2)
     slow, quick = desk.held
     desk.held = [slow]
     edge.in_trio(quick[1], answer_to(quick[0]))
@@ -164,23 +164,30 @@ def test_no_more_is_read_than_may_be_in_flight(talking):
     edge, talk = talking(desk, max_stream_requests=3)
     talk.say(*(texts(f"r{number}", "a") for number in range(8)))
     talk.done()
-    most = 0
-    for answered in range(8):
-        left = 8 - answered
-        desk.wait_for(lambda desk: len(desk.held) >= min(3, left))  # noqa: B023
-        most = max(most, len(desk.submitted) - answered)
+    answered = 0
+    while answered < 8:
+        desk.wait_for(lambda desk: desk.held)
+        assert items(desk.submitted) - answered <= 3
         request, reply = desk.held.pop(0)
         edge.in_trio(reply, answer_to(request))
-        next(talk.call)
-    assert most == 3
+        answered += len([next(talk.call) for _ in range(request.items)])
     assert talk.rest() == {}
+
+
+def items_given_up(desk):
+    return sum(ticket.items for ticket in desk.abandoned)
+
+
+def items(kept):
+    """How many items a desk has held or seen: small requests come to it together."""
+    return sum(request.items for request, _ in kept)
 
 
 def test_requests_of_streams_count_as_in_flight(talking):
     desk = FakeDesk(hold=True)
     edge, talk = talking(desk, max_concurrent_requests=2)
     talk.say(texts("a", "a"), texts("b", "b"))
-    desk.wait_for(lambda desk: len(desk.held) == 2)
+    desk.wait_for(lambda desk: items(desk.held) == 2)
     talk.say(texts("c", "c"))
     assert "2 calls are in flight" in next(talk.call).errors[0].message
     edge.in_trio(desk.let_go)
@@ -197,7 +204,7 @@ def test_a_request_has_the_servers_own_limit_of_time(talking):
     talk.say(texts("a", "a"), texts("b", "a"))
     for _ in range(2):
         assert next(talk.call).errors[0].code == "DEADLINE_EXCEEDED"
-    desk.wait_for(lambda desk: len(desk.abandoned) == 2)
+    desk.wait_for(lambda desk: items_given_up(desk) == 2)
     desk.hold = False
     talk.say(texts("c", "a"))
     assert not next(talk.call).errors
@@ -225,9 +232,9 @@ def test_a_cancelled_stream_gives_up_its_requests(talking):
     desk = FakeDesk(hold=True)
     edge, talk = talking(desk, max_concurrent_requests=2)
     talk.say(texts("a", "a"), texts("b", "a"))
-    desk.wait_for(lambda desk: len(desk.held) == 2)
+    desk.wait_for(lambda desk: items(desk.held) == 2)
     talk.call.cancel()
-    desk.wait_for(lambda desk: len(desk.abandoned) == 2)
+    desk.wait_for(lambda desk: items_given_up(desk) == 2)
     desk.hold = False
     with grpc.insecure_channel(edge.target) as channel:  # their places are free again
         assert method(channel, EMBED, EmbedResponse)(texts("c", "a"), timeout=LONG_S).count == 1
@@ -243,7 +250,7 @@ def test_at_the_end_of_the_server_a_stream_gets_its_answers(talking):
     desk = FakeDesk(hold=True)
     edge, talk = talking(desk)
     talk.say(*(texts(f"r{number}", "a") for number in range(5)))
-    desk.wait_for(lambda desk: len(desk.held) == 5)
+    desk.wait_for(lambda desk: items(desk.held) == 5)
     with ThreadPoolExecutor(1) as threads:
         drained = threads.submit(edge.in_trio, edge.server.drain)
         while still_reads(talk, desk):
@@ -251,17 +258,17 @@ def test_at_the_end_of_the_server_a_stream_gets_its_answers(talking):
         edge.in_trio(desk.let_go)
         answers, ended = talk.all()
         drained.result(20)
-    assert sorted(answers) == sorted(request.request_id for request, _ in desk.submitted)
-    assert len(answers) >= 5
+    assert len(answers) == items(desk.submitted)
+    assert {f"r{number}" for number in range(5)} <= set(answers)
     assert ended.code() is grpc.StatusCode.OK
 
 
 def still_reads(talk, desk):
     """Whether a request that is sent now reaches the desk."""
-    before = len(desk.submitted)
+    before = items(desk.submitted)
     talk.say(texts("late", "a"))
     threading.Event().wait(0.1)
-    return len(desk.submitted) > before
+    return items(desk.submitted) > before
 
 
 def test_each_answer_pays_for_the_window_updates_of_who_reads_it():
@@ -279,10 +286,59 @@ def test_a_stream_that_is_cut_off_leaves_nothing_behind(talking):
     desk = FakeDesk(hold=True)
     edge, talk = talking(desk, max_concurrent_requests=2)
     talk.say(texts("a", "a"), texts("b", "a"))
-    desk.wait_for(lambda desk: len(desk.held) == 2)
+    desk.wait_for(lambda desk: items(desk.held) == 2)
     talk.call.cancel()
-    desk.wait_for(lambda desk: len(desk.abandoned) == 2)
+    desk.wait_for(lambda desk: items_given_up(desk) == 2)
     edge.in_trio(desk.let_go)  # what lands now is for nobody
     desk.hold = False
     with grpc.insecure_channel(edge.target) as channel:
         assert method(channel, EMBED, EmbedResponse)(texts("c", "a"), timeout=LONG_S).count == 1
+
+
+def test_small_requests_travel_together_and_each_gets_its_own(talking):
+    desk = FakeDesk(hold=True)
+    edge, talk = talking(desk)
+    talk.say(*(texts(f"r{size}", "x" * size, "y") for size in range(1, 20)))
+    talk.done()
+    desk.wait_for(lambda desk: items(desk.held) == 38)
+    assert len(desk.held) < 19
+    assert sum(request.requests for request, _ in desk.held) == 19
+    edge.in_trio(desk.let_go)
+    assert {name: first_values(answer) for name, answer in talk.rest().items()} == {
+        f"r{size}": [size + 1.0, 2.0] for size in range(1, 20)
+    }
+
+
+def test_who_travels_with_a_wrong_item_is_answered_all_the_same(talking):
+    def answer(request):
+        if "bad" in request.texts:
+            place = request.texts.index("bad")
+            return InvalidInput(f"item {place} cannot be pooled", item=place)
+        return answer_to(request)
+
+    _, talk = talking(FakeDesk(answer=answer))
+    talk.say(texts("a", "a"), texts("b", "b", "bad"), texts("c", "c"))
+    talk.done()
+    answers = talk.rest()
+    assert first_values(answers["a"]) == first_values(answers["c"]) == [2.0]
+    assert answers["b"].errors[0].message == "item 1 cannot be pooled"
+
+
+def test_what_fails_all_is_told_to_all(talking):
+    error = Internal("the server failed")
+    _, talk = talking(FakeDesk(answer=lambda _: error))
+    talk.say(*(texts(f"r{number}", "a") for number in range(5)))
+    talk.done()
+    codes = {name: answer.errors[0].code for name, answer in talk.rest().items()}
+    assert codes == {f"r{number}": "INTERNAL" for number in range(5)}
+
+
+def test_ids_that_do_not_agree_with_their_lengths_fail_alone(talking):
+    _, talk = talking()
+    good, bad = np.array([1, 2], "<i4").tobytes(), np.array([1], "<i4").tobytes()
+    talk.say(EmbedRequest(request_id="good", token_ids=good, lengths=bad * 2))
+    talk.say(EmbedRequest(request_id="bad", token_ids=good, lengths=bad))
+    talk.done()
+    answers = talk.rest()
+    assert answers["good"].count == 2
+    assert "add up to 1 ids" in answers["bad"].errors[0].message

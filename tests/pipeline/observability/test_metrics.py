@@ -151,6 +151,15 @@ def test_an_error_is_counted_by_code_and_reason(metrics, journey, error, code, r
     assert read(metrics, "request_duration_seconds_count") == (0 if at_the_door else 1)
 
 
+def test_requests_that_travel_together_are_all_counted(metrics, journey):
+    ticket = journey.tickets.open("r", 4, deadline=9.0, reply=lambda _: None, now=1.0, requests=3)
+    journey.tickets.fail(ticket, Overloaded("later", reason="latency", retry_after_s=1.0), 1.5)
+    assert read(metrics, "requests_total", code="unavailable") == 3
+    assert read(metrics, "refusals_total", reason="latency") == 3
+    assert read(metrics, "request_duration_seconds_count") == 3
+    assert read(metrics, "request_duration_seconds_sum") == 1.5
+
+
 def test_a_caller_who_went_away_is_cancelled(metrics, journey):
     ticket = journey.open()
     journey.to_planner(ticket, begin=0.0, step=1.0)

@@ -1,0 +1,127 @@
+"""``penstock.v1``'s EmbedRequest and EmbedResponse, and what the stages know of them."""
+
+from penstock.v1.embedding_pb2 import EmbedRequest as WireRequest
+from penstock.v1.embedding_pb2 import (
+    EmbedResponse,
+    ItemError,
+    Priority,
+    Timings,
+    TruncationDirection,
+)
+from penstock.v1.embedding_pb2 import Encoding as WireEncoding
+
+from pipeline.face import ModelInfo, RequestLimits
+from pipeline.requests import (
+    dimensions_of,
+    input_limits,
+    not_one_of,
+    prompt_name_of,
+    request_id_of,
+)
+from stages.answer import Answer
+from stages.answer import Timings as AnswerTimings
+from stages.answer_format import AnswerFormat, Encoding, format_vectors
+from stages.errors import InvalidInput
+from stages.input_limits import InputLimits, check_texts
+from stages.lane import Lane
+from stages.messages import EmbedRequest, RaggedIds, Side
+from stages.ragged_input import from_lengths
+
+
+def read_request(
+    wire: WireRequest,
+    model: ModelInfo,
+    limits: RequestLimits,
+    tenant: str = "",
+    traceparent: str = "",
+) -> tuple[EmbedRequest, AnswerFormat]:
+    """What is asked for, checked in everything but the number of tokens of a text."""
+    texts, ids = _items(wire, input_limits(model, limits))
+    request = EmbedRequest(
+        request_id=request_id_of(wire.request_id),
+        texts=texts,
+        ids=ids,
+        prompt_name=prompt_name_of(wire.prompt_name, model),
+        truncate=wire.truncate if wire.HasField("truncate") else True,
+        side=_side(wire),
+        lane=_lane(wire),
+        tenant=tenant,
+        traceparent=traceparent,
+    )
+    dimensions = wire.dimensions if wire.HasField("dimensions") else None
+    wanted = AnswerFormat(
+        normalize=wire.normalize if wire.HasField("normalize") else model.normalize,
+        dimensions=dimensions_of(dimensions, model),
+        encoding=_encoding(wire),
+    )
+    return request, wanted
+
+
+def _items(
+    wire: WireRequest, limits: InputLimits
+) -> tuple[tuple[str, ...] | None, RaggedIds | None]:
+    token_ids, lengths = wire.token_ids, wire.lengths
+    if not (token_ids or lengths):
+        if not wire.texts:
+            raise InvalidInput(
+                "no items; give texts, or token_ids with their lengths", field="texts"
+            )
+        return check_texts(wire.texts, limits), None
+    if wire.texts:
+        raise InvalidInput(
+            "both texts and token_ids are set; exactly one of them is allowed", field="texts"
+        )
+    return None, from_lengths(token_ids, lengths, limits)
+
+
+def _encoding(wire: WireRequest) -> Encoding:
+    try:
+        return Encoding(wire.encoding)
+    except ValueError:
+        raise not_one_of("encoding", wire.encoding, [e.name for e in Encoding]) from None
+
+
+def _side(wire: WireRequest) -> Side:
+    try:
+        return Side(wire.truncation_direction)
+    except ValueError:
+        names = TruncationDirection.keys()
+        raise not_one_of("truncation_direction", wire.truncation_direction, names) from None
+
+
+def _lane(wire: WireRequest) -> Lane:
+    try:
+        return Lane(wire.priority)
+    except ValueError:
+        raise not_one_of("priority", wire.priority, Priority.keys()) from None
+
+
+def write_response(
+    request_id: str, answer: Answer, wanted: AnswerFormat, model: ModelInfo
+) -> EmbedResponse:
+    """The answer on the wire."""
+    formatted = format_vectors(answer.vectors, wanted)
+    return EmbedResponse(
+        request_id=request_id,
+        embeddings=formatted.data,
+        count=len(answer.vectors),
+        dimension=formatted.dimension,
+        encoding=WireEncoding.ValueType(wanted.encoding.value),
+        token_counts=answer.token_counts.tobytes(),
+        truncated=answer.truncated,
+        errors=[ItemError(index=e.index, code=e.code, message=e.message) for e in answer.errors],
+        timings=write_timings(answer.timings),
+        fingerprint=model.fingerprint,
+        scales=formatted.scales,
+    )
+
+
+def write_timings(timings: AnswerTimings) -> Timings:
+    """Seconds as milliseconds on the wire."""
+    return Timings(
+        admission=timings.admission_s * 1e3,
+        tokenize=timings.tokenize_s * 1e3,
+        queue=timings.queue_s * 1e3,
+        device=timings.device_s * 1e3,
+        total=timings.total_s * 1e3,
+    )
