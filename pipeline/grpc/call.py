@@ -14,61 +14,23 @@ own sending uses).
 import asyncio
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
 
-from attrs import frozen
 from google.protobuf.message import DecodeError, Message
 from grpclib.protocol import Stream
 from h2.errors import ErrorCodes
 from h2.exceptions import StreamClosedError
 
 from pipeline.grpc.connection import end_stream, reset_stream
+from pipeline.grpc.route import Guard, Route, Unimplemented
 from pipeline.grpc.trailers import OPENING, Headers, hpack_block
-from pipeline.statuses import Face
-from stages.errors import InvalidInput, PenstockError, TooLarge
+from stages.errors import InvalidInput, TooLarge
 
 PREFIX: Final = struct.Struct(">?I")  # compressed, bytes that follow
 OK_TRAILERS: Final = (("grpc-status", "0"),)
 OPENING_BLOCK: Final = hpack_block(OPENING)
 OK_BLOCK: Final = hpack_block(OK_TRAILERS)
-
-
-class Unimplemented(Exception):
-    """The client wants something that this server does not offer."""
-
-
-@frozen(eq=False)
-class Route:
-    """One method: its path, what it takes, and how it is answered.
-
-    A unary method takes the request and the call and returns the answer; a
-    streaming one takes the call and does the rest itself. A ``guarded`` method is
-    work: it counts as in flight, has a deadline, and is refused before its body is
-    read when the server cannot take it. A ``public`` method needs no API key.
-    """
-
-    path: str
-    answer: "Unary | Streaming"
-    request: type[Message]
-    streaming: bool = False
-    guarded: bool = False
-    public: bool = False
-    face: Face = Face.PENSTOCK
-
-
-class Guard(Protocol):
-    """Who says whether work can be taken, and counts it."""
-
-    in_flight: int  # requests, over all connections
-
-    def refusal(self) -> PenstockError | None:
-        """Why work cannot be taken now; None when it can."""
-        ...
-
-    def on_refused(self, error: PenstockError) -> None:
-        """A request never got a ticket."""
-        ...
 
 
 class Call:
@@ -261,7 +223,3 @@ def framed(message: Message) -> bytes:
 def prefixed(data: bytes) -> bytes:
     """A serialised message behind its prefix."""
     return PREFIX.pack(False, len(data)) + data
-
-
-Unary: TypeAlias = Callable[[Any, Call], Awaitable[Message]]
-Streaming: TypeAlias = Callable[[Call], Awaitable[None]]

@@ -13,10 +13,11 @@ from penstock.v1.embedding_pb2 import (
 
 from pipeline.face import StatusBoard
 from pipeline.grpc.bridge import Bridge
-from pipeline.grpc.call import Call, Route
+from pipeline.grpc.call import Call
 from pipeline.grpc.embed_messages import read_request, write_response
 from pipeline.grpc.embed_stream import StreamedEmbed
 from pipeline.grpc.in_flight import InFlight
+from pipeline.grpc.route import Route
 from pipeline.requests import loaded_model
 
 SERVICE: Final = "penstock.v1.EmbeddingService"

@@ -12,63 +12,27 @@ without a key, where one is needed, is refused as early.
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final, cast
+from collections.abc import Callable, Mapping
+from typing import cast
 
-import structlog
-from grpclib.exceptions import GRPCError
 from grpclib.metadata import decode_timeout
 from grpclib.protocol import Stream
 from h2.exceptions import ProtocolError
 
-from pipeline.face import Phase, StatusBoard, not_serving
-from pipeline.grpc.call import Call, Route, Streaming, Unary, Unimplemented
+from pipeline.face import Phase, not_serving
+from pipeline.grpc.call import Call
 from pipeline.grpc.connection import end_stream
+from pipeline.grpc.last_words import expired, last_words, misfit
 from pipeline.grpc.processor import EdgeHandler
-from pipeline.grpc.trailers import Headers, error_trailers, status_trailers
-from pipeline.requests import refusal
-from pipeline.security.access import NOBODY, Access
+from pipeline.grpc.route import Route, Streaming, Unary
+from pipeline.grpc.switchboard import Switchboard
+from pipeline.grpc.trailers import error_trailers, status_trailers
+from pipeline.security.access import NOBODY
 from pipeline.statuses import GrpcStatus
 from stages.errors import (
-    DeadlineExceeded,
-    Internal,
     InvalidInput,
     PenstockError,
 )
-
-log = structlog.get_logger()
-
-CONTENT_TYPES: Final = frozenset({"application/grpc", "application/grpc+proto"})
-
-
-class Switchboard:
-    """What all connections share: the routes, the limits and the calls in flight."""
-
-    def __init__(
-        self,
-        routes: Iterable[Route],
-        board: StatusBoard,
-        *,
-        max_calls: int,
-        max_bytes: int,
-        on_refused: Callable[[PenstockError], None],
-        access: Access,
-    ) -> None:
-        self.routes: Mapping[str, Route] = {route.path: route for route in routes}
-        self.board = board
-        self.max_calls = max_calls
-        self.max_bytes = max_bytes
-        self.access = access
-        self._on_refused = on_refused
-        self.in_flight = 0  # guarded calls, and the requests of guarded streams
-
-    def on_refused(self, error: PenstockError) -> None:
-        """Some work never got a ticket."""
-        self._on_refused(error)
-
-    def refusal(self) -> PenstockError | None:
-        """Why work cannot be taken now; None when it can."""
-        return refusal(self.board.snapshot, self.in_flight, self.max_calls)
 
 
 class CallHandler(EdgeHandler):
@@ -88,7 +52,7 @@ class CallHandler(EdgeHandler):
         """Start a call, or end the stream at once."""
         named = dict(headers)
         route = self._switchboard.routes.get(named.get(":path", ""))
-        refusal = _misfit(named)
+        refusal = misfit(named)
         if refusal is None and route is None:
             refusal = status_trailers(GrpcStatus.UNIMPLEMENTED, "there is no such method")
         if refusal is not None or route is None:
@@ -189,19 +153,19 @@ class CallHandler(EdgeHandler):
                 await _answer(call)
         except asyncio.CancelledError:
             # Nothing is sent when the client has gone: its stream is closed already.
-            call.end(_last_words(call, not_serving(Phase.DRAINING)))
+            call.end(last_words(call, not_serving(Phase.DRAINING)))
             raise
         except ProtocolError:
             pass  # the client reset the stream, or was cut off, while the answer was on its way
         except TimeoutError as error:
-            self._fail(call, _expired() if call.timeout.expired() else error)
+            self._fail(call, expired() if call.timeout.expired() else error)
         except Exception as error:
             self._fail(call, error)
 
     def _fail(self, call: Call, error: Exception) -> None:
         if call.route.guarded and not call.handed_in and isinstance(error, PenstockError):
             self._switchboard.on_refused(error)
-        call.end(_last_words(call, error))
+        call.end(last_words(call, error))
 
 
 async def _answer(call: Call) -> None:
@@ -215,32 +179,3 @@ async def _answer(call: Call) -> None:
     if request is None:
         raise InvalidInput("the call has no message; exactly one is needed")
     await call.reply(await cast("Unary", route.answer)(request, call))
-
-
-def _last_words(call: Call, error: Exception) -> Headers:
-    """The trailers for ``error``; one that nobody foresaw is logged and becomes INTERNAL."""
-    if isinstance(error, Unimplemented):
-        headers = status_trailers(GrpcStatus.UNIMPLEMENTED, str(error), opened=call.opened)
-        return [*headers, ("grpc-accept-encoding", "identity")]
-    if isinstance(error, GRPCError):  # how grpclib's own services speak
-        status = GrpcStatus(error.status.value)
-        return status_trailers(status, error.message or "", opened=call.opened)
-    if not isinstance(error, PenstockError):
-        log.error("gRPC call failed", path=call.route.path, exc_info=error)
-        error = Internal("the server failed; its log has the details")
-    return error_trailers(error, call.route.face, opened=call.opened)
-
-
-def _expired() -> PenstockError:
-    return DeadlineExceeded("no answer before the call's deadline")
-
-
-def _misfit(headers: Mapping[str, str]) -> Headers | None:
-    """The answer to what is not a gRPC call at all, by HTTP status; None when it is one."""
-    if headers.get(":method") != "POST":
-        return [(":status", "405")]
-    if headers.get("content-type") not in CONTENT_TYPES:
-        message = "content-type must be application/grpc"
-        trailers = status_trailers(GrpcStatus.INVALID_ARGUMENT, message, opened=True)
-        return [(":status", "415"), *trailers]
-    return None

@@ -21,7 +21,8 @@ from typing import Any, Final, Protocol
 
 from google.protobuf.message import Message
 
-from pipeline.grpc.call import Call, Unimplemented, framed, prefixed
+from pipeline.grpc.call import Call, framed, prefixed
+from pipeline.grpc.route import Unimplemented
 from stages.errors import DeadlineExceeded, InvalidInput, PenstockError
 
 MAX_UNSENT_BYTES: Final = 1 << 20  # of answers; above it nothing more is read

@@ -20,7 +20,8 @@ from penstock.compat.gpu_inference_pb2 import (
 
 from pipeline.face import StatusBoard
 from pipeline.grpc.bridge import Bridge
-from pipeline.grpc.call import Call, Route
+from pipeline.grpc.call import Call
+from pipeline.grpc.route import Route
 from pipeline.requests import input_limits, loaded_model, request_id_of
 from pipeline.statuses import Face
 from stages.answer import Answer

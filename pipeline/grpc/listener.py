@@ -11,9 +11,10 @@ import ssl
 from typing import Final
 
 from pipeline.grpc.connection import LINGER_S
-from pipeline.grpc.handler import CallHandler, Switchboard
+from pipeline.grpc.handler import CallHandler
 from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.protocol import EdgeProtocol
+from pipeline.grpc.switchboard import Switchboard
 from pipeline.security.tls import HANDSHAKE_S
 
 ANNOUNCE_S: Final = 0.3  # longer than a client's way here and back

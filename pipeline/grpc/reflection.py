@@ -5,7 +5,7 @@ from typing import Any
 
 from grpclib.reflection.service import ServerReflection
 
-from pipeline.grpc.call import Route
+from pipeline.grpc.route import Route
 
 
 class _Named:

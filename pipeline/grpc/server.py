@@ -15,15 +15,15 @@ import trio
 from pipeline.face import Desk, StatusBoard
 from pipeline.grpc import embedding_service, health, inference_service
 from pipeline.grpc.bridge import Bridge
-from pipeline.grpc.call import Route
 from pipeline.grpc.embedding_service import EmbeddingService
-from pipeline.grpc.handler import Switchboard
 from pipeline.grpc.health import Health
 from pipeline.grpc.inference_service import InferenceService
 from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.listener import Listener
 from pipeline.grpc.loop_thread import LoopThread
 from pipeline.grpc.reflection import reflection_routes
+from pipeline.grpc.route import Route
+from pipeline.grpc.switchboard import Switchboard
 from pipeline.security.access import Access
 from stages.errors import PenstockError
 

@@ -1,0 +1,54 @@
+"""What a method is to the gRPC edge: its path, its messages, and how it is answered."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from attrs import frozen
+from google.protobuf.message import Message
+
+from pipeline.statuses import Face
+from stages.errors import PenstockError
+
+if TYPE_CHECKING:
+    from pipeline.grpc.call import Call
+
+
+class Unimplemented(Exception):
+    """The client wants something that this server does not offer."""
+
+
+@frozen(eq=False)
+class Route:
+    """One method: its path, what it takes, and how it is answered.
+
+    A unary method takes the request and the call and returns the answer; a
+    streaming one takes the call and does the rest itself. A ``guarded`` method is
+    work: it counts as in flight, has a deadline, and is refused before its body is
+    read when the server cannot take it. A ``public`` method needs no API key.
+    """
+
+    path: str
+    answer: "Unary | Streaming"
+    request: type[Message]
+    streaming: bool = False
+    guarded: bool = False
+    public: bool = False
+    face: Face = Face.PENSTOCK
+
+
+class Guard(Protocol):
+    """Who says whether work can be taken, and counts it."""
+
+    in_flight: int  # requests, over all connections
+
+    def refusal(self) -> PenstockError | None:
+        """Why work cannot be taken now; None when it can."""
+        ...
+
+    def on_refused(self, error: PenstockError) -> None:
+        """A request never got a ticket."""
+        ...
+
+
+Unary: TypeAlias = Callable[[Any, "Call"], Awaitable[Message]]
+Streaming: TypeAlias = Callable[["Call"], Awaitable[None]]

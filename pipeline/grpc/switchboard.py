@@ -1,0 +1,39 @@
+"""What all connections of the gRPC edge share."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from pipeline.face import StatusBoard
+from pipeline.grpc.route import Route
+from pipeline.requests import refusal
+from pipeline.security.access import Access
+from stages.errors import PenstockError
+
+
+class Switchboard:
+    """What all connections share: the routes, the limits and the calls in flight."""
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        board: StatusBoard,
+        *,
+        max_calls: int,
+        max_bytes: int,
+        on_refused: Callable[[PenstockError], None],
+        access: Access,
+    ) -> None:
+        self.routes: Mapping[str, Route] = {route.path: route for route in routes}
+        self.board = board
+        self.max_calls = max_calls
+        self.max_bytes = max_bytes
+        self.access = access
+        self._on_refused = on_refused
+        self.in_flight = 0  # guarded calls, and the requests of guarded streams
+
+    def on_refused(self, error: PenstockError) -> None:
+        """Some work never got a ticket."""
+        self._on_refused(error)
+
+    def refusal(self) -> PenstockError | None:
+        """Why work cannot be taken now; None when it can."""
+        return refusal(self.board.snapshot, self.in_flight, self.max_calls)
