@@ -178,6 +178,7 @@ class Server:
             on_restart=metrics.restarted,
         )
         metrics.watch_devices([device.figures for device in loaded.devices])
+        metrics.watch_waiting(pipeline.waiting)
         for stage, channel in pipeline.channels.items():
             capacity = int(channel.statistics().max_buffer_size)
             metrics.watch_channel(stage, channel.statistics, capacity)

@@ -29,6 +29,7 @@ from pipeline.supervisor import Stage, supervise
 from pipeline.timeline import Timeline
 from pipeline.turns import TurnInlet, Turns
 from stages.admission import run_admission
+from stages.batch_planner import BatchPlanner
 from stages.batch_result import BatchResult
 from stages.batching import RoomCredit, run_batching
 from stages.bucketing import run_bucketing
@@ -98,6 +99,7 @@ class Pipeline:
         names = {stage: (stage,) for stage in STAGES} | {EXECUTION: self._executions}
         self._row_of = {name: stage for stage in STAGES for name in names[stage]}
         self._passages = Passages(self._row_of, watchers)
+        self.planner: BatchPlanner | None = None  # the running batching stage's
         self._ledger = RoomLedger(self._executions)
         self._turns = Turns(self._ledger)
         self._timeline = Timeline()
@@ -220,6 +222,10 @@ class Pipeline:
         """Messages in the channel that leads to a stage."""
         return self.channels[receiver].statistics().current_buffer_used
 
+    def waiting(self) -> list[tuple[int, int, int]]:
+        """For each bucket its width in tokens, and the items and tokens that wait in it."""
+        return [] if self.planner is None else self.planner.waiting()
+
     def _on_crash(self, stage: str, error: Exception) -> None:
         """Fail what the stage had in hand and replace its room credits."""
         del error
@@ -273,13 +279,14 @@ class Pipeline:
     async def _batching(
         self, chunks: Inlet[Chunk], batches: Outlet[Batch], room: Inlet[RoomCredit]
     ) -> None:
+        self.planner = BatchPlanner(self.plan.limits, self.tickets.alive)
         await run_batching(
             chunks,
             batches,
             room,
             tickets=self.tickets,
             load=self.load,
-            limits=self.plan.limits,
+            planner=self.planner,
             device_idle=lambda: self._ledger.some_idle,
         )
 

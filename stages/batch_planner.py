@@ -82,6 +82,10 @@ class BatchPlanner:
         """True tokens waiting; never above ``max_held_tokens``."""
         return self._held.tokens
 
+    def waiting(self) -> list[tuple[int, int, int]]:
+        """For each bucket its width in tokens, and the items and tokens that wait in it."""
+        return [(width, held.items, held.tokens) for width, held in self._buckets.items()]
+
     def add(self, chunk: Chunk, now: float) -> Chunk | None:
         """Queue what fits of ``chunk``; returns the rest, to be offered again."""
         if chunk.tokens > self.limits.max_held_tokens - self.held_tokens:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 
 import trio
 
-from stages.batch_limits import BatchLimits
 from stages.batch_planner import BatchPlanner
 from stages.channels import ReceiveEnd, SendEnd
 from stages.load import LoadMeter
@@ -34,14 +33,14 @@ async def run_batching(
     *,
     tickets: OpenTickets,
     load: LoadMeter,
-    limits: BatchLimits,
+    planner: BatchPlanner,
     device_idle: Callable[[], bool],
 ) -> None:
-    """Batch until the channel of chunks has drained and the planner is empty.
+    """Batch until the channel of chunks has drained and ``planner`` is empty.
 
     ``device_idle`` says whether some device has nothing, and nothing on its way to it.
     """
-    state = _Batching(BatchPlanner(limits, tickets.alive), tickets, load, device_idle)
+    state = _Batching(planner, tickets, load, device_idle)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(state.collect_credits, room)
         nursery.start_soon(state.take_in, chunks)

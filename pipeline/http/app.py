@@ -19,6 +19,8 @@ from pipeline.http.asgi import App
 from pipeline.http.call import Answering, Edge, Work
 from pipeline.http.errors import NoSuchRoute, WrongMethod, style_of
 from pipeline.http.keys import Keys
+from pipeline.http.live.feed import Feed
+from pipeline.http.live.routes import live_routes
 from pipeline.http.probes import probes
 from pipeline.http.unread import Unread
 from pipeline.observability.metrics import Metrics
@@ -32,13 +34,14 @@ def make_app(
     edge: Edge,
     metrics: Metrics,
     access: Access,
+    feed: Feed,
     *,
     bounds: tei.Bounds,
     hang_timeout_s: float = 30.0,
 ) -> App:
-    """The application that answers for ``edge`` and ``metrics``."""
+    """The application that answers for ``edge`` and ``metrics``, and shows ``feed``."""
     open_routes = list(probes(edge.board, metrics, hang_timeout_s))
-    routes = [*_work(edge), *_known(edge.board, bounds), *open_routes]
+    routes = [*_work(edge), *_known(edge.board, bounds), *live_routes(feed), *open_routes]
     app = Starlette(routes=routes, exception_handlers=_handlers(routes))
     app.router.redirect_slashes = False
     open_paths = {route.path for route in open_routes}

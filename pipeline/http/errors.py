@@ -62,6 +62,7 @@ class Kind:
     status: int | None = None
 
 
+CHALLENGE: Final = 'Bearer, Basic realm="penstock"'  # the second for browsers
 BAD_REQUEST: Final = "invalid_request_error"
 OPENAI_KINDS: Final[Mapping[type, Kind]] = {
     UnsupportedBody: Kind(BAD_REQUEST, "unsupported_media_type", 415),
@@ -127,7 +128,7 @@ def _headers(error: PenstockError) -> dict[str, str]:
     if isinstance(error, WrongMethod):
         return {"allow": error.allow}
     if isinstance(error, Unauthenticated):
-        return {"www-authenticate": "Bearer"}
+        return {"www-authenticate": CHALLENGE}
     after_s = retry_after_s(error)
     if after_s is None:
         return {}

@@ -18,6 +18,7 @@ from hypercorn.trio import serve
 from pipeline.face import Desk, StatusBoard
 from pipeline.http.app import make_app
 from pipeline.http.call import Edge
+from pipeline.http.live.feed import Feed
 from pipeline.http.places import Places
 from pipeline.http.tei import Bounds
 from pipeline.observability.metrics import Metrics
@@ -72,10 +73,12 @@ class HttpServer:
     ) -> None:
         self._places = Places(board, max_concurrent_requests)
         edge = Edge(desk, board, self._places, metrics.refused, stall_timeout_s)
+        self._feed = Feed(board, metrics)
         self._app = make_app(
             edge,
             metrics,
             access or Access(),
+            self._feed,
             bounds=Bounds(metadata.version("penstock"), max_concurrent_requests, max_batch_tokens),
             hang_timeout_s=hang_timeout_s,
         )
@@ -121,13 +124,16 @@ class HttpServer:
         config.backlog = BACKLOG
         config.keep_alive_timeout = KEEP_ALIVE_S
         config.keep_alive_max_requests = sys.maxsize  # HTTP/2 calls in flight would be lost
-        await serve(
-            self._app,  # type: ignore[arg-type]
-            config,
-            shutdown_trigger=self._closing.wait,
-            task_status=task_status,
-            mode="asgi",
-        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._feed.run)
+            await serve(
+                self._app,  # type: ignore[arg-type]
+                config,
+                shutdown_trigger=self._closing.wait,
+                task_status=task_status,
+                mode="asgi",
+            )
+            nursery.cancel_scope.cancel()
 
 
 async def _bind(host: str, port: int) -> socket.socket:

@@ -10,6 +10,8 @@ from itertools import accumulate
 
 from attrs import define, field
 
+from pipeline.observability.totals import Timings
+
 
 @define(eq=False)
 class Histogram:
@@ -35,6 +37,10 @@ class Histogram:
     def count(self) -> int:
         """How many values were observed."""
         return sum(self._counts)
+
+    def timings(self) -> Timings:
+        """As it stands now, for values that are seconds."""
+        return Timings(self.bounds, tuple(self._counts), self.sum)
 
     def cumulative(self) -> list[tuple[str, float]]:
         """(upper bound as text, values up to it) for each bound and "+Inf"."""

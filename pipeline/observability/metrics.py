@@ -10,7 +10,8 @@ a scrape takes 1.2 ms (287 lines).
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import trio
@@ -29,6 +30,7 @@ from pipeline.observability.metric_families import (
     load_families,
 )
 from pipeline.observability.outcomes import outcome_word
+from pipeline.observability.totals import RanBatch, Totals
 from pipeline.topology import STAGES
 from stages.answer import Outcome
 from stages.batch_result import BatchResult
@@ -67,6 +69,7 @@ SECONDS: Final = (
 SHARES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 ITEMS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 TOKENS: Final = (16, 64, 256, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
+RECENT_BATCHES: Final = 64
 NOTHING_KNOWN: Final = LoadSnapshot(
     phase=Phase.LOADING,
     status=ServerStatus.LOADING,
@@ -116,6 +119,8 @@ class Metrics:
         self._batch_seconds, self._fill = Histogram(SECONDS), Histogram(SHARES)
         self._batch_items, self._batch_tokens = Histogram(ITEMS), Histogram(TOKENS)
         self._channels: dict[str, WatchedChannel] = {}
+        self._waiting: Callable[[], Iterable[tuple[int, int, int]]] = tuple
+        self._recent: deque[RanBatch] = deque(maxlen=RECENT_BATCHES)
         self._board: StatusBoard | None = None
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
@@ -142,6 +147,10 @@ class Metrics:
     def watch_channel(self, stage: str, statistics: ChannelStatistics, capacity: int) -> None:
         """Read the channel into ``stage`` at each scrape; replaces an earlier one."""
         self._channels[stage] = WatchedChannel(statistics, capacity)
+
+    def watch_waiting(self, waiting: Callable[[], Iterable[tuple[int, int, int]]]) -> None:
+        """Ask the queue what waits in each bucket; see :meth:`waiting`."""
+        self._waiting = waiting
 
     def watch_devices(self, figures: Sequence[Callable[[], DeviceFigures]]) -> None:
         """Ask each device for its figures at each scrape."""
@@ -182,6 +191,42 @@ class Metrics:
         self._fill.observe(result.fill)
         self._batch_items.observe(batch.items)
         self._batch_tokens.observe(batch.tokens)
+        self._recent.append(
+            RanBatch(
+                batch.number, result.device, batch.items, batch.tokens, busy_s, result.finished_at
+            )
+        )
+
+    def totals(self) -> Totals:
+        """What has been counted so far."""
+        answered, devices = self._requests["ok"], self._devices
+        return Totals(
+            at_s=trio.current_time(),
+            answered=answered,
+            failed=sum(self._requests.values()) - answered - sum(self._refusals.values()),
+            refused=dict(self._refusals),
+            items=sum(device.items for device in devices),
+            tokens=sum(device.tokens for device in devices),
+            padding=sum(device.padding for device in devices),
+            busy_s=tuple(device.busy_s for device in devices),
+            durations=self._durations.timings(),
+            stages={stage: seconds.timings() for stage, seconds in self._stage_seconds.items()},
+        )
+
+    def recent_batches(self) -> tuple[RanBatch, ...]:
+        """The last batches that gave vectors, the newest at the end."""
+        return tuple(self._recent)
+
+    def channels(self) -> dict[str, tuple[int, int]]:
+        """Messages in the channel that leads to a stage, and its capacity."""
+        return {
+            stage: (channel.statistics().current_buffer_used, channel.capacity)
+            for stage, channel in self._channels.items()
+        }
+
+    def waiting(self) -> Iterable[tuple[int, int, int]]:
+        """For each bucket its width in tokens, and the items and tokens that wait in it."""
+        return self._waiting()
 
     def _request_families(self) -> Iterator[Metric]:
         yield counters("requests", "Requests by outcome", "code", self._requests)
@@ -203,9 +248,8 @@ class Metrics:
         yield histograms("stage_seconds", text, "stage", self._stage_seconds)
         yield counters("stage_restarts", "Restarts after a crash", "stage", self._restarts)
         depths, capacities = dict.fromkeys(CHANNELS, 0), dict.fromkeys(CHANNELS, 0)
-        for stage, channel in self._channels.items():
-            depths[stage] = channel.statistics().current_buffer_used
-            capacities[stage] = channel.capacity
+        for stage, (depth, capacity) in self.channels().items():
+            depths[stage], capacities[stage] = depth, capacity
         text = "the channel that leads into a stage"
         yield gauges("channel_depth_messages", f"Messages in {text}", "stage", depths)
         yield gauges("channel_capacity_messages", f"Room in {text}", "stage", capacities)

@@ -11,6 +11,7 @@ them, and what makes the hash of a password slow would only slow every call down
 import hmac
 import re
 import secrets
+from base64 import b64decode
 from hashlib import sha256
 from typing import Final
 
@@ -60,8 +61,9 @@ class KeyRing:
     def tenant(self, authorization: str | None, api_key: str | None = None) -> str | None:
         """The name of the key that a caller brings; None when it is not one of these.
 
-        ``authorization`` is the header of that name (``Bearer KEY``), ``api_key`` the
-        header ``x-api-key``; the first counts where both are there. The time it takes
+        ``authorization`` is the header of that name (``Bearer KEY``, or what a browser
+        makes of any user with the key as password), ``api_key`` the header ``x-api-key``;
+        the first counts where both are there. The time it takes
         tells nothing of the keys: each is compared, and each to its end.
         """
         key = _key(authorization, api_key).encode("utf-8", "replace")
@@ -87,5 +89,15 @@ def make_key(name: str) -> tuple[str, str]:
 def _key(authorization: str | None, api_key: str | None) -> str:
     if authorization is None:
         return (api_key or "").strip()
-    scheme, _, key = authorization.strip().partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
+    scheme, _, credentials = authorization.strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    return _password(credentials) if scheme.lower() == "basic" else ""
+
+
+def _password(credentials: str) -> str:
+    """The password of HTTP's Basic scheme (RFC 7617); "" where it is malformed."""
+    try:
+        return b64decode(credentials, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""

@@ -5,6 +5,7 @@ import trio
 from core_builders import chunk_of, drain, keep_room, limits_of, load_of, open_ticket
 from trio.testing import wait_all_tasks_blocked
 
+from stages.batch_planner import BatchPlanner
 from stages.batching import RoomCredit, run_batching
 from stages.cost_model import CostModel
 from stages.messages import Layout
@@ -31,7 +32,7 @@ class Stage:
                 self._room_back,
                 tickets=self.tickets,
                 load=self.load,
-                limits=self.limits,
+                planner=BatchPlanner(self.limits, self.tickets.alive),
                 device_idle=lambda: self.idle,
             )
 

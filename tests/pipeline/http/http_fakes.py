@@ -10,6 +10,7 @@ from desk_fakes import FakeBoard, FakeDesk
 
 from pipeline.http.app import make_app
 from pipeline.http.call import Edge
+from pipeline.http.live.feed import Feed
 from pipeline.http.places import Places
 from pipeline.http.server import HttpServer
 from pipeline.http.tei import Bounds
@@ -76,7 +77,9 @@ async def called(desk, board, path, document, *, receive_rest=trio.sleep_forever
     ``receive_rest`` is what a call waits in once its body has been read.
     """
     edge = Edge(desk, board, Places(board, 8), lambda _: None, stall_timeout_s=10.0)
-    app = make_app(edge, Metrics(), Access(), bounds=Bounds("1", 8, 1024))
+    metrics = Metrics()
+    feed = Feed(board, metrics)
+    app = make_app(edge, metrics, Access(), feed, bounds=Bounds("1", 8, 1024))
     parts = [{"type": "http.request", "body": json.dumps(document).encode(), "more_body": False}]
     sent = []
 

@@ -1,6 +1,7 @@
 """API keys as a file holds them and as callers bring them."""
 
 import hmac
+from base64 import b64encode
 from hashlib import sha256
 
 import pytest
@@ -110,3 +111,22 @@ def test_any_text_is_a_ring_or_a_clear_error(text):
 @given(st.text(max_size=80) | st.none(), st.text(max_size=80) | st.none())
 def test_whatever_a_caller_brings_is_answered(authorization, api_key):
     assert RING.tenant(authorization, api_key) in {None, "alice", "bob"}
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+
+def test_a_browser_may_bring_the_key_as_password_of_any_user():
+    key, line = make_key("search")
+    ring = KeyRing.parse(line)
+    assert ring.tenant(basic("", key)) == "search"
+    assert ring.tenant(basic("ann", key)) == "search"
+
+
+@pytest.mark.parametrize(
+    "header", ["Basic", "Basic !!", "Basic Og==", "Basic gICA", basic("k", "x")]
+)
+def test_what_a_browser_brings_may_be_no_key(header):
+    _, line = make_key("search")
+    assert KeyRing.parse(line).tenant(header) is None

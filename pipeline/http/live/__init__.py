@@ -1,0 +1,1 @@
+"""The live page at ``/``: the pipeline as it works, in a browser."""

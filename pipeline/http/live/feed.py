@@ -1,0 +1,94 @@
+"""What goes to the viewers of the live page: written once, sent to all.
+
+Once a second the metrics are read, and the difference to the last reading is kept
+as history; that is all it costs while nobody looks. Viewers get a frame every half
+second; one that reads slowly misses frames and holds up nobody.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import orjson
+import trio
+from attrs import define, field
+
+from pipeline.face import StatusBoard
+from pipeline.http.live.counts import Counts
+from pipeline.http.live.second import Json, second_between
+from pipeline.http.live.view import frame, hello, is_final
+
+HISTORY_S: Final = 300
+FRAME_S: Final = 0.5
+FRAMES_A_SECOND: Final = 2
+FRAMES_AHEAD: Final = 4  # for a viewer that reads slowly
+MAX_VIEWERS: Final = 32
+
+
+@define(eq=False)
+class Feed:
+    """The history and the viewers. Belongs to Trio's thread."""
+
+    board: StatusBoard
+    counts: Counts
+    _seconds: deque[Json] = field(factory=lambda: deque(maxlen=HISTORY_S))
+    _viewers: set[trio.MemorySendChannel[bytes]] = field(factory=set)
+    _closed: bool = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more viewers are taken."""
+        return len(self._viewers) >= MAX_VIEWERS
+
+    async def run(self) -> None:
+        """Read and send until the server goes away or this is cancelled."""
+        before = self.counts.totals()
+        shown_at = trio.current_time()
+        try:
+            while not is_final(self.board.snapshot):
+                for _ in range(FRAMES_A_SECOND):
+                    await trio.sleep(FRAME_S)
+                    if self._viewers:
+                        self._send(self._frame(shown_at))
+                    shown_at = trio.current_time()
+                after = self.counts.totals()
+                second = second_between(before, after)
+                before = after
+                self._seconds.append(second)
+                if self._viewers:
+                    self._send(_event("second", second))
+        finally:
+            self._send(self._frame(shown_at))
+            self._closed = True
+            for viewer in self._viewers:
+                viewer.close()
+            self._viewers.clear()
+
+    @contextmanager
+    def viewer(self) -> Iterator[trio.MemoryReceiveChannel[bytes]]:
+        """Server-sent events for one viewer: what has been, then what is, until the end."""
+        send, receive = trio.open_memory_channel[bytes](FRAMES_AHEAD)
+        send.send_nowait(_event("hello", hello(self.board.model, self._seconds)))
+        if self._closed:
+            send.close()
+        else:
+            self._viewers.add(send)
+        try:
+            yield receive
+        finally:
+            self._viewers.discard(send)
+
+    def _send(self, event: bytes) -> None:
+        for viewer in self._viewers:
+            try:
+                viewer.send_nowait(event)
+            except (trio.WouldBlock, trio.BrokenResourceError):
+                continue
+
+    def _frame(self, since: float) -> bytes:
+        return _event("frame", frame(self.board.snapshot, self.counts, since))
+
+
+def _event(name: str, value: Json) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(value))
