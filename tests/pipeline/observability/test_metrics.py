@@ -1,6 +1,8 @@
 """Metrics, as a scrape reads them."""
 
+import re
 import threading
+from pathlib import Path
 
 import pytest
 import trio
@@ -22,6 +24,7 @@ from stages.errors import (
 from stages.messages import Layout
 from stages.ticket import OpenTickets
 
+ROOT = Path(__file__).parents[3]
 STUCK = DeviceState(batches=2, silent_s=9.5)
 
 
@@ -158,6 +161,13 @@ def test_requests_that_travel_together_are_all_counted(metrics, journey):
     assert read(metrics, "refusals_total", reason="latency") == 3
     assert read(metrics, "request_duration_seconds_count") == 3
     assert read(metrics, "request_duration_seconds_sum") == 1.5
+
+
+def test_every_reason_that_the_server_refuses_for_is_a_series_from_the_start():
+    files = [path for folder in ("pipeline", "stages") for path in (ROOT / folder).rglob("*.py")]
+    found = {r for path in files for r in re.findall(r'reason="(\w+)"', path.read_text())}
+    assert found
+    assert found <= set(REASONS)
 
 
 def test_a_caller_who_went_away_is_cancelled(metrics, journey):
