@@ -149,6 +149,7 @@ class SpanMaker:
             SpanKind.SERVER,
             {
                 "penstock.request_id": request.request_id,
+                "penstock.requests": request.requests,
                 "penstock.items": request.items,
                 "penstock.tokens": request.tokens,
                 "penstock.outcome": request.outcome,

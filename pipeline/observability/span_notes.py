@@ -60,10 +60,14 @@ class RequestNotes:
 
 @frozen(eq=False)
 class TracedRequest:
-    """A request that has ended; ``outcome`` is OK, CANCELLED or an error's code."""
+    """A request that has ended; ``outcome`` is OK, CANCELLED or an error's code.
+
+    ``requests`` is how many of its caller's travelled as one; ``request_id`` the first's.
+    """
 
     notes: RequestNotes
     request_id: str
+    requests: int
     items: int
     tokens: int
     begin: float
@@ -135,6 +139,7 @@ class SpanNotes:
             TracedRequest(
                 notes,
                 ticket.request_id,
+                ticket.requests,
                 ticket.items,
                 ticket.reserved_tokens,
                 ticket.opened_at,

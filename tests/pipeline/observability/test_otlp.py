@@ -48,6 +48,7 @@ def test_a_request_is_a_span_with_one_for_each_stage_below(maker, notes):
     assert whole.end_time == 1_700_000_005 * 10**9
     assert whole.attributes == {
         "penstock.request_id": "mine",
+        "penstock.requests": 1,
         "penstock.items": 3,
         "penstock.tokens": 30,
         "penstock.outcome": "OK",

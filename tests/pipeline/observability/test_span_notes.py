@@ -34,6 +34,7 @@ def walk(notes, traceparent="", **options):
 def test_a_request_is_noted_with_its_stays_in_the_order_of_the_flow():
     (request,) = walk(SpanNotes(0.5, draw=always), items=3)
     assert (request.request_id, request.items, request.tokens) == ("r", 3, 30)
+    assert request.requests == 1
     assert (request.begin, request.end, request.outcome) == (0.0, 6.0, "OK")
     assert [stay.stage for stay in request.notes.stays] == list(STAGES)
     times = [(stay.begin, stay.end) for stay in request.notes.stays]
