@@ -93,7 +93,8 @@ def test_a_start_has_minutes_and_a_hung_device_has_none():
 
 def test_the_end_has_the_time_that_a_drain_takes():
     before_s = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
-    drain_s = before_s + setting("SHUTDOWN_GRACE_S") + WATCHDOG_S
+    own_s = sum(setting(name) for name in DEFAULTS if name.startswith("SHUTDOWN_"))
+    drain_s = before_s + own_s + WATCHDOG_S
     assert POD["terminationGracePeriodSeconds"] >= math.ceil(drain_s)
 
 

@@ -177,7 +177,7 @@ def test_without_a_caller_in_a_trace_one_begins_here(collector, name):
 def test_requests_of_a_stream_stand_under_the_same_span(collector):
     wholes = [span for span in collector.spans[trace_id_of(4)] if span.name == "embed"]
     assert sum(attributes(span)["penstock.requests"] for span in wholes) == 2  # or one for both
-    assert attributes(wholes[0])["penstock.request_id"] == "stream 0"
+    assert "stream 0" in {attributes(span)["penstock.request_id"] for span in wholes}
     assert {span.parent_span_id for span in wholes} == {bytes([4]) * 8}
 
 
