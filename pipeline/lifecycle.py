@@ -102,6 +102,8 @@ class Server:
             port=self.settings.http_health_port,
             max_concurrent_requests=self.settings.max_concurrent_requests,
             max_batch_tokens=self.settings.max_tokens_per_batch,
+            cors_origins=self.settings.cors_origins,
+            stall_timeout_s=self.settings.stall_timeout_s,
             hang_timeout_s=self.settings.hang_timeout_s,
             access=self.security.http_access,
             tls=self.security.http_tls,

@@ -4,11 +4,12 @@ From the outside in: a body never stays unread, callers are known by their keys,
 the routes. Each family of routes is a file of its own.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -27,6 +28,12 @@ from pipeline.observability.metrics import Metrics
 from pipeline.security.access import Access
 from stages.errors import Internal, PenstockError
 
+EXPOSED: Final = (  # to scripts of web pages
+    *("x-request-id", "retry-after", "retry-after-ms", "x-compute-type", "x-compute-time"),
+    *("x-compute-characters", "x-compute-tokens", "x-total-time", "x-tokenization-time"),
+    *("x-queue-time", "x-inference-time"),
+)
+
 Handler: TypeAlias = Callable[[Request, Exception], Awaitable[Response]]
 
 
@@ -37,6 +44,7 @@ def make_app(
     feed: Feed,
     *,
     bounds: tei.Bounds,
+    cors_origins: Sequence[str] = (),
     hang_timeout_s: float = 30.0,
 ) -> App:
     """The application that answers for ``edge`` and ``metrics``, and shows ``feed``."""
@@ -45,7 +53,19 @@ def make_app(
     app = Starlette(routes=routes, exception_handlers=_handlers(routes))
     app.router.redirect_slashes = False
     open_paths = {route.path for route in open_routes}
-    return Unread(Keys(app, access, open_paths, edge.on_refused))
+    known = Keys(app, access, open_paths, edge.on_refused)
+    return Unread(_with_cors(known, cors_origins) if cors_origins else known)
+
+
+def _with_cors(app: App, origins: Sequence[str]) -> App:
+    """``app`` for web pages of ``origins`` too. They send their keys themselves, as headers."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+        expose_headers=EXPOSED,
+    )
 
 
 def _work(edge: Edge) -> Iterator[Route]:

@@ -1,6 +1,6 @@
 """A request's body: counted while it is read, and not waited for without end.
 
-A client has STALL_TIMEOUT_S for its body, and a second more for every 64 KiB that have
+A client has STALL_TIMEOUT_S for its body, and a second more for every 16 KiB that have
 come: a slow line gets through, one byte now and then does not.
 """
 
@@ -14,7 +14,7 @@ from pipeline.http.ask import ClientGone
 from pipeline.http.errors import SlowBody, UnsupportedBody
 from stages.errors import InvalidInput, TooLarge
 
-SLOWEST_BYTES_PER_S: Final = 1 << 16
+SLOWEST_BYTES_PER_S: Final = 1 << 14
 
 
 async def read_body(

@@ -5,10 +5,12 @@ that cannot be taken is refused before its body is read.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 import structlog
-from attrs import evolve, frozen
+import trio
+from attrs import evolve, field, frozen
 from starlette.responses import Response
 
 from pipeline.face import Desk, ModelInfo, RequestLimits, StatusBoard
@@ -17,6 +19,7 @@ from pipeline.http.ask import ClientGone, ask
 from pipeline.http.body import read_body
 from pipeline.http.errors import ErrorStyle
 from pipeline.http.fields import Fields
+from pipeline.http.large import LARGE_BYTES
 from pipeline.http.places import Places
 from pipeline.requests import loaded_model
 from stages.answer import Answer
@@ -34,7 +37,7 @@ class Edge:
     """What all calls share.
 
     ``on_refused`` is told of work that never got a ticket; ``stall_timeout_s`` is how
-    long a body may stand still.
+    long a body may stand still; ``large`` has one large body parsed at a time.
     """
 
     desk: Desk
@@ -42,6 +45,7 @@ class Edge:
     places: Places
     on_refused: Callable[[PenstockError], None]
     stall_timeout_s: float
+    large: trio.CapacityLimiter = field(factory=partial(trio.CapacityLimiter, 1))
 
 
 class Call:
@@ -79,7 +83,12 @@ class Call:
             max_bytes=self.limits.max_request_bytes,
             stall_timeout_s=self._edge.stall_timeout_s,
         )
-        return understand(Fields.parse(body))
+        if len(body) < LARGE_BYTES:
+            return understand(Fields.parse(body))
+        limits = self.limits
+        return await trio.to_thread.run_sync(
+            lambda: understand(Fields.parse_large(body, limits)), limiter=self._edge.large
+        )
 
     async def ask(self, request: EmbedRequest) -> Answer:
         """The answer to ``request``, in which no item failed.

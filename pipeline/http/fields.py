@@ -6,13 +6,19 @@ never what it holds.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 from attrs import frozen
 
+from pipeline.face import RequestLimits
 from pipeline.http.errors import BadJson
+from pipeline.http.large import parse_large
+from pipeline.http.structure import Most
 from stages.errors import InvalidInput
+from stages.ragged_input import ID_BYTES
+
+SPARE_CONTAINERS: Final = 64  # beside the items: the object, its lists, what nobody asks for
 
 T = TypeVar("T")
 
@@ -23,6 +29,23 @@ class Fields:
 
     members: Mapping[str, Any]
     within: str = ""
+
+    @classmethod
+    def parse_large(cls, body: bytes, limits: RequestLimits) -> "Fields":
+        """As :meth:`parse`, in a thread, for a request within ``limits``.
+
+        Raises:
+            BadJson: it is none.
+            TooLarge: it has more elements than such a request.
+        """
+        most = Most(
+            containers=limits.max_items + SPARE_CONTAINERS,
+            elements=max(limits.max_items, limits.max_item_bytes // ID_BYTES),
+        )
+        try:
+            return cls(parse_large(body, most))
+        except ValueError:
+            raise BadJson("the body is not a valid JSON object") from None
 
     @classmethod
     def parse(cls, body: bytes) -> "Fields":

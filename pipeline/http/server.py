@@ -5,9 +5,11 @@ in it, and so that port 0 can be asked what it became.
 """
 
 import logging
+import math
 import socket
 import ssl
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Final
 
@@ -52,8 +54,9 @@ class HttpServer:
     """Serves ``desk``, and what ``board`` and ``metrics`` say, on ``host``:``port``.
 
     Port 0 takes any free one. At most ``max_concurrent_requests`` calls of work are
-    in flight; a device that is silent for ``hang_timeout_s`` counts as hung. With
-    ``tls`` nothing else is spoken.
+    in flight; a device that is silent for ``hang_timeout_s`` counts as hung. A client
+    that stands still for ``stall_timeout_s`` within its request, or takes nothing of its
+    answer for so long, is given up. With ``tls`` nothing else is spoken.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class HttpServer:
         tls: ssl.SSLContext | None = None,
         max_concurrent_requests: int = 1024,
         max_batch_tokens: int = 32768,
+        cors_origins: Sequence[str] = (),
         stall_timeout_s: float = 10.0,
         hang_timeout_s: float = 30.0,
     ) -> None:
@@ -80,8 +84,10 @@ class HttpServer:
             access or Access(),
             self._feed,
             bounds=Bounds(metadata.version("penstock"), max_concurrent_requests, max_batch_tokens),
+            cors_origins=cors_origins,
             hang_timeout_s=hang_timeout_s,
         )
+        self._stall_timeout_s = stall_timeout_s
         self._host = host
         self._port = port
         self._tls = tls
@@ -107,6 +113,10 @@ class HttpServer:
         Cancelled, connections are closed at once.
         """
         bound = await _bind(self._host, self._port)
+        # Hypercorn waits for a reader without end, and shields that. Connections inherit this.
+        bound.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._stall_timeout_s * 1e3)
+        )
         port: int = bound.getsockname()[1]
         async with trio.open_nursery() as nursery:
             await nursery.start(self._serve, bound)

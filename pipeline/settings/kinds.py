@@ -181,12 +181,18 @@ class Choice:
 
 @frozen
 class Words:
-    """A list of strings without commas; empty ones are dropped."""
+    """A list of strings without commas; empty ones are dropped.
+
+    ``pattern`` (a regular expression) limits each, ``what`` says for people how.
+    """
+
+    what: str = ""
+    pattern: str = r".*"
 
     @property
     def allowed(self) -> str:
         """What is allowed, for people."""
-        return "a list separated by commas"
+        return f"a list{self.what and ' of '}{self.what} separated by commas"
 
     def parse(self, raw: object) -> tuple[str, ...]:
         """The value, or :class:`ValueError`."""
@@ -194,6 +200,8 @@ class Words:
         if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
             raise ValueError(raw)
         words = tuple(part.strip() for part in parts if part.strip())
+        if not all(re.fullmatch(self.pattern, word) for word in words):
+            raise ValueError(raw)
         if any("," in word or not word.isprintable() for word in words):
             raise ValueError(raw)
         return words

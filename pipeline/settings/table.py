@@ -20,6 +20,7 @@ from pipeline.settings.kinds import Choice, Flag, Integer, Kind, Number, Size, T
 PORT = Integer(0, 65535)
 POOLINGS = ("", "cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken")
 REVISION = Text("a branch, a tag or a commit", r"[\w./-]*")
+ORIGINS = Words("origins", r"\*|https?://[\w.:\[\]-]+")
 HOST = Text("an address or a host name", r"[\w.:%-]+")
 
 
@@ -97,6 +98,17 @@ class Settings:
     grpc_reflection: bool = _row(False, Flag(), "Offer gRPC server reflection")
     http_host: str = _row("127.0.0.1", HOST, "HTTP listen address")
     http_health_port: int = _row(8001, PORT, "HTTP health and metrics port; 0: any free one")
+    cors_origins: tuple[str, ...] = _row(
+        (),
+        ORIGINS,
+        "Web pages of these origins, such as `https://example.org`, may call over HTTP; `*`: all",
+    )
+    stall_timeout_s: float = _row(
+        10.0,
+        Number(0, 3600, above=True),
+        "A client that neither sends the rest of its request nor takes its answer for so long is "
+        "given up",
+    )
     tls_cert_file: str = _row(
         "",
         Text("a file"),

@@ -1,6 +1,7 @@
 """An HTTP server in the test's own Trio run, on a desk that stands in for the pipeline."""
 
 import json
+import math
 from contextlib import asynccontextmanager
 
 import httpx
@@ -71,20 +72,25 @@ def request_text(path, body, **headers):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def called(desk, board, path, document, *, receive_rest=trio.sleep_forever):
+async def called(desk, board, path, document, *, body=None):
     """Status and body; without a socket, for tests in virtual time.
 
-    ``receive_rest`` is what a call waits in once its body has been read.
+    ``body`` may stand for the document: parts in bytes, pauses in seconds, None for
+    ever.
     """
     edge = Edge(desk, board, Places(board, 8), lambda _: None, stall_timeout_s=10.0)
     metrics = Metrics()
-    feed = Feed(board, metrics)
-    app = make_app(edge, metrics, Access(), feed, bounds=Bounds("1", 8, 1024))
-    parts = [{"type": "http.request", "body": json.dumps(document).encode(), "more_body": False}]
+    app = make_app(edge, metrics, Access(), Feed(board, metrics), bounds=Bounds("1", 8, 1024))
+    parts = [json.dumps(document).encode()] if body is None else list(body)
     sent = []
 
     async def receive():
-        return parts.pop() if parts else await receive_rest()
+        while parts and not isinstance(parts[0], bytes):
+            await trio.sleep(math.inf if parts[0] is None else parts[0])
+            parts.pop(0)
+        if not parts:
+            await trio.sleep_forever()
+        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
 
     async def send(message):
         sent.append(message)
