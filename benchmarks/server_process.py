@@ -23,7 +23,7 @@ from pipeline.links import Observer
 from pipeline.logs import set_up_logs
 from pipeline.server import serve
 from pipeline.settings.sources import load_settings
-from simulations.faults import CrashingLinks
+from simulations.faults import StageCrash, StageCrashes
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 120
@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument("--crash-share", type=float, default=0.0)
     share = parser.parse_args().crash_share
     return serve_until_stopped(
-        (CrashingLinks(share, random.Random(0)),) if share else (),  # noqa: S311
+        (StageCrashes((StageCrash(share=share),), random.Random(0)),) if share else (),  # noqa: S311
         lambda grpc, http: print(json.dumps({"grpc": grpc, "http": http}), flush=True),
     )
 

@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 import trio
-from attrs import evolve, frozen
+from attrs import frozen
 
 from pipeline.observability.metrics import Metrics
 from pipeline.observability.otlp import SpanMaker
@@ -28,11 +28,14 @@ from pipeline.observability.span_notes import SpanNotes
 from pipeline.observability.tracing import Tracer, write_trace
 from pipeline.passages import Watcher
 from pipeline.plan import PipelinePlan
+from pipeline.planning import plan_with
+from pipeline.settings.table import Settings
 from pipeline.topology import Pipeline
-from simulations.modelled import DIMENSION, ModelledRunner
-from simulations.scenario import cpu_limits
+from simulations.runner import ModelledRunner
 from stages.answer import Outcome
 from stages.batch_result import DeviceOutput
+from stages.device.null_engine import NullEngine
+from stages.device.spec import EngineSpec
 from stages.messages import Batch, EmbedRequest, Int32, RaggedIds
 from stages.ticket import OpenTickets
 from stages.token_rules import TokenRules
@@ -87,7 +90,7 @@ def traced(_: Path) -> Watched:
 async def measure(requests: int, who: Callable[[Path], Watched], folder: Path) -> float:
     """CPU seconds a request."""
     device: ModelledRunner[Batch, DeviceOutput] = ModelledRunner(
-        lambda batch: DeviceOutput(np.zeros((batch.items, DIMENSION), np.float32)), lambda _: 0.0
+        lambda batch: DeviceOutput(np.zeros((batch.items, 4), np.float32)), lambda _: 0.0
     )
     tokenizer: ModelledRunner[Sequence[str], Sequence[Int32]] = ModelledRunner(
         lambda texts: [ROW for _ in texts], lambda _: 0.0
@@ -112,21 +115,14 @@ def _plan(
     device: ModelledRunner[Batch, DeviceOutput],
     tokenizer: ModelledRunner[Sequence[str], Sequence[Int32]],
 ) -> PipelinePlan:
-    return PipelinePlan(
+    return plan_with(
+        Settings(max_batch_size=AT_ONCE, backpressure_throughput_enabled=False),
         rules=TokenRules(max_tokens=512),
-        limits=evolve(cpu_limits(), max_items=AT_ONCE),
-        policies=(),
+        device=NullEngine(EngineSpec()),
+        ceiling=lambda: 32_768,
         tokenizer=tokenizer,
-        devices=(device,),
+        runners=(device,),
         draw=lambda: 0.0,
-        door_capacity=1024,
-        batch_capacity=4,
-        rate_alpha=0.3,
-        cost=None,
-        latency_window_s=1.0,
-        latency_min_samples=20,
-        restarts=0,
-        restarts_window_s=1.0,
     )
 
 

@@ -1,4 +1,4 @@
-"""The ``penstock`` command: serve, embed, info, config, calibrate, key.
+"""The ``penstock`` command: serve, embed, info, config, calibrate, key, simulate.
 
 Exit codes: 0 done, 1 it failed (one line on stderr says why), 2 wrong usage or a
 setting that cannot be used, 130 interrupted. Settings are read before anything
@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.commands import other_commands
 from pipeline.logs import set_up_logs
 from pipeline.processors import check_cores
 from pipeline.ready import joined, reachable, ready_line
@@ -60,6 +61,12 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     if options.command == "key":
         return _make_key(options.name)
+    if (command := other_commands().get(options.command)) is not None:
+        return command.run(options)
+    return _ask_server(options)
+
+
+def _ask_server(options: argparse.Namespace) -> int:
     from pipeline import client_commands  # noqa: PLC0415 (numpy and grpclib)
 
     target = options.target or _own_server()
@@ -189,6 +196,8 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="say what a running server serves", allow_abbrev=False)
     _add_target(info)
     info.add_argument("--json", action="store_true", help="as JSON")
+    for name, command in other_commands().items():
+        command.add_arguments(commands.add_parser(name, help=command.help, allow_abbrev=False))
     return parser
 
 

@@ -1,44 +1,142 @@
-"""What must hold of every simulation, seen from outside.
+"""What must hold of every simulation, seen from outside: violations are sentences.
 
-Each checker gives sentences about what was violated; none means all is well.
+Checked while it runs, so that nothing has to be kept of calls that are over.
 """
 
-from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
 
-import numpy as np
+from attrs import define, field
 
+from pipeline.face import Desk
 from pipeline.topology import Pipeline
-from simulations.modelled import fingerprint_of
-from simulations.traffic import Call
-from stages.answer import Answer
+from simulations.bank import Bank
+from simulations.calls import Call
+from stages.answer import Answer, Outcome
+from stages.messages import EmbedRequest
+from stages.ticket import Reply, Ticket
+
+MOST_SENTENCES: Final = 20
 
 
-def violations(calls: Sequence[Call], pipeline: Pipeline) -> list[str]:
-    """Everything that went wrong."""
-    return [
-        *_one_outcome(calls),
-        *_right_vectors(calls),
-        *_nothing_left(pipeline),
-    ]
+@define(eq=False)
+class Violations:
+    """What was violated: the first sentences, and how many there are in all."""
+
+    sentences: list[str] = field(factory=list)
+    total: int = 0
+
+    def add(self, sentence: str) -> None:
+        """Note one."""
+        self.total += 1
+        if len(self.sentences) < MOST_SENTENCES:
+            self.sentences.append(sentence)
 
 
-def _one_outcome(calls: Sequence[Call]) -> Iterator[str]:
-    for call in calls:
-        heard = len(call.outcomes)
-        if heard + call.hung_up != 1:
-            yield f"call {call.number} heard {heard} outcomes and hung up: {call.hung_up}"
+@define(eq=False)
+class _Asked:
+    request_id: str
+    ticket: Ticket | None = None
+    replies: int = 0
+    gone: bool = False
 
 
-def _right_vectors(calls: Sequence[Call]) -> Iterator[str]:
-    for call in calls:
-        for outcome in call.outcomes:
-            if isinstance(outcome, Answer):
-                expected = np.array([fingerprint_of(ids) for ids in call.expected], np.float32)
-                if not np.array_equal(outcome.vectors, expected):
-                    yield f"call {call.number} got vectors that are not its own"
+@define(eq=False)
+class CheckedDesk:
+    """A :class:`pipeline.face.Desk` before another one: whoever waits hears one outcome."""
+
+    desk: Desk
+    violations: Violations
+    _open: dict[Ticket, _Asked] = field(factory=dict)
+
+    def submit(self, request: EmbedRequest, *, timeout_s: float, reply: Reply) -> Ticket | None:
+        """See :class:`pipeline.face.Desk`."""
+        asked = _Asked(request.request_id)
+        ticket = self.desk.submit(
+            request, timeout_s=timeout_s, reply=partial(self._replied, asked, reply)
+        )
+        if ticket is not None:
+            asked.ticket = ticket
+            self._open[ticket] = asked
+        elif asked.replies == 0:
+            self.violations.add(f"{asked.request_id} was refused at the door without a reply")
+        return ticket
+
+    def abandon(self, ticket: Ticket) -> None:
+        """See :class:`pipeline.face.Desk`."""
+        asked = self._open.pop(ticket, None)
+        self.desk.abandon(ticket)
+        if asked is not None:
+            asked.gone = True
+
+    def _replied(self, asked: _Asked, reply: Reply, outcome: Outcome) -> None:
+        asked.replies += 1
+        if asked.replies > 1:
+            self.violations.add(f"{asked.request_id} heard {asked.replies} outcomes")
+        if asked.gone:
+            self.violations.add(f"{asked.request_id} heard an outcome after it was abandoned")
+        if asked.ticket is not None:
+            self._open.pop(asked.ticket, None)
+        reply(outcome)
+
+    def check_end(self) -> None:
+        """Nobody waits any more."""
+        for asked in self._open.values():
+            self.violations.add(f"{asked.request_id} heard nothing")
 
 
-def _nothing_left(pipeline: Pipeline) -> Iterator[str]:
+@define(eq=False)
+class RightVectors:
+    """A listener that looks at every answer: each item's own vector, in its place.
+
+    ``max_tokens`` is where longer texts are cut, on their right.
+    """
+
+    bank: Bank
+    max_tokens: int
+    violations: Violations
+
+    def arrived(self, call: Call, now: float) -> None:
+        """See :class:`simulations.calls.Listener`."""
+
+    def heard(self, call: Call, outcome: Outcome, now: float, *, final: bool) -> None:
+        """See :class:`simulations.calls.Listener`."""
+        del now, final
+        if not isinstance(outcome, Answer):
+            return
+        rows = [self.bank.vector(at, min(length, self.max_tokens)) for at, length in call.items]
+        for error in outcome.errors:
+            rows[error.index] = (0.0,) * len(rows[error.index])
+        if outcome.vectors.tolist() != [list(row) for row in rows]:
+            self.violations.add(f"{call.request.request_id} got vectors that are not its own")
+        if outcome.token_counts.tolist() != [length for _, length in call.items]:
+            self.violations.add(f"{call.request.request_id} got token counts that are not its own")
+
+    def hung_up(self, call: Call, now: float) -> None:
+        """See :class:`simulations.calls.Listener`."""
+
+
+@define(eq=False)
+class AlwaysAnswered:
+    """A listener to clients that nothing may be refused to."""
+
+    violations: Violations
+
+    def arrived(self, call: Call, now: float) -> None:
+        """See :class:`simulations.calls.Listener`."""
+
+    def heard(self, call: Call, outcome: Outcome, now: float, *, final: bool) -> None:
+        """See :class:`simulations.calls.Listener`."""
+        del now, final
+        if not isinstance(outcome, Answer):
+            self.violations.add(f"{call.request.request_id} was to be answered, heard: {outcome}")
+
+    def hung_up(self, call: Call, now: float) -> None:
+        """See :class:`simulations.calls.Listener`."""
+
+
+def check_nothing_left(pipeline: Pipeline, violations: Violations) -> None:
+    """A pipeline that has drained holds nothing."""
     tickets, load = pipeline.tickets, pipeline.load
     left = {
         "open tickets": len(tickets),
@@ -49,4 +147,4 @@ def _nothing_left(pipeline: Pipeline) -> Iterator[str]:
     }
     for what, number in left.items():
         if number:
-            yield f"{number} {what} are left at the end"
+            violations.add(f"{number} {what} are left at the end")

@@ -1,10 +1,15 @@
 """Runs a Trio program so that the same seed gives the same run.
 
 Trio shuffles the tasks that are ready at the same time with a private generator;
-seeding it makes the order repeatable. The names used here are private to Trio,
-which is why its version is pinned.
+seeding it makes the order repeatable. Tasks whose deadlines are equal become ready in one
+step, and are sorted by age before they are shuffled, so that ties decide nothing. The
+names used here are private to Trio, which is why its version is pinned.
+
+Chance in a simulation comes from streams with names of their own: what one client draws
+does not change what another one, or the device, does.
 """
 
+import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -13,6 +18,11 @@ from trio._core import _run
 from trio.testing import MockClock
 
 T = TypeVar("T")
+
+
+def stream(seed: int, name: str) -> random.Random:
+    """A generator of random numbers that is decided by both; the same in every process."""
+    return random.Random(f"{seed} {name}")  # noqa: S311 - a simulation, not a secret
 
 
 def run_deterministically(main: Callable[[], Awaitable[T]], *, seed: int) -> T:

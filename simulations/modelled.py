@@ -1,28 +1,32 @@
 """Models of what is slow or random in the real server: the device and the tokenizer.
 
-Both are :class:`stages.runner.Runner`: they take the time that the real thing
-would take, on the virtual clock, and give answers that can be checked.
+They take the time that the real thing would take and give answers that can be checked.
 """
 
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Final, Generic, TypeVar
 
 import numpy as np
 import trio
 from attrs import define, field, frozen
 
-from pipeline.calibrate import read_cost
+from simulations.bank import DIMENSION, MOST_IDS, Bank, vector_of
+from simulations.faults import (
+    DeviceCrash,
+    DeviceFaults,
+    Hang,
+    InjectedCrash,
+    OutOfMemory,
+    SlowDevice,
+)
+from simulations.runner import ModelledRunner
+from simulations.scenario import CPU, Host
 from stages.batch_result import DeviceOutput
 from stages.cost_model import CostModel
-from stages.messages import Batch, Int32
-from stages.runner import Timed
-
-In = TypeVar("In")
-Out = TypeVar("Out")
-DIMENSION: Final = 4
-CPU: Final = CostModel(0.002, 1 / 6000, 0.0)  # MiniLM on two cores, about
+from stages.device.spec import DeviceFigures
+from stages.flight import Landed
+from stages.messages import Batch, Int32, Layout
+from stages.output import Output
 
 
 @frozen
@@ -35,14 +39,6 @@ class DeviceCost:
     model: CostModel = CPU
     jitter: float = 0.05
 
-    @classmethod
-    def read(cls, path: Path, jitter: float = 0.05) -> "DeviceCost":
-        """The cost of a device that ``penstock calibrate --output`` has measured.
-
-        Raises what :func:`pipeline.calibrate.read_cost` raises.
-        """
-        return cls(read_cost(path), jitter)
-
     def seconds(self, batch: Batch, rng: random.Random) -> float:
         """How long ``batch`` takes this time."""
         spread = 1.0 + self.jitter * (2.0 * rng.random() - 1.0)
@@ -50,83 +46,91 @@ class DeviceCost:
 
 
 @define(eq=False)
-class ModelledJob(Generic[Out]):
-    """Work in a modelled runner."""
+class ModelledDevice:
+    """A :class:`stages.device.spec.Device` without a model, but with faults."""
 
-    _done: trio.Event = field(factory=trio.Event)
-    _result: Timed[Out] | None = None
-    _error: Exception | None = None
+    device: str
+    layout: Layout
+    seconds_of: DeviceCost
+    rng: random.Random
+    faults: DeviceFaults
+    max_tokens: int  # lowered where memory did not suffice
+    out_of_memory: int = 0
+    layout_reason: str = ""
+    dimension: int = DIMENSION
+    dtype: str = "float32"
+    vocabulary: int = MOST_IDS
+    outputs: tuple[Output, ...] = (Output.POOLED,)
+    excluded_ids: Int32 = field(factory=lambda: np.zeros(0, np.int32))
+    cost: CostModel = field(init=False)  # as it was measured
 
-    async def wait(self) -> Timed[Out]:
-        """See :class:`stages.runner.Job`."""
-        await self._done.wait()
-        if self._error is not None:
-            raise self._error
-        if self._result is None:
-            raise RuntimeError("a job is done without a result")
-        return self._result
+    @cost.default
+    def _measured(self) -> CostModel:
+        return self.seconds_of.model
 
-    def finish(self, result: Timed[Out] | None, error: Exception | None) -> None:
-        """Wake the waiter."""
-        self._result, self._error = result, error
-        self._done.set()
+    def figures(self) -> DeviceFigures:
+        """See :class:`stages.device.spec.Device`."""
+        return DeviceFigures(self.max_tokens, self.out_of_memory)
 
+    def idle(self) -> bool:
+        """See :class:`stages.device.spec.Device`."""
+        return False
 
-class ModelledRunner(Generic[In, Out]):
-    """Runs jobs one after another: ``work`` gives the result, ``seconds`` the time."""
+    def seconds(self, batch: Batch) -> float:
+        """How long it is busy with ``batch``, which begins now."""
+        seconds, now = self.seconds_of.seconds(batch, self.rng), trio.current_time()
+        for slow in self.faults.strike(SlowDevice, now):
+            seconds *= slow.factor
+        for hang in self.faults.strike(Hang, now):
+            seconds += hang.seconds
+        return seconds
 
-    def __init__(self, work: Callable[[In], Out], seconds: Callable[[In], float]) -> None:
-        self._work = work
-        self._seconds = seconds
-        self._send, self._receive = trio.open_memory_channel[tuple[In, ModelledJob[Out]]](10_000)
+    def start(self, batch: Batch) -> Landed[DeviceOutput]:
+        """See :class:`stages.device.spec.Device`.
 
-    def submit(self, work: In) -> ModelledJob[Out]:
-        """See :class:`stages.runner.Runner`."""
-        job: ModelledJob[Out] = ModelledJob()
-        self._send.send_nowait((work, job))
-        return job
+        Too little memory lowers what later batches may have, as on a real device, and
+        fails only a batch whose halves do not fit either.
+        """
+        now = trio.current_time()
+        if self.faults.strike(DeviceCrash, now):
+            raise InjectedCrash("device")
+        computed = batch.rows * batch.width
+        for memory in self.faults.strike(OutOfMemory, now):
+            if computed > memory.max_tokens:
+                self.out_of_memory += 1
+                self.max_tokens = min(self.max_tokens, max(1, computed // 2))
+                if computed > 2 * memory.max_tokens:
+                    raise InjectedCrash("out of memory")
+        return Landed(self._embed(batch, self.faults.broken_rows(batch, now)))
 
-    async def run(self) -> None:
-        """Serve for ever."""
-        async for work, job in self._receive:
-            started_at = trio.current_time()
-            await trio.sleep(self._seconds(work))
-            try:
-                value = self._work(work)
-            except Exception as error:
-                job.finish(None, error)
-            else:
-                job.finish(Timed(value, started_at, trio.current_time()), None)
+    def _embed(self, batch: Batch, broken: tuple[int, ...]) -> DeviceOutput:
+        rows = [
+            vector_of(chunk.ids.item(index))
+            for chunk in batch.chunks
+            for index in range(len(chunk))
+        ]
+        vectors = np.array(rows, np.float32)
+        vectors[list(broken)] = np.nan
+        return DeviceOutput(vectors, broken)
 
 
 def modelled_device(cost: DeviceCost, rng: random.Random) -> ModelledRunner[Batch, DeviceOutput]:
-    """A device whose vectors are :func:`fingerprint_of` each item's ids."""
-    return ModelledRunner(_embed, lambda batch: cost.seconds(batch, rng))
+    """A device that nothing goes wrong with."""
+    faults = DeviceFaults((), rng)
+    device = ModelledDevice("cpu", Layout.PACKED, cost, rng, faults, max_tokens=1 << 30)
+    return device_runner(device)
 
 
-def modelled_tokenizer(byte_s: float) -> ModelledRunner[Sequence[str], Sequence[Int32]]:
+def device_runner(
+    device: ModelledDevice, hindered_s: Callable[[], float] = lambda: 0.0
+) -> ModelledRunner[Batch, DeviceOutput]:
+    """What runs ``device``; ``hindered_s`` as :class:`ModelledRunner` has it."""
+    return ModelledRunner(lambda batch: device.start(batch).finish(), device.seconds, hindered_s)
+
+
+def modelled_tokenizer(bank: Bank, host: Host) -> ModelledRunner[Sequence[str], Sequence[Int32]]:
     """A tokenizer with one token for each word (and no special tokens)."""
     return ModelledRunner(
-        lambda texts: [tokens_of(text) for text in texts],
-        lambda texts: byte_s * sum(map(len, texts)),
+        lambda texts: [bank.tokens_of(text) for text in texts],
+        lambda texts: host.trip_s + host.byte_s * sum(map(len, texts)),
     )
-
-
-def tokens_of(text: str) -> Int32:
-    """The modelled tokenizer's ids of ``text``, int32 [words]."""
-    return np.array([sum(word.encode()) % 30_000 for word in text.split()], np.int32)
-
-
-def fingerprint_of(ids: Int32) -> list[float]:
-    """The vector that belongs to an item: tells it from any other one's."""
-    weights = np.arange(1, len(ids) + 1)
-    return [float(len(ids)), float(ids.sum()), float((ids * weights).sum() % 65_521), float(ids[0])]
-
-
-def _embed(batch: Batch) -> DeviceOutput:
-    rows = [
-        fingerprint_of(chunk.ids.item(index))
-        for chunk in batch.chunks
-        for index in range(len(chunk))
-    ]
-    return DeviceOutput(np.array(rows, np.float32).reshape(-1, DIMENSION))

@@ -1,53 +1,175 @@
-"""What a simulation is of: the traffic, the device, the faults and the limits."""
+"""What a simulation is of: a TOML file, read into values.
 
-from attrs import field, frozen
+Together with a seed it decides everything that happens.
+"""
 
-from simulations.modelled import DeviceCost
-from stages.admission_policies import AdmissionPolicy, ThroughputPolicy
-from stages.batch_limits import BatchLimits
-from stages.bucketing import buckets_for
-from stages.messages import Layout
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from pipeline.settings.conflicts import conflicts
+from pipeline.settings.kinds import Choice, Flag, Integer, Number, Text
+from pipeline.settings.rows import rows
+from pipeline.settings.table import Settings
+from simulations.arrivals import ARRIVALS, SECONDS, SPAN, Arrivals, Recorded
+from simulations.faults import FAULTS, SHARE, Fault
+from simulations.lengths import LENGTHS, Fixed, Lengths, Lognormal
+from simulations.misfit import Misfit, ScenarioError, line_of
+from simulations.reading import CostFile, Table, Tables, option, parsed, read_table, required
+from stages.cost_model import CostModel
+from stages.lane import Lane
+
+NAME: Final = Text("a name of letters, digits, dots and dashes", r"[\w.-]{0,64}")
+CPU: Final = CostModel(0.002, 1 / 6000, 0.0)  # MiniLM on two cores, about
+LANES: Final = tuple(lane.name.lower() for lane in Lane)
 
 
-def cpu_limits(layout: Layout = Layout.PACKED) -> BatchLimits:
-    """The batch limits of a server with default settings on a CPU."""
-    return BatchLimits(
-        layout=layout,
-        buckets=buckets_for(512),
-        max_items=512,
-        max_tokens=32_768,
-        max_batch_s=0.25,
-        stale_after_s=0.05,
-        min_delay_s=0.005,
-        max_held_tokens=131_072,
-    )
+@frozen
+class Clients:
+    """Callers of one kind. They are told apart by ``name`` in the report.
+
+    A caller that is refused tries again up to ``retries`` times: after the wait that the
+    server asked for where it ``honours_pushback``, and after ``backoff_s``, doubled each
+    time and with jitter, at least; its deadline counts from the first attempt.
+    """
+
+    name: str = required(NAME)
+    arrivals: Arrivals = required(ARRIVALS)
+    lengths: Lengths = option(Lognormal(), LENGTHS)  # tokens of a text
+    items: Lengths = option(Fixed(1), LENGTHS)  # texts of a request
+    timeout_s: float = option(30.0, SPAN)
+    tenant: str = option("", NAME)
+    lane: str = option("interactive", Choice(LANES))
+    ids_share: float = option(0.0, SHARE)  # of requests that bring token ids
+    hang_up_share: float = option(0.0, SHARE)
+    hang_up_after_s: float = option(0.1, SECONDS)
+    retries: int = option(0, Integer(0, 100))
+    backoff_s: float = option(0.1, SECONDS)
+    honours_pushback: bool = option(True, Flag())
+
+    @property
+    def brings_lengths(self) -> bool:
+        """Whether lengths come with the arrivals."""
+        return isinstance(self.arrivals, Recorded)
+
+
+@frozen
+class DeviceModel:
+    """What batches take on each device: seconds by a cost model, spread by ``jitter``."""
+
+    calibration: CostModel = option(CPU, CostFile())
+    jitter: float = option(0.05, Number(0.0, 0.9))
+
+
+@frozen
+class Host:
+    """What happens beside the device, in seconds.
+
+    A call takes ``call_s`` of the interpreter before the pipeline has it and ``answer_s``
+    after: one call at a time. Tokenizing takes ``trip_s`` a slice and ``byte_s`` a byte, of
+    which a token has ``token_bytes``. Of all that, the device loses the share ``contention``
+    while it runs, where they have to share cores.
+    """
+
+    call_s: float = option(0.0, SECONDS)
+    answer_s: float = option(0.0, SECONDS)
+    trip_s: float = option(0.0001, SECONDS)
+    byte_s: float = option(2e-7, SECONDS)
+    token_bytes: int = option(6, Integer(3, 16))
+    contention: float = option(0.0, Number(0.0, 4.0))
+
+
+@frozen
+class Fleet:
+    """Servers behind a balancer; ``speeds`` are of their devices, in turn, where they differ."""
+
+    replicas: int = option(1, Integer(1, 1000))
+    balancer: str = option("round_robin", Choice(("round_robin", "least_loaded", "orca_weighted")))
+
+
+@frozen
+class ServerSettings:
+    """A table whose keys are the server's own settings, in small letters."""
+
+    def read(self, raw: object, folder: Path) -> Settings:
+        """See :class:`simulations.reading.Reader`."""
+        del folder
+        if not isinstance(raw, Mapping):
+            raise Misfit("must be a table of settings")
+        table = {row.field: row for row in rows()}
+        values = {}
+        for key, value in raw.items():
+            if key not in table:
+                raise Misfit(f"{key!r} is no setting; `penstock config` prints all of them", (key,))
+            values[key] = parsed(table[key].kind, key, value)
+        settings = Settings(**values)  # type: ignore[arg-type]  # checked row by row
+        for one, other, wrong in conflicts(settings):
+            key = one if one in raw else other
+            raise Misfit(f"{one} {wrong} {other}", (key,) if key in raw else ())
+        return settings
 
 
 @frozen
 class Scenario:
-    """Everything that, with a seed, decides a simulation.
+    """A simulation but for its seed.
 
-    Requests arrive as a Poisson process of ``rate_per_s``; lengths are lognormal
-    (``log_mean``, ``log_spread``, in tokens), clipped to the model's maximum. A
-    share brings token ids in place of texts, a share hangs up before its answer.
-    ``crash_share`` is the chance that a message crashes the stage that handles it.
+    Calls arrive and faults strike for ``duration_s``; then all must drain within
+    ``recovery_s``, and the servers must answer again.
     """
 
-    requests: int = 500
-    rate_per_s: float = 40.0
-    min_items: int = 1
-    max_items: int = 8
-    log_mean: float = 4.3
-    log_spread: float = 0.8
-    timeout_s: float = 30.0
-    ids_share: float = 0.3
-    hang_up_share: float = 0.0
-    hang_up_after_s: float = 0.1
-    crash_share: float = 0.0
-    restarts: int = 1_000_000
-    tokenizer_byte_s: float = 2e-7
-    device: DeviceCost = field(factory=DeviceCost)
-    limits: BatchLimits = field(factory=cpu_limits)
-    policies: tuple[AdmissionPolicy, ...] = (ThroughputPolicy(2.0, 131_072),)
-    door_capacity: int = 1024
-    batch_capacity: int = 4
+    duration_s: float = required(SPAN)
+    clients: tuple[Clients, ...] = required(Tables(Table(Clients)))
+    recovery_s: float = option(60.0, SPAN)
+    max_tokens: int = option(512, Integer(16, 32_768))  # of a text; longer ones are cut
+    server: Settings = option(Settings(), ServerSettings())
+    device: DeviceModel = option(DeviceModel(), Table(DeviceModel))
+    host: Host = option(Host(), Table(Host))
+    fleet: Fleet = option(Fleet(), Table(Fleet))
+    faults: tuple[Fault, ...] = option((), Tables(FAULTS))
+
+    def __attrs_post_init__(self) -> None:
+        names = [clients.name for clients in self.clients]
+        if not names:
+            raise Misfit("clients: at least one [[clients]] is needed")
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise Misfit(f"two clients are called {name!r}", ("clients", index, "name"))
+
+
+def parse_scenario(text: str, name: str, folder: Path) -> Scenario:
+    """The scenario in a TOML document; files in it are sought from ``folder``.
+
+    Raises:
+        ScenarioError: it is not TOML, or a value in it is unknown or impossible.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        where = str(error).replace("end of document", f"line {text.count(chr(10)) + 1}, the end")
+        raise ScenarioError(f"{name}: not TOML: {where}") from None
+    try:
+        return read_table(Scenario, document, folder)
+    except Misfit as misfit:
+        where = ".".join(str(key) for key in misfit.path[:-1] if isinstance(key, str))
+        line = line_of(text, misfit.path)
+        raise ScenarioError(
+            f"{name}, line {line}: {f'{where}: ' if where else ''}{misfit}"
+        ) from None
+
+
+def read_scenario(path: Path) -> Scenario:
+    """The scenario in a file.
+
+    Raises:
+        ScenarioError: the file cannot be read, or what :func:`parse_scenario` raises.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ScenarioError(f"{path}: not UTF-8 text") from None
+    return parse_scenario(text, str(path), path.parent)

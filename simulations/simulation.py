@@ -1,37 +1,49 @@
-"""One simulation: the real stages and policies, on a clock that jumps.
+"""One simulation: the real stages and policies of one or more servers, on a clock that jumps.
 
 The same scenario and seed give the same run: arrivals, the order of tasks, the
-device's times and every outcome.
+devices' times and every outcome. First clients call and things go wrong; then all that is
+open must end, and the servers must answer again; then they close, and nothing may be
+left in them.
 """
 
-import random
-from collections.abc import Sequence
-from functools import partial
+import sys
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Final
 
 import trio
-from attrs import frozen
+from attrs import define, field, frozen
 
-from pipeline.passages import Watcher
-from pipeline.plan import PipelinePlan
-from pipeline.topology import Pipeline
-from simulations.checkers import violations
-from simulations.determinism import run_deterministically
-from simulations.faults import CrashingLinks
-from simulations.modelled import modelled_device, modelled_tokenizer
-from simulations.scenario import Scenario
-from simulations.traffic import Call, draw_calls
-from stages.answer import Outcome
-from stages.ticket import OpenTickets
-from stages.token_rules import TokenRules
+from pipeline.observability.tracing import TAIL, Tracer
+from simulations.agenda import Agenda
+from simulations.arrivals import Bursts
+from simulations.balancers import BALANCERS
+from simulations.bank import Bank, bank_of
+from simulations.calls import Listener
+from simulations.checkers import AlwaysAnswered, RightVectors, Violations, check_nothing_left
+from simulations.clients import Population
+from simulations.determinism import run_deterministically, stream
+from simulations.lengths import Fixed
+from simulations.replica import Replica
+from simulations.scenario import Clients, Scenario
+from simulations.tally import SLOTS, Tally, Totals
+
+OVER_LONG: Final = 64  # tokens by which a text may exceed the model's maximum
+SETTLE_S: Final = 5.0  # after the last call has ended, before servers are asked again
+LOOK_S: Final = 0.1  # between two looks whether all calls have ended
+PROBE: Final = Clients("probe", Bursts(1, 0.5), lengths=Fixed(64))
+PROBE_S: Final = 5.0  # for which they call, one after another
 
 
 @frozen(eq=False)
 class Report:
     """What a simulation showed; ``violations`` is empty when all held."""
 
-    calls: Sequence[Call]
-    violations: Sequence[str]
-    restarts: int
+    scenario: Scenario
+    seed: int
+    tally: Tally
+    violations: Violations
+    restarts: int  # of stages
     ended_at_s: float
 
 
@@ -39,74 +51,143 @@ def simulate(
     scenario: Scenario,
     *,
     seed: int,
-    watchers: Sequence[Watcher] = (),
+    listeners: Sequence[Listener] = (),
+    write_trace: Callable[[str], object] | None = None,
 ) -> Report:
-    """Run ``scenario`` to its end: every call made, every ticket ended, all drained."""
-    rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
-    main = partial(_simulate, scenario, rng, watchers)
+    """Run ``scenario`` to its end.
+
+    ``write_trace`` is given a trace file of the first server, piece by piece.
+    """
+
+    async def main() -> Report:  # the servers are made in Trio's thread
+        return await _Simulation(scenario, seed, tuple(listeners), write_trace).run()
+
     return run_deterministically(main, seed=seed)
 
 
-async def _simulate(
-    scenario: Scenario,
-    rng: random.Random,
-    watchers: Sequence[Watcher],
-) -> Report:
-    calls = list(draw_calls(scenario, rng))
-    device = modelled_device(scenario.device, rng)
-    tokenizer = modelled_tokenizer(scenario.tokenizer_byte_s)
-    tickets = OpenTickets()
-    restarts: list[str] = []
-    pipeline = Pipeline(
-        PipelinePlan(
-            rules=TokenRules(max_tokens=scenario.limits.buckets[-1]),
-            limits=scenario.limits,
-            policies=scenario.policies,
-            tokenizer=tokenizer,
-            devices=(device,),
-            draw=rng.random,
-            door_capacity=scenario.door_capacity,
-            batch_capacity=scenario.batch_capacity,
-            rate_alpha=0.3,
-            cost=None,
-            latency_window_s=1.0,
-            latency_min_samples=20,
-            restarts=scenario.restarts,
-            restarts_window_s=60.0,
-        ),
-        tickets,
-        watchers=watchers,
-        observers=(CrashingLinks(scenario.crash_share, rng),),
-        on_restart=restarts.append,
-    )
-    async with trio.open_nursery() as machines:
-        machines.start_soon(device.run)
-        machines.start_soon(tokenizer.run)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(pipeline.run)
-            async with trio.open_nursery() as clients:
-                for call in calls:
-                    await trio.sleep_until(call.at_s)
-                    _make(call, pipeline, scenario, clients)
-            pipeline.close()
-        machines.cancel_scope.cancel()
-    return Report(calls, violations(calls, pipeline), len(restarts), trio.current_time())
+@define(eq=False)
+class _Simulation:
+    """What lives while one simulation runs."""
 
+    scenario: Scenario
+    seed: int
+    others: Sequence[Listener]
+    write_trace: Callable[[str], object] | None
+    agenda: Agenda = field(init=False, factory=Agenda)
+    violations: Violations = field(init=False, factory=Violations)
+    tally: Tally = field(init=False)
+    bank: Bank = field(init=False)
+    tracer: Tracer = field(init=False, factory=lambda: Tracer(0.0, sys.maxsize))
+    replicas: list[Replica] = field(init=False)
+    _numbers: "count[int]" = field(init=False, factory=count)
 
-def _make(call: Call, pipeline: Pipeline, scenario: Scenario, clients: trio.Nursery) -> None:
-    """Hand in a call; the client may hang up later."""
+    @tally.default
+    def _tally(self) -> Tally:
+        names = [clients.name for clients in self.scenario.clients]
+        return Tally(self.scenario.duration_s / SLOTS, {name: Totals() for name in names})
 
-    def reply(outcome: Outcome) -> None:
-        call.outcomes.append(outcome)
-        call.answered_at = trio.current_time()
+    @bank.default
+    def _bank(self) -> Bank:
+        scenario = self.scenario
+        return bank_of(scenario.host.token_bytes, scenario.max_tokens + OVER_LONG)
 
-    ticket = pipeline.submit(call.request, timeout_s=scenario.timeout_s, reply=reply)
-    if ticket is not None and call.hangs_up:
+    @replicas.default
+    def _replicas(self) -> list[Replica]:
+        return [
+            Replica(
+                self.scenario,
+                self.seed,
+                number,
+                self.agenda,
+                self.bank,
+                self.violations,
+                watchers=(self.tracer,) if self.write_trace and not number else (),
+                observers=(self.tally,),
+            )
+            for number in range(self.scenario.fleet.replicas)
+        ]
 
-        async def hang_up() -> None:
-            await trio.sleep(scenario.hang_up_after_s)
-            if not call.outcomes:
-                call.hung_up = True
-                pipeline.abandon(ticket)
+    async def run(self) -> Report:
+        """All of it."""
+        async with trio.open_nursery() as machines:
+            machines.start_soon(self.agenda.run)
+            async with trio.open_nursery() as pipelines:
+                for replica in self.replicas:
+                    replica.open(machines, pipelines)
+                await self._load()
+                await self._drain()
+                for replica in self.replicas:
+                    replica.pipeline.close()
+                closing = pipelines.cancel_scope
+                closing.deadline = trio.current_time() + self.scenario.recovery_s
+            if closing.cancelled_caught:
+                self.violations.add("a server did not close in time")
+            machines.cancel_scope.cancel()
+        self._end()
+        restarts = sum(len(replica.restarts) for replica in self.replicas)
+        return Report(
+            self.scenario, self.seed, self.tally, self.violations, restarts, trio.current_time()
+        )
 
-        clients.start_soon(hang_up)
+    async def _load(self) -> None:
+        """Clients call and faults strike."""
+        balancer = BALANCERS[self.scenario.fleet.balancer](self.replicas, self.agenda)
+        right = RightVectors(self.bank, self.scenario.max_tokens, self.violations)
+        listeners: Sequence[Listener] = (self.tally, right, *self.others)
+        populations = [
+            self._population(clients, balancer.pick, listeners) for clients in self.scenario.clients
+        ]
+        for population in populations:
+            population.begin(self.scenario.duration_s)
+        self._sample()
+        await trio.sleep_until(self.scenario.duration_s)
+        for replica in self.replicas:
+            replica.end_faults()
+        await self._wait_for(populations)
+
+    async def _drain(self) -> None:
+        """After a while all must be well again."""
+        await trio.sleep(SETTLE_S)
+        answered = AlwaysAnswered(self.violations)
+        right = RightVectors(self.bank, self.scenario.max_tokens, self.violations)
+        probes = [
+            self._population(PROBE, lambda to=replica: to, (answered, right))  # type: ignore[misc]
+            for replica in self.replicas
+        ]
+        for probe in probes:
+            probe.begin(PROBE_S)
+        await trio.sleep(PROBE_S)
+        await self._wait_for(probes)
+
+    async def _wait_for(self, populations: Sequence[Population]) -> None:
+        with trio.move_on_after(self.scenario.recovery_s):
+            while any(population.in_flight for population in populations):  # noqa: ASYNC110
+                await trio.sleep(LOOK_S)
+            return
+        left = sum(population.in_flight for population in populations)
+        self.violations.add(f"{left} calls were still open {self.scenario.recovery_s:g} s later")
+
+    def _population(
+        self, clients: Clients, pick: Callable[[], Replica], listeners: Sequence[Listener]
+    ) -> Population:
+        rng = stream(self.seed, f"clients {clients.name}")
+        return Population(clients, self.bank, rng, self.agenda, pick, listeners, self._numbers)
+
+    def _sample(self) -> None:
+        """Look at what waits, and write what was traced."""
+        now = trio.current_time()
+        queued: dict[int, int] = {}
+        for replica in self.replicas:
+            for bucket, tokens in replica.watch.queued_tokens.items():
+                queued[bucket] = queued.get(bucket, 0) + tokens
+        self.tally.slot(now).queued = queued
+        if self.write_trace is not None:
+            self.write_trace(self.tracer.take())
+        self.agenda.at(now + self.tally.slot_s, self._sample)
+
+    def _end(self) -> None:
+        for replica in self.replicas:
+            replica.checked.check_end()
+            check_nothing_left(replica.pipeline, self.violations)
+        if self.write_trace is not None:
+            self.write_trace(self.tracer.take() + TAIL)

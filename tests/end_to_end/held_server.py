@@ -12,7 +12,7 @@ import threading
 
 from benchmarks.server_process import serve_until_stopped
 from pipeline.ready import ready_line
-from simulations.faults import CrashingLinks, CrashingOnceBusy
+from simulations.faults import CrashingOnceBusy, StageCrash, StageCrashes
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     hold_the_device()
     faults = [CrashingOnceBusy()] if chosen.crash_once_busy else []
     if chosen.crash_share:
-        faults.append(CrashingLinks(chosen.crash_share, random.Random(0)))  # noqa: S311
+        faults.append(StageCrashes((StageCrash(share=chosen.crash_share),), random.Random(0)))  # noqa: S311
     return serve_until_stopped(faults, say_ready)
 
 

@@ -70,7 +70,7 @@ def test_the_table_says_what_was_measured_and_what_is_predicted():
 def test_the_simulators_device_takes_the_measured_time(tmp_path):
     path = tmp_path / "device.json"
     path.write_text(EXACT.as_json())
-    device = DeviceCost.read(path, jitter=0.0)
+    device = DeviceCost(read_cost(path), jitter=0.0)
     batch = batch_of(chunk_of(open_ticket(OpenTickets(), 2), [10, 3]))
     rng = random.Random(0)  # noqa: S311
     assert device.seconds(batch, rng) == pytest.approx(COST.seconds(Work.of([10, 3])))

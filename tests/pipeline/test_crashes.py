@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from pipeline.supervisor import StageFailed
 from pipeline.topology import STAGES
 from simulations.determinism import run_deterministically
-from simulations.faults import CrashingLinks, InjectedCrash
+from simulations.faults import InjectedCrash, StageCrash, StageCrashes
 from simulations.modelled import DeviceCost, modelled_device
 from stages.answer import Answer
 from stages.batch_result import BatchResult
@@ -231,7 +231,7 @@ def test_after_any_crashes_all_room_is_at_home(seed, devices):
 async def room_after_crashes(seed, devices):
     """Crash at random under load; then look whether exactly two batches a device find room."""
     rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
-    faults = RandomCrashes(0.15, rng)
+    faults = StageCrashes((StageCrash(share=0.15),), rng)
     models = [modelled_device(DeviceCost(), rng) for _ in range(devices)]
     hands = [HandRunner() for _ in range(devices)]
     runners = [Switch(model) for model in models]
@@ -244,7 +244,7 @@ async def room_after_crashes(seed, devices):
         for _ in range(150):
             running.calls.ids(*[rng.randint(1, 16) for _ in range(rng.randint(1, 4))])
             await trio.sleep(rng.expovariate(200.0))
-        faults.share = 0.0
+        faults.over = True
         await trio.sleep(60.0)
         assert len(running.restarts) > 20
         assert all(len(heard) == 1 for heard in running.calls.outcomes.values())
@@ -262,20 +262,6 @@ async def room_after_crashes(seed, devices):
         assert trio.current_time() == started_at
         assert_nothing_is_left(running)
         nursery.cancel_scope.cancel()
-
-
-@define(eq=False)
-class RandomCrashes:
-    """Crashes at a share of all messages, which a test may change."""
-
-    share: float
-    rng: random.Random
-
-    def received(self, stage, message, now):
-        CrashingLinks(self.share, self.rng).received(stage, message, now)
-
-    def sent(self, stage, message, now):
-        CrashingLinks(self.share, self.rng).sent(stage, message, now)
 
 
 @define(eq=False)

@@ -3,18 +3,31 @@
 import numpy as np
 import pytest
 from attrs import define, evolve
+from core_builders import batch_of, chunk_of, limits_of, open_ticket
+from scenarios_of import Heard, callers, scenario_of
 
-from simulations.checkers import violations
-from simulations.modelled import fingerprint_of, tokens_of
-from simulations.scenario import Scenario
-from simulations.simulation import simulate
-from stages.answer import Answer
+from simulations.bank import bank_of
+from simulations.checkers import (
+    AlwaysAnswered,
+    CheckedDesk,
+    RightVectors,
+    Violations,
+    check_nothing_left,
+)
+from simulations.planner_watch import PlannerWatch
+from simulations.simulation import OVER_LONG, simulate
+from stages.answer import Answer, ItemError
 from stages.errors import Overloaded
+from stages.messages import Batch, EmbedRequest, Layout
+from stages.ticket import OpenTickets
+
+FULL = Overloaded("full", reason="x", retry_after_s=0.0)
+REQUEST = EmbedRequest("r", texts=("a",))
 
 
 @define
 class Figures:
-    """What the checkers look at in a pipeline."""
+    """What is looked at in a pipeline that has drained."""
 
     reserved_tokens: int = 0
     items_on_their_way: int = 0
@@ -34,40 +47,118 @@ class Figures:
         return self
 
 
+class HandDesk:
+    """A desk that replies when the test says so."""
+
+    def __init__(self):
+        self.tickets = OpenTickets()
+
+    def submit(self, request, *, timeout_s, reply):
+        self.reply = reply
+        return open_ticket(self.tickets, 1, reply=reply)
+
+    def abandon(self, ticket):
+        self.tickets.abandon(ticket, 0.0)
+
+
 @pytest.fixture
-def calls():
-    report = simulate(Scenario(requests=5, rate_per_s=5.0), seed=1)
-    assert violations(report.calls, Figures()) == []
-    return report.calls
+def violations():
+    return Violations()
 
 
-def test_a_call_that_heard_nothing(calls):
-    calls[1].outcomes.clear()
-    assert violations(calls, Figures()) == ["call 1 heard 0 outcomes and hung up: False"]
+@pytest.fixture
+def desk():
+    return HandDesk()
 
 
-def test_a_call_that_heard_twice(calls):
-    calls[2].outcomes.append(Overloaded("full", reason="x", retry_after_s=0.0))
-    assert violations(calls, Figures()) == ["call 2 heard 2 outcomes and hung up: False"]
+@pytest.fixture
+def asked(desk, violations):
+    checked = CheckedDesk(desk, violations)
+    return checked, checked.submit(REQUEST, timeout_s=1.0, reply=lambda _: None)
 
 
-def test_a_call_that_hung_up_and_heard_all_the_same(calls):
-    calls[0].hung_up = True
-    assert len(violations(calls, Figures())) == 1
+def test_a_call_that_heard_nothing(asked, violations):
+    asked[0].check_end()
+    assert violations.sentences == ["r heard nothing"]
 
 
-def test_vectors_of_somebody_else(calls):
-    answer = calls[3].outcomes[0]
-    assert isinstance(answer, Answer)
-    calls[3].outcomes[0] = evolve(answer, vectors=answer.vectors + 1)
-    assert violations(calls, Figures()) == ["call 3 got vectors that are not its own"]
+def test_a_call_that_heard_once(desk, asked, violations):
+    desk.tickets.fail(asked[1], FULL, 0.0)
+    asked[0].check_end()
+    assert violations.total == 0
 
 
-def test_vectors_in_another_order(calls):
-    call = next(call for call in calls if call.request.items > 1)
-    answer = call.outcomes[0]
-    call.outcomes[0] = evolve(answer, vectors=np.roll(answer.vectors, 1, axis=0))
-    assert len(violations(calls, Figures())) == 1
+def test_a_call_that_heard_twice(desk, asked, violations):
+    desk.reply(FULL)
+    desk.reply(FULL)
+    assert violations.sentences == ["r heard 2 outcomes"]
+
+
+def test_a_call_that_went_away_and_heard_all_the_same(desk, asked, violations):
+    checked, ticket = asked
+    checked.abandon(ticket)
+    checked.check_end()
+    assert violations.total == 0
+    desk.reply(FULL)
+    assert violations.sentences == ["r heard an outcome after it was abandoned"]
+
+
+def test_a_refusal_at_the_door_without_a_reply(desk, violations):
+    desk.submit = lambda *_, **__: None
+    CheckedDesk(desk, violations).submit(REQUEST, timeout_s=1.0, reply=lambda _: None)
+    assert violations.sentences == ["r was refused at the door without a reply"]
+
+
+@pytest.fixture(scope="module")
+def answered():
+    """A call of several items, and its answer."""
+    heard = Heard()
+    scenario = scenario_of(callers(5.0, ids_share=0.5), duration_s=3.0)
+    simulate(scenario, seed=1, listeners=[heard])
+    return next((call, answer) for call, answer, _, _ in heard.outcomes if len(call.items) > 2)
+
+
+def changed(answered, violations, **changes):
+    """What is found of the answer with some changes."""
+    call, answer = answered
+    right = RightVectors(bank_of(6, 512 + OVER_LONG), 512, violations)
+    right.heard(call, evolve(answer, **changes), 0.0, final=True)
+    return violations.sentences
+
+
+def test_the_right_answer(answered, violations):
+    assert isinstance(answered[1], Answer)
+    assert changed(answered, violations) == []
+
+
+def test_vectors_of_somebody_else(answered, violations):
+    (found,) = changed(answered, violations, vectors=answered[1].vectors + 1)
+    assert found.endswith("got vectors that are not its own")
+
+
+def test_vectors_in_another_order(answered, violations):
+    assert changed(answered, violations, vectors=np.roll(answered[1].vectors, 1, axis=0))
+
+
+def test_counts_of_somebody_else(answered, violations):
+    (found,) = changed(answered, violations, token_counts=answered[1].token_counts + 1)
+    assert found.endswith("got token counts that are not its own")
+
+
+def test_an_item_that_failed_has_zeros(answered, violations):
+    errors = (ItemError(1, "INTERNAL", "not finite"),)
+    vectors = answered[1].vectors.copy()
+    assert changed(answered, violations, errors=errors)
+    vectors[1] = 0.0
+    assert len(changed(answered, violations, errors=errors, vectors=vectors)) == 1
+
+
+def test_who_must_be_answered_and_is_not(answered, violations):
+    listener = AlwaysAnswered(violations)
+    listener.heard(*answered, 0.0, final=True)
+    assert violations.total == 0
+    listener.heard(answered[0], FULL, 0.0, final=True)
+    assert violations.total == 1
 
 
 @pytest.mark.parametrize(
@@ -80,11 +171,60 @@ def test_vectors_in_another_order(calls):
         (Figures(tokens_on_device=4), "4 tokens on the device"),
     ],
 )
-def test_whatever_is_left_at_the_end(calls, left, what):
-    assert violations(calls, left) == [f"{what} are left at the end"]
+def test_whatever_is_left_at_the_end(left, what, violations):
+    check_nothing_left(left, violations)
+    assert violations.sentences == [f"{what} are left at the end"]
 
 
-def test_the_modelled_vectors_tell_items_apart():
-    texts = ["a b", "b a", "a", "a b b", ""]
-    vectors = {tuple(fingerprint_of(tokens_of(text))) for text in texts if text}
-    assert len(vectors) == 4
+@pytest.fixture
+def tickets():
+    return OpenTickets()
+
+
+@pytest.fixture
+def watch(tickets, violations):
+    watch = PlannerWatch(limits_of(max_items=4, max_tokens=32, max_held_tokens=40), violations)
+    tickets.on_end(watch.ended)
+    return watch
+
+
+def test_what_waits_is_known_by_bucket_until_it_leaves_or_ends(watch, tickets, violations):
+    first, second = open_ticket(tickets, 3), open_ticket(tickets, 1)
+    chunk, other = chunk_of(first, [3, 4, 2]), chunk_of(second, [16])
+    watch.received("batching", chunk, 0.0)
+    watch.received("batching", other, 0.0)
+    assert watch.queued_tokens == {4: 9, 8: 0, 16: 16}
+    head, rest = chunk.split(2)
+    watch.sent("batching", batch_of(head), 0.0)
+    assert watch.queued_tokens == {4: 2, 8: 0, 16: 16}
+    tickets.abandon(second, 0.0)
+    watch.sent("batching", batch_of(rest), 0.0)
+    assert watch.queued_tokens == {4: 0, 8: 0, 16: 0}
+    assert violations.total == 0
+
+
+def test_a_planner_that_holds_too_much(watch, tickets, violations):
+    for _ in range(4):
+        watch.received("batching", chunk_of(open_ticket(tickets, 1), [16]), 0.0)
+    assert violations.sentences == ["the planner held 48 tokens, above 40"]
+
+
+def test_items_that_leave_in_another_order_or_twice(watch, tickets, violations):
+    chunk = chunk_of(open_ticket(tickets, 2), [3, 4])
+    watch.received("batching", chunk, 0.0)
+    head, rest = chunk.split(1)
+    watch.sent("batching", batch_of(rest), 0.0)
+    assert violations.sentences == ["r: items of one bucket changed places"]
+    watch.sent("batching", batch_of(head), 0.0)
+    watch.sent("batching", batch_of(head), 0.0)
+    assert violations.sentences[-1] == "r went into a batch twice"
+
+
+def test_batches_above_their_bounds(watch, tickets, violations):
+    chunk = chunk_of(open_ticket(tickets, 5), [8] * 5)
+    watch.received("batching", chunk, 0.0)
+    watch.sent("batching", Batch(1, (chunk,), Layout.PADDED, 5, 8), 0.0)
+    assert violations.sentences == [
+        "a batch has 5 items, above 4",
+        "a batch has 40 tokens, above 32",
+    ]

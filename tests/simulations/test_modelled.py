@@ -6,11 +6,11 @@ import pytest
 import trio
 from core_builders import batch_of, chunk_of, open_ticket
 
-from simulations.modelled import DeviceCost, ModelledRunner, modelled_device, modelled_tokenizer
-from simulations.scenario import Scenario, cpu_limits
-from simulations.traffic import draw_calls
+from simulations.bank import bank_of
+from simulations.modelled import DeviceCost, modelled_device, modelled_tokenizer
+from simulations.runner import ModelledRunner
+from simulations.scenario import Host
 from stages.cost_model import CostModel
-from stages.messages import Layout
 from stages.ticket import OpenTickets
 
 
@@ -49,21 +49,17 @@ async def test_the_device_takes_a_fixed_time_and_one_for_each_computed_token(
 async def test_the_tokenizer_takes_time_by_the_byte_and_gives_a_token_a_word(
     nursery, autojump_clock
 ):
-    tokenizer = modelled_tokenizer(byte_s=0.5)
+    bank = bank_of(6, 16)
+    tokenizer = modelled_tokenizer(bank, Host(trip_s=1.0, byte_s=0.5))
     nursery.start_soon(tokenizer.run)
-    done = await tokenizer.submit(["a bc", "d"]).wait()
-    assert [len(ids) for ids in done.value] == [2, 1]
+    done = await tokenizer.submit([bank.text(0, 2), bank.text(9, 1)]).wait()
+    assert [ids.tolist() for ids in done.value] == [bank.ids[:2].tolist(), [bank.ids[9]]]
+    assert done.finished_at - done.started_at == pytest.approx(1.0 + 0.5 * (11 + 5))
+
+
+async def test_what_others_take_meanwhile_makes_a_job_longer(nursery, autojump_clock):
+    taken = iter([1.0, 1.5])
+    runner = ModelledRunner(str, float, lambda: next(taken))
+    nursery.start_soon(runner.run)
+    done = await runner.submit(2).wait()
     assert done.finished_at - done.started_at == pytest.approx(2.5)
-
-
-def test_traffic_is_drawn_from_the_seed_and_within_the_scenario():
-    scenario = Scenario(
-        requests=200, max_items=3, hang_up_share=0.2, limits=cpu_limits(Layout.PADDED)
-    )
-    first, second = (list(draw_calls(scenario, random.Random(3))) for _ in range(2))  # noqa: S311
-    assert [call.at_s for call in first] == [call.at_s for call in second]
-    assert [call.at_s for call in first] == sorted(call.at_s for call in first)
-    assert {call.request.items for call in first} == {1, 2, 3}
-    assert 15 < sum(call.hangs_up for call in first) < 70
-    assert 30 < sum(call.request.ids is not None for call in first) < 90
-    assert all(1 <= len(ids) <= 512 for call in first for ids in call.expected)

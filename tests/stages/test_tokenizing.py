@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from simulations.modelled import ModelledRunner
+from simulations.runner import ModelledRunner
 from stages.cost_model import Work
 from stages.errors import Internal, InvalidInput
 from stages.messages import EmbedRequest, Side

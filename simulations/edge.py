@@ -1,0 +1,106 @@
+"""A modelled edge: what a call meets between the network and the desk, and on the way back.
+
+One interpreter serves all calls of a server, one after another; what it does while the
+device runs is time that the device may lose. As the real edge does, it refuses by the
+newest snapshot before a call is read, and looks after the deadline of each.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import trio
+from attrs import define, field
+
+from pipeline.face import Desk, StatusBoard
+from pipeline.requests import refusal
+from simulations.agenda import Agenda
+from simulations.scenario import Host
+from stages.answer import Outcome
+from stages.messages import EmbedRequest
+from stages.ticket import Ticket
+
+
+@define(eq=False)
+class EdgeCall:
+    """A call that an edge has in hand; ``hear`` is told its outcome once."""
+
+    request: EmbedRequest
+    deadline: float
+    hear: Callable[[Outcome], None]
+    ticket: Ticket | None = None
+    timer: list[Callable[[], None]] = field(factory=list)
+    gone: bool = False
+
+
+@define(eq=False)
+class Edge:
+    """The edge of one server. Belongs to Trio's thread; nothing in it blocks."""
+
+    desk: Desk
+    board: StatusBoard
+    agenda: Agenda
+    host: Host
+    max_calls: int
+    spent_s: float = 0.0  # of the interpreter
+    in_flight: int = 0
+    _free_at: float = 0.0
+
+    def call(
+        self, request: EmbedRequest, deadline: float, hear: Callable[[Outcome], None]
+    ) -> EdgeCall:
+        """A call arrives now."""
+        call = EdgeCall(request, deadline, hear)
+        refused = refusal(self.board.snapshot, self.in_flight, self.max_calls)
+        if refused is not None:
+            self._after(self.host.call_s, partial(self._tell, call, refused))
+            return call
+        self.in_flight += 1
+        self._after(self.host.call_s, partial(self._hand_in, call))
+        return call
+
+    def hang_up(self, call: EdgeCall) -> None:
+        """The caller goes away and hears nothing more."""
+        if call.gone:
+            return
+        call.gone = True
+        self.agenda.drop(call.timer)
+        if call.ticket is not None:
+            self.in_flight -= 1
+            self.desk.abandon(call.ticket)
+
+    def _hand_in(self, call: EdgeCall) -> None:
+        if call.gone:
+            self.in_flight -= 1
+            return
+        now = trio.current_time()
+        call.ticket = self.desk.submit(
+            call.request,
+            timeout_s=max(0.0, call.deadline - now),
+            reply=partial(self._answered, call),
+        )
+        if call.ticket is not None:
+            call.timer = self.agenda.at(call.deadline, partial(self._time_is_up, call))
+
+    def _time_is_up(self, call: EdgeCall) -> None:
+        if call.ticket is not None:
+            self.desk.abandon(call.ticket)
+
+    def _answered(self, call: EdgeCall, outcome: Outcome) -> None:
+        self.in_flight -= 1
+        call.ticket = None
+        self.agenda.drop(call.timer)
+        self._after(self.host.answer_s, partial(self._tell, call, outcome))
+
+    def _tell(self, call: EdgeCall, outcome: Outcome) -> None:
+        if not call.gone:
+            call.gone = True
+            call.hear(outcome)
+
+    def _after(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do it once the interpreter has worked so long on it."""
+        if not seconds:
+            do()
+            return
+        self.spent_s += seconds
+        self._free_at = max(self._free_at, trio.current_time()) + seconds
+        self.agenda.at(self._free_at, do)

@@ -1,0 +1,154 @@
+"""From the tables of a TOML document to values: what each key may hold stands at its field.
+
+A field of an attrs class that is made by :func:`option` or :func:`required` is a key of
+its table. Its kind is one of :mod:`pipeline.settings.kinds`, or one of these, which know
+tables and files.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import attrs
+from attrs import frozen
+
+from pipeline.calibrate import read_cost
+from pipeline.settings.kinds import Kind
+from simulations.misfit import Misfit
+from stages.cost_model import CostModel
+
+T = TypeVar("T")
+SHOWN_CHARACTERS = 60  # of a bad value
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A kind of value that is more than a number or a word."""
+
+    def read(self, raw: object, folder: Path) -> object:
+        """The value; files are sought from ``folder``. Raises :class:`Misfit`."""
+        ...
+
+
+def option(default: Any, kind: Kind | Reader) -> Any:
+    """A field whose key may be left out."""
+    return attrs.field(default=default, metadata={"kind": kind})
+
+
+def required(kind: Kind | Reader) -> Any:
+    """A field whose key must be there."""
+    return attrs.field(metadata={"kind": kind})
+
+
+def read_table(cls: type[T], raw: object, folder: Path) -> T:
+    """A ``cls`` from a TOML table.
+
+    Raises:
+        Misfit: a key is unknown or missing, or a value is not allowed.
+    """
+    if not isinstance(raw, Mapping):
+        raise Misfit("must be a table")
+    fields = {field.name: field for field in attrs.fields(cls)}  # type: ignore[arg-type]
+    for key in raw:
+        if key not in fields:
+            raise Misfit(f"{key!r} is not known here; known are {', '.join(fields)}", (key,))
+    for name, field in fields.items():
+        if name not in raw and field.default is attrs.NOTHING:
+            raise Misfit(f"{name!r} is missing")
+    values = {key: _value(fields[key].metadata["kind"], key, raw[key], folder) for key in raw}
+    try:
+        return cls(**values)
+    except Misfit as misfit:  # the values do not go together
+        known = misfit.path and misfit.path[0] in raw
+        raise misfit if known else Misfit(str(misfit)) from None
+
+
+def _value(kind: Kind | Reader, key: str, raw: object, folder: Path) -> object:
+    if isinstance(kind, Reader):
+        try:
+            return kind.read(raw, folder)
+        except Misfit as misfit:
+            raise misfit.under(key) from None
+    return parsed(kind, key, raw)
+
+
+def parsed(kind: Kind, key: str, raw: object) -> object:
+    """The plain value of a key, or :class:`Misfit`."""
+    try:
+        return kind.parse(raw)
+    except (TypeError, ValueError):
+        raise Misfit(
+            f"{key} = {shown(raw)} is not allowed: must be {kind.allowed}", (key,)
+        ) from None
+
+
+def shown(raw: object) -> str:
+    """A bad value, short enough for a line."""
+    text = repr(raw)
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
+
+
+@frozen
+class Table:
+    """A table that becomes a ``cls``."""
+
+    cls: type[Any]
+
+    def read(self, raw: object, folder: Path) -> object:
+        """See :class:`Reader`."""
+        return read_table(self.cls, raw, folder)
+
+
+@frozen
+class Tables:
+    """An array of tables, each of which becomes what ``each`` makes of it."""
+
+    each: Reader
+
+    def read(self, raw: object, folder: Path) -> object:
+        """See :class:`Reader`."""
+        if not isinstance(raw, list):
+            raise Misfit("must be an array of tables")
+        values = []
+        for index, table in enumerate(raw):
+            try:
+                values.append(self.each.read(table, folder))
+            except Misfit as misfit:
+                raise misfit.under(index) from None
+        return tuple(values)
+
+
+@frozen
+class OneOf:
+    """A table whose key ``kind`` says what it becomes."""
+
+    classes: Mapping[str, type[Any]]
+
+    def read(self, raw: object, folder: Path) -> object:
+        """See :class:`Reader`."""
+        if not isinstance(raw, Mapping):
+            raise Misfit(f"must be a table with a kind: {', '.join(self.classes)}")
+        kind = raw.get("kind")
+        if not isinstance(kind, str) or kind not in self.classes:
+            raise Misfit(
+                f"kind = {shown(kind)} is not known; known are {', '.join(self.classes)}",
+                ("kind",) if "kind" in raw else (),
+            )
+        rest = {key: value for key, value in raw.items() if key != "kind"}
+        return read_table(self.classes[kind], rest, folder)
+
+
+@frozen
+class CostFile:
+    """A file that ``penstock calibrate --output`` wrote."""
+
+    def read(self, raw: object, folder: Path) -> CostModel:
+        """See :class:`Reader`."""
+        if not isinstance(raw, str):
+            raise Misfit("must be the name of a file that `penstock calibrate --output` wrote")
+        try:
+            return read_cost(folder / raw)
+        except OSError as error:
+            raise Misfit(f"{raw}: {error.strerror or error}") from None
+        except ValueError as error:
+            raise Misfit(f"{raw} is no file of `penstock calibrate --output`: {error}") from None

@@ -1,0 +1,149 @@
+"""One simulated server: the real pipeline and desk; edge, device and tokenizer are modelled."""
+
+import random
+from collections.abc import Sequence
+
+import trio
+from attrs import define, field
+
+from pipeline.face import ModelInfo
+from pipeline.front_desk import FrontDesk
+from pipeline.links import Observer
+from pipeline.passages import Watcher
+from pipeline.planning import plan_with, request_limits
+from pipeline.supervisor import StageFailed
+from pipeline.topology import Pipeline
+from simulations.agenda import Agenda
+from simulations.bank import DIMENSION, MOST_IDS, Bank
+from simulations.checkers import CheckedDesk, Violations
+from simulations.determinism import stream
+from simulations.edge import Edge
+from simulations.faults import DeviceFaults, StageCrash, StageCrashes
+from simulations.modelled import DeviceCost, ModelledDevice, device_runner, modelled_tokenizer
+from simulations.planner_watch import PlannerWatch
+from simulations.scenario import Scenario
+from stages.messages import Layout
+from stages.ticket import OpenTickets
+from stages.token_rules import TokenRules
+
+
+@define(eq=False)
+class Replica:
+    """A server in a simulation. Made and run in Trio's thread.
+
+    ``watchers`` and ``observers`` are those of its pipeline.
+    """
+
+    scenario: Scenario
+    seed: int
+    number: int
+    agenda: Agenda
+    bank: Bank
+    violations: Violations
+    watchers: Sequence[Watcher] = ()
+    observers: Sequence[Observer] = ()
+    restarts: list[str] = field(factory=list)  # stages
+    outstanding: int = 0  # calls that a balancer has sent it and that are not over
+    devices: list[ModelledDevice] = field(init=False)
+    crashes: StageCrashes = field(init=False)
+    desk: FrontDesk = field(init=False)
+    checked: CheckedDesk = field(init=False)
+    edge: Edge = field(init=False)
+    watch: PlannerWatch = field(init=False)
+    pipeline: Pipeline = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        settings = self.scenario.server
+        stages = tuple(f for f in self.scenario.faults if isinstance(f, StageCrash))
+        self.crashes = StageCrashes(stages, self._stream("stages"))
+        self.devices = [self._device(number) for number in range(len(settings.device))]
+        self.desk = FrontDesk(request_limits(settings), devices=len(self.devices))
+        self.checked = CheckedDesk(self.desk, self.violations)
+        self.edge = Edge(
+            self.checked,
+            self.desk,
+            self.agenda,
+            self.scenario.host,
+            settings.max_concurrent_requests,
+        )
+
+    def _stream(self, name: str) -> random.Random:
+        return stream(self.seed, f"replica {self.number} {name}")
+
+    def _device(self, number: int) -> ModelledDevice:
+        scenario, name = self.scenario, f"device {number}"
+        cuda = scenario.server.device[0].startswith("cuda")
+        return ModelledDevice(
+            "cuda" if cuda else "cpu",
+            Layout(scenario.server.batching),
+            DeviceCost(scenario.device.calibration, scenario.device.jitter),
+            self._stream(name),
+            DeviceFaults(scenario.faults, self._stream(f"{name} faults")),
+            scenario.server.max_tokens_per_batch,
+        )
+
+    def open(self, machines: trio.Nursery, pipelines: trio.Nursery) -> None:
+        """Take calls. Its machines run until cancelled, its pipeline until closed."""
+        tokenizer = modelled_tokenizer(self.bank, self.scenario.host)
+        runners = [device_runner(device, self._hindered_s) for device in self.devices]
+        plan = plan_with(
+            self.scenario.server,
+            rules=TokenRules(max_tokens=self.scenario.max_tokens),
+            device=self.devices[0],
+            ceiling=lambda: min(device.max_tokens for device in self.devices),
+            tokenizer=tokenizer,
+            runners=runners,
+            draw=self._stream("admission").random,
+        )
+        self.watch = PlannerWatch(plan.limits, self.violations)
+        tickets = OpenTickets()
+        tickets.on_end(self.watch.ended)
+        self.pipeline = Pipeline(
+            plan,
+            tickets,
+            watchers=self.watchers,
+            observers=(*self.observers, self.watch, *self._crashing()),
+            on_restart=self.restarts.append,
+        )
+        machines.start_soon(tokenizer.run)
+        for runner in runners:
+            machines.start_soon(runner.run)
+        pipelines.start_soon(self._run)
+        self.desk.open(self.pipeline, self._info())
+        machines.start_soon(self.desk.run)
+
+    async def _run(self) -> None:
+        try:
+            await self.pipeline.run()
+        except* StageFailed as failed:
+            self.violations.add(f"server {self.number} has ended: {failed.exceptions[0]}")
+
+    def _crashing(self) -> tuple[Observer, ...]:
+        """Only where stages are to crash: it costs every message its time."""
+        return (self.crashes,) if self.crashes.faults else ()
+
+    def end_faults(self) -> None:
+        """From now on nothing goes wrong."""
+        self.crashes.over = True
+        for device in self.devices:
+            device.faults.over = True
+
+    def _hindered_s(self) -> float:
+        return self.edge.spent_s * self.scenario.host.contention
+
+    def _info(self) -> ModelInfo:
+        device = self.devices[0]
+        return ModelInfo(
+            model_id="modelled",
+            fingerprint="0" * 16,
+            dimension=DIMENSION,
+            max_tokens=self.scenario.max_tokens,
+            vocabulary=MOST_IDS,
+            pooling="mean",
+            normalize=False,
+            dtype=device.dtype,
+            device=device.device,
+            batching=device.layout.value,
+            batching_reason="",
+            prompts={},
+        )
