@@ -163,7 +163,9 @@ async def serve_desk() -> None:
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             server = GrpcServer(instant, instant, port=0)
-            announce(await nursery.start(server.run))
+            port = await nursery.start(server.run)
+            await server.listen()
+            announce(port)
             async for _ in signals:
                 nursery.cancel_scope.cancel()
 

@@ -1,9 +1,11 @@
 """From start to stop: who is started before whom, and how it all ends.
 
-Edges come first, so that health routes can say that the model is loading; then
-the threads with the model; then the pipeline. The end goes the other way: refuse
-what is new, let the edges finish what is running, drain the pipeline, stop the
-threads, close the edges.
+HTTP comes first, so that its health routes can say that the model is loading, and
+gRPC's port is taken; then the threads with the model; then the pipeline; then gRPC
+lets clients in: one that came sooner would only be refused, and balancers without
+health checks of their own would go on sending it calls. The end goes the other way: say so on
+the health routes, serve on until balancers have noticed, refuse what is new, let the
+edges finish what is running, drain the pipeline, stop the threads, close the edges.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -165,6 +167,7 @@ class Server:
         async with trio.open_nursery() as stages:
             stages.start_soon(pipeline.run)
             self.desk.open(pipeline, loaded.info)
+            await self.grpc.listen()
             ready()
             await stop.wait()
             await self._drain()
@@ -187,10 +190,14 @@ class Server:
         return pipeline
 
     async def _drain(self) -> None:
-        """Finish what is running; what does not finish in time is told so."""
-        grace_s = self.settings.shutdown_grace_s
-        log.info("draining", open_requests=len(self.tickets), grace_s=grace_s)
+        """Serve on for the hold, then finish what is running.
+
+        What does not finish in time is told so.
+        """
+        hold_s, grace_s = self.settings.shutdown_hold_s, self.settings.shutdown_grace_s
+        log.info("draining", open_requests=len(self.tickets), hold_s=hold_s, grace_s=grace_s)
         self.desk.retire()
+        await trio.sleep(hold_s)
         with trio.move_on_after(grace_s):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up_after, max(0.0, grace_s - LAST_WORDS_S))

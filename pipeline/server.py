@@ -60,12 +60,14 @@ async def _main(
         ready(addresses)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_watch_signals, stop, settings.shutdown_grace_s)
+        nursery.start_soon(
+            _watch_signals, stop, settings.shutdown_hold_s + settings.shutdown_grace_s
+        )
         await Server(settings, faults, watch_the_end, security).run(stop, settled)
         nursery.cancel_scope.cancel()
 
 
-async def _watch_signals(stop: trio.Event, grace_s: float) -> None:
+async def _watch_signals(stop: trio.Event, drain_s: float) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             if stop.is_set():
@@ -73,7 +75,7 @@ async def _watch_signals(stop: trio.Event, grace_s: float) -> None:
                 os._exit(128 + number)
             log.info("signal", signal=signal.Signals(number).name)
             stop.set()
-            _start_watchdog(grace_s + WATCHDOG_S)
+            _start_watchdog(drain_s + WATCHDOG_S)
 
 
 def _start_watchdog(seconds: float) -> None:

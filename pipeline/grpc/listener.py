@@ -8,6 +8,8 @@ last one that is; each connection closes when its calls are answered. grpclib's 
 
 import asyncio
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from pipeline.grpc.connection import LINGER_S
@@ -31,16 +33,19 @@ class Listener:
         self._empty = asyncio.Event()
         self._empty.set()
         self._server: asyncio.Server | None = None
+        self._address = "", 0
         self._announced = False
 
-    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Listen; the port, which was made up when ``port`` is 0.
+    async def bind(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Take the address; the port, which was made up when ``port`` is 0.
+
+        Until :meth:`listen`, clients that come are refused by the system.
 
         Raises:
             OSError: the address cannot be had; the message names it.
         """
         loop = asyncio.get_running_loop()
-        try:
+        with _named(host, port):
             self._server = await loop.create_server(
                 self._connection,
                 host,
@@ -49,12 +54,21 @@ class Listener:
                 ssl=tls,
                 ssl_handshake_timeout=HANDSHAKE_S if tls else None,
                 ssl_shutdown_timeout=LINGER_S if tls else None,
+                start_serving=False,
             )
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise OSError(error.errno, f"cannot listen on {host}:{port} (gRPC): {reason}") from None
         bound: int = self._server.sockets[0].getsockname()[1]
+        self._address = host, bound
         return bound
+
+    async def listen(self) -> None:
+        """Let clients come. Nothing happens once the end has been announced.
+
+        Raises:
+            OSError: another process listens there; the message names the address.
+        """
+        if self._server is not None:
+            with _named(*self._address):
+                await self._server.start_serving()
 
     def _connection(self) -> EdgeProtocol:
         return EdgeProtocol(CallHandler(self._switchboard), self, self._limits)
@@ -108,3 +122,13 @@ class Listener:
         if self._server is not None:
             self._server.close()  # its wait_closed can hang, and waits for nothing we need
             self._server = None
+
+
+@contextmanager
+def _named(host: str, port: int) -> Iterator[None]:
+    """An OSError with the address in it."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno, f"cannot listen on {host}:{port} (gRPC): {reason}") from None

@@ -74,6 +74,9 @@ class GrpcServer:
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started with the bound port (``port`` 0: a free one).
 
+        Clients are let in by :meth:`listen`: until then they are refused at once, and go
+        to a server that can take their calls.
+
         Cancelled, calls in flight end with UNAVAILABLE, and the thread ends.
 
         Raises:
@@ -85,13 +88,22 @@ class GrpcServer:
         async def serve(started: Callable[[int], None]) -> None:
             self._listener = self._make_listener(token)
             try:
-                started(await self._listener.start(self._host, self._port, self._tls))
+                started(await self._listener.bind(self._host, self._port, self._tls))
                 await asyncio.Event().wait()  # until cancelled
             finally:
                 await self._listener.abort()
 
         self._thread = LoopThread(serve)
         await self._thread.run(task_status)
+
+    async def listen(self) -> None:
+        """Let clients in.
+
+        Raises:
+            OSError: another process listens there.
+        """
+        if self._thread is not None and self._listener is not None:
+            await self._thread.call(self._listener.listen)
 
     async def announce_end(self) -> None:
         """The drain's first phase: stop listening, GOAWAY, and serve on for 0.3 s.

@@ -200,8 +200,14 @@ class Settings:
     backpressure_min_samples: int = _row(
         20, Integer(1, 1 << 20), "Latency strategy: answers in the window before it judges"
     )
+    shutdown_hold_s: float = _row(
+        0.0,
+        Number(0, 3600),
+        "How long everything is still served after SIGTERM, while health says that the end has "
+        "come: longer than balancers take to notice",
+    )
     shutdown_grace_s: float = _row(
-        30.0, Number(0, 3600), "How long requests may finish after SIGTERM"
+        30.0, Number(0, 3600), "How long requests may finish after SIGTERM and the hold"
     )
     hang_timeout_s: float = _row(
         30.0, Number(0, 3600, above=True), "A device silent for so long with work counts as hung"

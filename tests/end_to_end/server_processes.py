@@ -14,6 +14,7 @@ import grpc
 import httpx
 import numpy as np
 from attrs import field, frozen
+from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from penstock.compat import gpu_inference_pb2 as seed
 from penstock.v1 import embedding_pb2 as pb
 
@@ -150,6 +151,10 @@ class Client:
     def info(self):
         method = self._method("/penstock.v1.EmbeddingService/Info", pb.InfoResponse)
         return method(pb.InfoRequest(), timeout=CALL_TIMEOUT_S)
+
+    def health(self):
+        method = self._method("/grpc.health.v1.Health/Check", HealthCheckResponse)
+        return method(HealthCheckRequest(), timeout=CALL_TIMEOUT_S)
 
     def embed_method(self):
         return self._method("/penstock.v1.EmbeddingService/Embed", pb.EmbedResponse)

@@ -5,6 +5,7 @@ import socket
 
 import grpc
 import pytest
+from grpclib.health.v1.health_pb2 import HealthCheckResponse
 from penstock.v1.embedding_pb2 import EmbedRequest
 from raw_client import framed, raw_client
 from server_processes import HELD_SERVER, client_of, health_of, open_requests, serving, starting
@@ -58,6 +59,29 @@ def test_calls_in_flight_are_answered_and_new_ones_refused(held):
         assert [call.result().count for call in calls] == [len(TEXTS)] * CALLS
         assert server.exit_code() == 0
         assert "did not finish in time" not in server.log.read_text()
+
+
+def test_until_balancers_have_noticed_all_is_served(held):
+    """A hold that never ends here: the second signal cuts it short."""
+    with held(SHUTDOWN_HOLD_S="3600") as server, client_of(server) as client:
+        server.release()
+        assert client.health().status == HealthCheckResponse.SERVING
+        start_draining(server)
+        assert (server.get("/readyz")[0], server.get("/livez")[0]) == (503, 200)
+        assert client.health().status == HealthCheckResponse.NOT_SERVING
+        assert client.embed(texts=TEXTS).count == len(TEXTS)
+        with client_of(server) as stranger:
+            assert stranger.embed(texts=TEXTS).count == len(TEXTS)
+        server.signal()
+        assert server.exit_code() == 128 + signal.SIGTERM
+
+
+def test_after_the_hold_it_ends(held):
+    with held(SHUTDOWN_HOLD_S="0.1") as server, client_of(server) as client:
+        server.release()
+        assert client.embed(texts=TEXTS).count == len(TEXTS)
+        server.signal()
+        assert server.exit_code() == 0
 
 
 def test_a_call_whose_body_is_still_arriving_is_answered(held):

@@ -86,6 +86,7 @@ def running_edge(
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 port = await nursery.start(server.run)
+                await server.listen()
                 token = trio.lowlevel.current_trio_token()
                 ready.append(RunningEdge(desk, board, server, port, token, scope))
                 started.set()

@@ -142,6 +142,27 @@ async def test_a_port_that_is_taken_is_said_with_its_address():
                 await nursery.start(server.run)
 
 
+async def test_until_it_listens_clients_are_refused():
+    server = GrpcServer(FakeDesk(), FakeBoard(), port=0)
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(server.run)
+        with pytest.raises(OSError, match="connect"):
+            await trio.open_tcp_stream("127.0.0.1", port)
+        await server.listen()
+        await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_port_that_somebody_else_listens_on_meanwhile_is_said_with_its_address():
+    server = GrpcServer(FakeDesk(), FakeBoard(), port=0)
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(server.run)
+        in_use = pytest.raises(OSError, match=rf"127\.0\.0\.1:{port} \(gRPC\): .*in use")
+        with socket.create_server(("127.0.0.1", port)), in_use:
+            await server.listen()
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_crash_of_the_loop_is_raised_by_run():
     server = GrpcServer(FakeDesk(), FakeBoard(), port=0)
     with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="loop stopped")):
@@ -172,5 +193,7 @@ async def test_a_drain_before_the_start_and_after_the_end_returns():
     await server.drain()
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
+        await server.drain()
+        await server.listen()  # too late: nothing happens
         nursery.cancel_scope.cancel()
     await server.drain()
