@@ -27,6 +27,9 @@ class Encoding(Enum):
     BINARY = 3
 
 
+BITS = {Encoding.FLOAT32: 32, Encoding.FLOAT16: 16, Encoding.INT8: 8, Encoding.BINARY: 1}
+
+
 @frozen
 class AnswerFormat:
     """What the caller asked for.
@@ -38,6 +41,11 @@ class AnswerFormat:
     normalize: bool
     dimensions: int | None = None
     encoding: Encoding = Encoding.FLOAT32
+
+    def size(self, items: int, dimension: int) -> int:
+        """The bytes of so many vectors of ``dimension``, without scales."""
+        kept = min(self.dimensions or dimension, dimension)
+        return items * -(-kept * BITS[self.encoding] // 8)
 
 
 @frozen(eq=False)

@@ -4,11 +4,11 @@ Stands in for ``grpclib.server.Stream`` and mends what that leaves open:
 
 - a message is measured by its 5-byte prefix before anything of it is buffered;
 - compression, broken protobuf and a message that ends early each have their status;
+- what a call keeps waiting is counted, and it shows whether it waits for its client;
 - an answer goes out in one write: first headers, message and trailers together;
 - whatever ends the call, the stream is ended with it.
 
-Internals touched: ``Stream._h2_connection``, ``Stream._transport`` (which grpclib's
-own sending uses).
+Internals touched: ``Stream._h2_connection`` (which grpclib's own sending uses).
 """
 
 import asyncio
@@ -18,16 +18,18 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError, Message
-from grpclib.protocol import Stream
 from h2.errors import ErrorCodes
 from h2.exceptions import StreamClosedError
 
 from pipeline.grpc.connection import end_stream, reset_stream
 from pipeline.grpc.route import Guard, Route, Unimplemented
+from pipeline.grpc.stall import Room
+from pipeline.grpc.stream import EdgeStream
 from pipeline.grpc.trailers import OPENING, Headers, hpack_block
 from stages.errors import InvalidInput, TooLarge
 
 PREFIX: Final = struct.Struct(">?I")  # compressed, bytes that follow
+SMALL_BYTES: Final = 1 << 16  # a message that is not complete counts from here on
 OK_TRAILERS: Final = (("grpc-status", "0"),)
 OPENING_BLOCK: Final = hpack_block(OPENING)
 OK_BLOCK: Final = hpack_block(OK_TRAILERS)
@@ -39,14 +41,16 @@ class Call:
     ``headers`` are the client's, by name. ``deadline`` is a moment on
     ``time.monotonic``'s clock (infinity: none); ``brought`` says that the client
     set it. ``timeout`` is what ends the call then. ``tenant`` is whose call it is.
+    ``room`` is where what it keeps waiting is counted.
     """
 
     def __init__(
         self,
-        stream: Stream,
+        stream: EdgeStream,
         route: Route,
         headers: Mapping[str, str],
         guard: Guard,
+        room: Room,
         *,
         max_bytes: int,
         timeout: asyncio.Timeout,
@@ -61,6 +65,11 @@ class Call:
         self.tenant = tenant
         self.handed_in = False  # to the bridge: from there on others count the outcome
         self.stopped = False  # by us, before the client had sent all
+        self.stalled = False  # by its client, and ended for that
+        self._room = room
+        self._held_bytes = 0
+        self._has_place = False  # counts as in flight
+        self._within = False  # the prefix of a message has come, and not yet the rest
         self._brought = brought
         self._stream = stream
         self._max_bytes = max_bytes
@@ -78,6 +87,57 @@ class Call:
     def traceparent(self) -> str:
         """The caller's place in a trace, as it came; "" where it says nothing."""
         return self.headers.get("traceparent", "")
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the client keeps the call waiting, with its message or by not reading."""
+        stream = self._stream
+        return stream.blocked or (
+            stream.buffer.is_waited_for and (self._within or not self.route.streaming)
+        )
+
+    @property
+    def moved(self) -> int:
+        """Bytes that have passed, either way."""
+        return self._stream.buffer.received + self._stream.sent
+
+    def take_place(self) -> None:
+        """Count as in flight: the request is here.
+
+        Raises:
+            PenstockError: so many calls are in flight that this one cannot be.
+        """
+        self.guard.take_place()
+        self._has_place = True
+
+    def hand_in(self, answer_bytes: int) -> None:
+        """Others count the outcome from here on; the answer will have so many bytes.
+
+        Raises:
+            Overloaded: too much waits on this connection already.
+        """
+        self.hold(answer_bytes)
+        self.handed_in = True
+
+    def hold(self, size: int) -> None:
+        """Keep so many bytes until :meth:`let_go`, or the end of the call.
+
+        Raises:
+            Overloaded: too much waits on this connection already.
+        """
+        self._room.take(size)
+        self._held_bytes += size
+
+    def let_go(self, size: int) -> None:
+        """Keep so many bytes no more."""
+        self._room.give_back(size)
+        self._held_bytes -= size
+
+    def leave(self) -> None:
+        """The call is over."""
+        self.let_go(self._held_bytes)
+        self.guard.in_flight -= self._has_place
+        self._has_place = False
 
     async def receive(self) -> Any:
         """The next message, an instance of ``route.request``; None after the last.
@@ -100,7 +160,7 @@ class Call:
         if first is None:
             return []
         found = [first]
-        body: Any = self._stream.buffer
+        body = self._stream.buffer
         while len(found) < at_most and (prefix := body.peek(PREFIX.size)) is not None:
             whole = body.peek(PREFIX.size + self._size_in(prefix))
             if whole is None:
@@ -128,13 +188,22 @@ class Call:
         data = b""
         if whole := len(prefix) == PREFIX.size:
             size = self._size_in(prefix)
-            data = await self._stream.recv_data(size)
+            data = await self._receive_rest(size)
             whole = len(data) == size
         if whole:
             return data
         if self.stopped:
             return None
         raise InvalidInput("the stream ended in the middle of a message")
+
+    async def _receive_rest(self, size: int) -> bytes:
+        held = size if size > SMALL_BYTES else 0
+        self._within = True
+        self.hold(held)
+        data = await self._stream.recv_data(size)
+        self.let_go(held)
+        self._within = False
+        return data
 
     def _size_in(self, prefix: bytes) -> int:
         compressed, size = PREFIX.unpack(prefix)
@@ -166,7 +235,7 @@ class Call:
 
     def stop(self) -> None:
         """Take no more than what has come by now: the server is shutting down."""
-        body: Any = self._stream.buffer
+        body = self._stream.buffer
         self.stopped = body.stop()
 
     async def finish(self) -> None:
@@ -178,7 +247,8 @@ class Call:
     async def reply(self, message: Message) -> None:
         """Send the one answer and end the call with OK, in one write where it fits."""
         stream, data = self._stream, framed(message)
-        await stream.connection.write_ready.wait()
+        del message  # while a client does not read, one copy is enough
+        await stream.writable()
         h2: Any = stream._h2_connection  # noqa: SLF001 - as grpclib's own send_data
         if stream.id not in h2.streams:
             raise StreamClosedError(stream.id or 0)

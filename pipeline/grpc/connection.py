@@ -39,6 +39,8 @@ class EdgeConnection(Connection):
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._ended = False
+        self._handed_over = 0  # bytes, to the transport
+        self.window_waiters: set[EdgeStream] = set()  # they wait for the client's window
 
     def create_stream(
         self, *, stream_id: int | None = None, wrapper: Wrapper | None = None
@@ -51,12 +53,26 @@ class EdgeConnection(Connection):
         """Write what h2 has to send at the end of this turn."""
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._write)
+            self._loop.call_soon(self._flush)
 
-    def _write(self) -> None:
+    def _flush(self) -> None:
         self._scheduled = False
-        if not self.is_closing():
-            super().flush()
+        self.write()
+
+    def write(self) -> None:
+        """Write what h2 has to send now."""
+        if not self.is_closing() and (data := self._connection.data_to_send()):
+            self._handed_over += len(data)
+            self._transport.write(data)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether what has been written waits for the client to read."""
+        return not self.write_ready.is_set() or self.is_closing()
+
+    def drained(self, transport: Transport) -> int:
+        """Bytes that ``transport``, which is ours, has got rid of since the beginning."""
+        return self._handed_over - transport.get_write_buffer_size()
 
     def hang_up(self) -> None:
         """Write what is left, and close when the client has read it to its end."""
@@ -68,7 +84,7 @@ class EdgeConnection(Connection):
         self._loop.call_later(LINGER_S, transport.close)
 
     def _end_writing(self) -> None:
-        self._write()
+        self.write()
         self._ended = True
         with suppress(OSError):  # the client has closed its end already
             if self._transport.can_write_eof():
@@ -87,7 +103,7 @@ class EdgeConnection(Connection):
 
     def close(self) -> None:
         """Write what is left and close."""
-        self._write()
+        self.write()
         super().close()
 
 

@@ -46,6 +46,7 @@ class StreamedEmbed:
             )
             counts = counts or [request.items]
             names = [request_id_of(wire.request_id) for wire in wires]
+            flights[0].hold(wanted.size(request.items, model.dimension))
         except PenstockError as error:
             self._fail(flights, error)
             return

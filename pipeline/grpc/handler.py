@@ -22,9 +22,12 @@ from h2.exceptions import ProtocolError
 from pipeline.face import Phase, not_serving
 from pipeline.grpc.call import Call
 from pipeline.grpc.connection import end_stream
-from pipeline.grpc.last_words import expired, last_words, misfit
+from pipeline.grpc.last_words import expired, last_words, misfit, stalled
+from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.processor import EdgeHandler
 from pipeline.grpc.route import Route, Streaming, Unary
+from pipeline.grpc.stall import Patience, Room
+from pipeline.grpc.stream import EdgeStream
 from pipeline.grpc.switchboard import Switchboard
 from pipeline.grpc.trailers import error_trailers, status_trailers
 from pipeline.security.access import NOBODY
@@ -38,8 +41,11 @@ from stages.errors import (
 class CallHandler(EdgeHandler):
     """The calls of one connection."""
 
-    def __init__(self, switchboard: Switchboard) -> None:
+    def __init__(self, switchboard: Switchboard, limits: EdgeLimits) -> None:
         self._switchboard = switchboard
+        self._stall_timeout_s = limits.stall_timeout_s
+        self._room = Room(limits.max_held_bytes)
+        self._patience: dict[Stream, Patience] = {}  # with those who keep their calls waiting
         self._loop = asyncio.get_running_loop()
         self._running: dict[Stream, tuple[Call, asyncio.Task[None]]] = {}
 
@@ -93,6 +99,17 @@ class CallHandler(EdgeHandler):
             elif call.route.streaming:
                 task.cancel()
 
+    def end_stalled(self, now: float) -> None:
+        """End the calls whose client has kept them waiting for too long."""
+        for stream, (call, task) in self._running.items():
+            if not call.is_waiting:
+                self._patience.pop(stream, None)
+            elif stream not in self._patience:
+                self._patience[stream] = Patience(self._stall_timeout_s, now, call.moved)
+            elif self._patience[stream].is_over(now, call.moved):
+                call.stalled = True
+                task.cancel()
+
     def _tenant(self, headers: Mapping[str, str], route: Route) -> str:
         if route.public:
             return NOBODY
@@ -124,10 +141,11 @@ class CallHandler(EdgeHandler):
         deadline = math.inf if timeout_s is None else self._loop.time() + timeout_s
         timeout = asyncio.timeout_at(None if timeout_s is None else deadline)
         call = Call(
-            stream,
+            cast(EdgeStream, stream),
             route,
             headers,
             self._switchboard,
+            self._room,
             max_bytes=self._switchboard.max_bytes,
             timeout=timeout,
             deadline=deadline,
@@ -135,13 +153,12 @@ class CallHandler(EdgeHandler):
             tenant=tenant,
         )
         task = self._loop.create_task(self._serve(call))
-        weight = route.guarded and not route.streaming
         self._running[stream] = call, task
-        self._switchboard.in_flight += weight
 
         def ended(_task: "asyncio.Task[None]") -> None:
             del self._running[stream]
-            self._switchboard.in_flight -= weight
+            self._patience.pop(stream, None)
+            call.leave()
             release_stream()
 
         task.add_done_callback(ended)
@@ -153,7 +170,10 @@ class CallHandler(EdgeHandler):
                 await _answer(call)
         except asyncio.CancelledError:
             # Nothing is sent when the client has gone: its stream is closed already.
-            call.end(last_words(call, not_serving(Phase.DRAINING)))
+            if call.stalled:
+                self._fail(call, stalled())
+            else:
+                call.end(last_words(call, not_serving(Phase.DRAINING)))
             raise
         except ProtocolError:
             pass  # the client reset the stream, or was cut off, while the answer was on its way
@@ -178,4 +198,6 @@ async def _answer(call: Call) -> None:
     request = await call.receive()
     if request is None:
         raise InvalidInput("the call has no message; exactly one is needed")
+    if route.guarded:
+        call.take_place()
     await call.reply(await cast("Unary", route.answer)(request, call))

@@ -36,7 +36,7 @@ class Flight:
     others count the outcome.
     """
 
-    __slots__ = ("_stream", "answer", "deadline", "give_up", "handed_in", "request")
+    __slots__ = ("_stream", "answer", "deadline", "give_up", "handed_in", "held_bytes", "request")
 
     def __init__(self, stream: "InFlight", request: Any, deadline: float) -> None:
         self._stream = stream
@@ -45,6 +45,15 @@ class Flight:
         self.answer: bytes | Exception | None = None
         self.give_up: Callable[[], object] | None = None
         self.handed_in = False
+        self.held_bytes = 0
+
+    def hold(self, answer_bytes: int) -> None:
+        """The answer, and those of others with it, will have so many bytes.
+
+        Raises:
+            Overloaded: too much waits on this connection already.
+        """
+        self._stream.hold(self, answer_bytes)
 
     def land(self, message: bytes) -> None:
         """Answer the request with a message, serialised; nothing when it has been answered."""
@@ -132,6 +141,11 @@ class InFlight:
         if broken is not None:
             raise broken
 
+    def hold(self, flight: Flight, size: int) -> None:
+        """Keep ``size`` bytes until the answer of ``flight`` has gone out."""
+        self._call.hold(size)
+        flight.held_bytes += size
+
     def landed(self, flight: Flight, answer: bytes | Exception) -> None:
         """``flight`` has its answer; an exception ends the stream."""
         flight.answer = answer
@@ -198,7 +212,7 @@ class InFlight:
                 if parts:
                     data = b"".join(parts)
                     await self._call.send_framed(data, len(parts))
-                    self._sent(len(parts), len(data))
+                    self._sent(some[: len(parts)], len(data))
                 if len(parts) < len(some):
                     raise some[len(parts)].answer  # type: ignore[misc]
             elif self._all_read and not self._open:
@@ -217,9 +231,10 @@ class InFlight:
             size += len(flight.answer) if isinstance(flight.answer, bytes) else 0
         return [self._line.popleft() for _ in range(count)]
 
-    def _sent(self, answers: int, size: int) -> None:
-        self._places_taken -= answers
-        self._call.guard.in_flight -= answers
+    def _sent(self, flights: Sequence[Flight], size: int) -> None:
+        self._places_taken -= len(flights)
+        self._call.guard.in_flight -= len(flights)
+        self._call.let_go(sum(flight.held_bytes for flight in flights))
         self._unsent_bytes -= size
         self._freed.set()
 

@@ -59,7 +59,8 @@ class InferenceService:
                 field="max_wait_ms",
             )
         call.wait_at_most((wire.max_wait_ms or DEFAULT_WAIT_MS) / 1e3)
-        limits = input_limits(loaded_model(self._board), self._board.limits)
+        model = loaded_model(self._board)
+        limits = input_limits(model, self._board.limits)
         request_id = request_id_of(wire.request_id)
         request = EmbedRequest(
             request_id,
@@ -67,7 +68,7 @@ class InferenceService:
             tenant=call.tenant,
             traceparent=call.traceparent,
         )
-        call.handed_in = True
+        call.hand_in(NORMALIZED.size(request.items, model.dimension))
         answer = await self._bridge.ask(request, call.deadline)
         if answer.errors:
             first = answer.errors[0]

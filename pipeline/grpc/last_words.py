@@ -36,6 +36,11 @@ def expired() -> PenstockError:
     return DeadlineExceeded("no answer before the call's deadline")
 
 
+def stalled() -> PenstockError:
+    """The error of a call whose client neither sends nor reads."""
+    return DeadlineExceeded("the client kept the call waiting for too long")
+
+
 def misfit(headers: Mapping[str, str]) -> Headers | None:
     """The answer to what is not a gRPC call at all, by HTTP status; None when it is one."""
     if headers.get(":method") != "POST":

@@ -7,12 +7,24 @@ from attrs import frozen
 class EdgeLimits:
     """The limits of a connection; a request's own are in :class:`pipeline.face.RequestLimits`.
 
-    ``max_streams`` are a connection's calls at a time. ``max_metadata_bytes`` counts a
-    call's headers as HTTP/2 does: 32 bytes more than each has. ``control_frames_per_s`` and
-    ``control_frames_burst``: see :class:`~pipeline.grpc.flood.FloodMeter`.
+    ``max_streams`` are a connection's calls at a time, ``max_held_bytes`` what they may
+    keep waiting (:class:`~pipeline.grpc.stall.Room`). ``max_metadata_bytes`` counts a
+    call's headers as HTTP/2 does: 32 bytes more than each has.
+    ``control_frames_per_s``, ``control_frames_burst``: see
+    :class:`~pipeline.grpc.flood.FloodMeter`; ``stall_timeout_s``: see
+    :class:`~pipeline.grpc.stall.Patience`; the last four: see
+    :class:`~pipeline.grpc.lifetime.Lifetime` (0: never). The age of a connection differs
+    by up to ``max_connection_age_jitter`` of it either way.
     """
 
+    max_connections: int = 4096
     max_streams: int = 1088
     max_metadata_bytes: int = 16 << 10
+    max_held_bytes: int = 32 << 20
     control_frames_per_s: float = 500.0
     control_frames_burst: int = 2000
+    stall_timeout_s: float = 10.0
+    keepalive_s: float = 300.0
+    max_connection_age_s: float = 0.0
+    max_connection_age_jitter: float = 0.1
+    max_connection_age_grace_s: float = 30.0

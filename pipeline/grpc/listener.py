@@ -10,16 +10,19 @@ import asyncio
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from random import uniform
 from typing import Final
 
 from pipeline.grpc.connection import LINGER_S
 from pipeline.grpc.handler import CallHandler
+from pipeline.grpc.lifetime import ANNOUNCE_S, Lifetime
 from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.protocol import EdgeProtocol
+from pipeline.grpc.surplus import SurplusConnection
 from pipeline.grpc.switchboard import Switchboard
 from pipeline.security.tls import HANDSHAKE_S
 
-ANNOUNCE_S: Final = 0.3  # longer than a client's way here and back
+LOOK_EVERY_S: Final = 0.25
 CLOSE_S: Final = 0.2  # for the last words to leave, when calls are cut off
 
 
@@ -35,6 +38,8 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._address = "", 0
         self._announced = False
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def bind(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Take the address; the port, which was made up when ``port`` is 0.
@@ -44,9 +49,8 @@ class Listener:
         Raises:
             OSError: the address cannot be had; the message names it.
         """
-        loop = asyncio.get_running_loop()
         with _named(host, port):
-            self._server = await loop.create_server(
+            self._server = await self._loop.create_server(
                 self._connection,
                 host,
                 port,
@@ -56,6 +60,7 @@ class Listener:
                 ssl_shutdown_timeout=LINGER_S if tls else None,
                 start_serving=False,
             )
+        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
         bound: int = self._server.sockets[0].getsockname()[1]
         self._address = host, bound
         return bound
@@ -70,8 +75,22 @@ class Listener:
             with _named(*self._address):
                 await self._server.start_serving()
 
-    def _connection(self) -> EdgeProtocol:
-        return EdgeProtocol(CallHandler(self._switchboard), self, self._limits)
+    def _connection(self) -> asyncio.Protocol:
+        limits = self._limits
+        if len(self._connections) >= limits.max_connections:
+            return SurplusConnection()
+        jitter = limits.max_connection_age_jitter
+        share = uniform(1 - jitter, 1 + jitter)  # noqa: S311 - keeps no secret
+        age_s = limits.max_connection_age_s * share
+        lifetime = Lifetime(limits, self._loop.time(), age_s=age_s)
+        return EdgeProtocol(CallHandler(self._switchboard, limits), self, limits, lifetime)
+
+    def _look(self) -> None:
+        """Do for each connection what is due."""
+        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+        now = self._loop.time()
+        for connection in tuple(self._connections):
+            connection.look(now)
 
     def opened(self, connection: EdgeProtocol) -> None:
         """``connection`` has begun."""
@@ -117,6 +136,9 @@ class Listener:
             for connection in tuple(self._connections):
                 connection.abort()
             await self._empty.wait()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
 
     def _stop_listening(self) -> None:
         if self._server is not None:

@@ -21,7 +21,15 @@ from typing import Any
 
 from grpclib.protocol import AbstractHandler, EventsProcessor, Stream
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, DataReceived, Event, RequestReceived, TrailersReceived
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    RemoteSettingsChanged,
+    RequestReceived,
+    TrailersReceived,
+    WindowUpdated,
+)
 from h2.exceptions import StreamClosedError
 
 from pipeline.grpc.connection import EdgeConnection, end_stream, reset_stream
@@ -37,6 +45,10 @@ class EdgeHandler(AbstractHandler):
     @abstractmethod
     def close_streaming(self) -> None:
         """End what would never end by itself."""
+
+    @abstractmethod
+    def end_stalled(self, now: float) -> None:
+        """End the calls whose client keeps them waiting; ``now`` is the loop's time."""
 
 
 class EdgeProcessor(EventsProcessor):
@@ -80,6 +92,19 @@ class EdgeProcessor(EventsProcessor):
             )
         else:
             super().process_request_received(event)
+
+    def process_window_updated(self, event: WindowUpdated) -> None:
+        """Wake those who wait for it: not all streams, which would make an event for each."""
+        waiters = self.connection.window_waiters
+        for stream in waiters:
+            if event.stream_id in (0, stream.id):
+                stream.window_updated.set()
+
+    def process_remote_settings_changed(self, event: RemoteSettingsChanged) -> None:
+        """Windows may have grown."""
+        del event
+        for stream in self.connection.window_waiters:
+            stream.window_updated.set()
 
     def process_trailers_received(self, event: TrailersReceived) -> None:
         """GRPC knows no trailers of requests; those that are well-formed mean nothing."""

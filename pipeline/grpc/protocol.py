@@ -14,6 +14,7 @@ from h2.connection import ConnectionState
 from h2.errors import ErrorCodes
 
 from pipeline.grpc.connection import EdgeConnection
+from pipeline.grpc.lifetime import Lifetime, Sight, Step
 from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.processor import EdgeHandler, EdgeProcessor
 from pipeline.grpc.server_h2 import ALL_STREAMS, WINDOW_BYTES, ServerH2
@@ -40,8 +41,16 @@ class EdgeProtocol(H2Protocol):
     connection: EdgeConnection
     processor: EdgeProcessor
 
-    def __init__(self, handler: EdgeHandler, connections: Connections, limits: EdgeLimits) -> None:
+    def __init__(
+        self,
+        handler: EdgeHandler,
+        connections: Connections,
+        limits: EdgeLimits,
+        lifetime: Lifetime,
+    ) -> None:
         self.h2 = ServerH2(limits)
+        self._lifetime = lifetime
+        self._received = 0  # bytes
         config = Configuration().__for_server__()
         super().__init__(handler, config, self.h2.config)
         self._connections = connections
@@ -59,6 +68,7 @@ class EdgeProtocol(H2Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed ``data`` to h2; a client that breaks the protocol is told so and cut off."""
+        self._received += len(data)
         try:
             for event in self.connection.feed(data):
                 self.processor.process(event)
@@ -82,6 +92,36 @@ class EdgeProtocol(H2Protocol):
         """Cancel what is in flight."""
         super().connection_lost(exc)
         self._connections.closed(self)
+
+    def look(self, now: float) -> None:
+        """Do what is due at ``now`` (the loop's time); to be called a few times a second."""
+        if self._transport is None:
+            return
+        self.handler.end_stalled(now)
+        sight = Sight(
+            greeted=self.h2.greeted,
+            received=self._received,
+            unfinished=self.h2.mid_frame,
+            blocked=self.connection.is_blocked,
+            drained=self.connection.drained(self._transport),
+        )
+        match self._lifetime.step(now, sight):
+            case Step.PING:
+                self._ping()
+            case Step.ANNOUNCE:
+                self.announce_end()
+            case Step.FINISH:
+                self.finish()
+            case Step.CUT:
+                self.cut()
+            case Step.ABORT:
+                log.info("gRPC connection closed: its client kept it waiting")
+                self.abort()
+
+    def _ping(self) -> None:
+        if not self.connection.is_closing():
+            self.h2.ping(b"still on")
+            self.connection.flush()
 
     def announce_end(self) -> None:
         """First phase: tell the client to open no new streams; all that come are served."""

@@ -45,6 +45,14 @@ class Guard(Protocol):
         """Why work cannot be taken now; None when it can."""
         ...
 
+    def take_place(self) -> None:
+        """Count one more request as in flight.
+
+        Raises:
+            PenstockError: there are enough.
+        """
+        ...
+
     def on_refused(self, error: PenstockError) -> None:
         """A request never got a ticket."""
         ...

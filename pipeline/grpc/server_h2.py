@@ -47,7 +47,7 @@ class ServerH2(ShortWays):
         super().__init__()
         self.flood = FloodMeter(limits.control_frames_per_s, limits.control_frames_burst)
         most = HARD_METADATA_LIMIT * limits.max_metadata_bytes
-        self.incoming_buffer = MeteredFrames(self.flood, most)
+        self.incoming_buffer: MeteredFrames = MeteredFrames(self.flood, most)
         self.decoder = ServerDecoder(most)
         self.local_settings = Settings(
             client=False,
@@ -65,6 +65,11 @@ class ServerH2(ShortWays):
     def greeted(self) -> bool:
         """Whether the client's preface has come."""
         return "_receive_frame" not in vars(self)
+
+    @property
+    def mid_frame(self) -> bool:
+        """Whether part of a frame or of a header block has come."""
+        return self.incoming_buffer.has_part
 
     @property
     def open_inbound_streams(self) -> int:

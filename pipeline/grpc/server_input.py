@@ -62,6 +62,11 @@ class MeteredFrames(PlainFrames):
         self._meter = meter
         self._max_block_bytes = max_block_bytes
 
+    @property
+    def has_part(self) -> bool:
+        """Whether part of a frame or of a header block has come."""
+        return bool(self._data or self._headers_buffer)
+
     def _next_other(self) -> Frame:
         head = self._data[:FRAME_HEAD_BYTES]
         is_ack = len(head) == FRAME_HEAD_BYTES and head[3] == SETTINGS and head[4] & ACK

@@ -37,3 +37,13 @@ class Switchboard:
     def refusal(self) -> PenstockError | None:
         """Why work cannot be taken now; None when it can."""
         return refusal(self.board.snapshot, self.in_flight, self.max_calls)
+
+    def take_place(self) -> None:
+        """Count one more call as in flight.
+
+        Raises:
+            PenstockError: there are as many as may be.
+        """
+        if self.in_flight >= self.max_calls and (error := self.refusal()) is not None:
+            raise error
+        self.in_flight += 1
