@@ -88,6 +88,7 @@ class Server:
             port=self.settings.grpc_port,
             max_concurrent_requests=self.settings.max_concurrent_requests,
             max_stream_requests=self.settings.max_stream_requests,
+            limits=planning.edge_limits(self.settings),
             reflection=self.settings.grpc_reflection,
             on_refused=self.reports.metrics.refused,
             access=self.security.grpc_access,

@@ -9,6 +9,7 @@ import numpy as np
 from attrs import evolve
 
 from pipeline.face import RequestLimits
+from pipeline.grpc.limits import EdgeLimits
 from pipeline.loaded_model import LoadedModel
 from pipeline.plan import PipelinePlan
 from pipeline.processors import shares
@@ -25,6 +26,7 @@ from stages.token_rules import TokenRules
 from stages.tokenizing import TokenizerRunner
 
 BATCH_SIZES: Final = (8, 16, 32, 64, 128, 256, 512)
+SPARE_STREAMS: Final = 64
 MAX_BATCH_MS: Final = {"cpu": 250.0, "cuda": 50.0}  # a batch cannot be interrupted
 
 
@@ -35,6 +37,28 @@ def request_limits(settings: Settings) -> RequestLimits:
         max_request_bytes=settings.max_request_bytes,
         max_item_bytes=settings.max_item_bytes,
         max_wait_s=settings.max_wait_time_s,
+    )
+
+
+def edge_limits(settings: Settings) -> EdgeLimits:
+    """What one gRPC client may cost.
+
+    A few streams more than requests, so that health, Info and the refusals themselves get
+    through where one connection brings everything.
+    """
+    streams = settings.max_streams_per_connection
+    return EdgeLimits(
+        max_connections=settings.max_connections,
+        max_streams=streams or settings.max_concurrent_requests + SPARE_STREAMS,
+        max_metadata_bytes=settings.max_metadata_bytes,
+        max_held_bytes=settings.max_held_bytes,
+        control_frames_per_s=settings.control_frames_per_s,
+        control_frames_burst=settings.control_frames_burst,
+        stall_timeout_s=settings.stall_timeout_s,
+        keepalive_s=settings.keepalive_s,
+        max_connection_age_s=settings.max_connection_age_s,
+        max_connection_age_jitter=settings.max_connection_age_jitter,
+        max_connection_age_grace_s=settings.max_connection_age_grace_s,
     )
 
 
@@ -155,7 +179,7 @@ def plan_with(
     """
     limits = batch_limits(settings, device, rules.max_tokens)
     return PipelinePlan(
-        rules=rules,
+        rules=evolve(rules, max_request_tokens=settings.max_tokens_per_request),
         limits=evolve(limits, ceiling=ceiling),
         policies=admission_policies(settings),
         tokenizer=tokenizer,

@@ -16,7 +16,7 @@ import numpy as np
 from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 
-from stages.errors import InvalidInput
+from stages.errors import InvalidInput, TooLarge
 from stages.messages import Int32, RaggedIds, Side
 
 
@@ -28,7 +28,8 @@ class TokenRules:
     every text ([CLS] and [SEP], say). ``unpooled`` is bool [vocabulary], True for
     tokens left out of the pooling, or None when all count. ``prompts`` maps names
     to texts; ``pool_from`` maps the names of prompts that are left out of the
-    pooling to their number of tokens.
+    pooling to their number of tokens. ``max_request_tokens`` bounds the items of a
+    request together.
     """
 
     max_tokens: int
@@ -38,6 +39,7 @@ class TokenRules:
     prompts: Mapping[str, str] = field(factory=dict)
     default_prompt: str = ""
     pool_from: Mapping[str, int] = field(factory=dict)
+    max_request_tokens: int = 1 << 31
 
     @property
     def special_tokens(self) -> int:
@@ -57,6 +59,19 @@ class TokenRules:
         if max_tokens is None or max_tokens >= self.max_tokens:
             return self
         return evolve(self, max_tokens=max_tokens)
+
+    def check_total(self, token_counts: Int32) -> None:
+        """See whether a request is within bounds; ``token_counts`` are before truncation.
+
+        Raises:
+            TooLarge: it has more than ``max_request_tokens``.
+        """
+        total = int(np.minimum(token_counts, self.max_tokens).sum(dtype=np.int64))
+        if total > self.max_request_tokens:
+            raise TooLarge(
+                f"the request has {total} tokens or more; "
+                f"at most {self.max_request_tokens} are allowed in a call"
+            )
 
     def join(self, items: Sequence[Int32]) -> RaggedIds:
         """Ids of several items, int32 [length] each, as one ragged array."""

@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 from stages.admission import byte_length
 from stages.channels import ReceiveEnd, SendEnd
 from stages.cost_model import NO_WORK, Work
-from stages.errors import Internal, InvalidInput
+from stages.errors import Internal, InvalidInput, TooLarge
 from stages.messages import Int32, RaggedIds, Submission, TokenizedItems
 from stages.runner import Runner
 from stages.ticket import OpenTickets, Ticket
@@ -187,11 +187,12 @@ def _fit_or_fail(
             ids, positions, truncate=request.truncate, side=request.side, pool_from=pool_from
         )
         rules.check_poolable(fitted, positions, pool_from)
-    except InvalidInput as error:
+        if ticket.token_counts is not None:
+            ticket.token_counts[positions] = ids.lengths
+            rules.check_total(ticket.token_counts)
+    except (InvalidInput, TooLarge) as error:
         tickets.fail(ticket, error, trio.current_time())
         return None
-    if ticket.token_counts is not None:
-        ticket.token_counts[positions] = ids.lengths
     ticket.truncated.extend(positions[cut].tolist())
     return TokenizedItems(ticket, fitted, positions, pool_from)
 

@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from simulations.runner import ModelledRunner
 from stages.cost_model import Work
-from stages.errors import Internal, InvalidInput
+from stages.errors import Internal, InvalidInput, TooLarge
 from stages.messages import EmbedRequest, Side
 from stages.ticket import OpenTickets
 from stages.token_ratio import TokenRatio
@@ -87,6 +87,18 @@ async def test_texts_become_ids_at_their_positions_and_the_truth_replaces_the_es
     assert texts.token_counts.tolist() == [3, 20, 1]
     assert texts.truncated == [1]
     assert texts.reserved == stage.tickets.reserved == Work.of([3, 4, 1])
+
+
+async def test_a_request_of_too_many_tokens_is_refused_and_what_is_cut_off_does_not_count(stage):
+    stage.rules = evolve(RULES, max_tokens=4, max_request_tokens=6)
+    heard = []
+    within = stage.hand_in(texts_request("a bb", "dddd " * 20))
+    stage.hand_in(texts_request("a bb ccc", "dddd " * 20), reply=heard.append)
+    stage.hand_in(ids_request([1, 2, 3, 4], [1, 2, 3]), reply=heard.append)
+    sent = await stage.run_to_the_end()
+    assert within in {message.ticket for message in sent}
+    assert [type(error) for error in heard] == [TooLarge, TooLarge]
+    assert within.waiting
 
 
 async def test_the_ratio_of_tokens_to_bytes_is_learned_without_special_tokens():
