@@ -39,6 +39,7 @@ from stages.device.spec import EngineSpec
 from stages.messages import Batch, EmbedRequest, Int32, RaggedIds
 from stages.ticket import OpenTickets
 from stages.token_rules import TokenRules
+from stages.tokenizer_work import TokenizerWork
 
 AT_ONCE: Final = 32
 ROW: Final = np.arange(12, dtype=np.int32)
@@ -92,8 +93,8 @@ async def measure(requests: int, who: Callable[[Path], Watched], folder: Path) -
     device: ModelledRunner[Batch, DeviceOutput] = ModelledRunner(
         lambda batch: DeviceOutput(np.zeros((batch.items, 4), np.float32)), lambda _: 0.0
     )
-    tokenizer: ModelledRunner[Sequence[str], Sequence[Int32]] = ModelledRunner(
-        lambda texts: [ROW for _ in texts], lambda _: 0.0
+    tokenizer: ModelledRunner[TokenizerWork, Sequence[Int32]] = ModelledRunner(
+        lambda _: [ROW], lambda _: 0.0
     )
     tickets = OpenTickets()
     watched = who(folder)
@@ -113,7 +114,7 @@ async def measure(requests: int, who: Callable[[Path], Watched], folder: Path) -
 
 def _plan(
     device: ModelledRunner[Batch, DeviceOutput],
-    tokenizer: ModelledRunner[Sequence[str], Sequence[Int32]],
+    tokenizer: ModelledRunner[TokenizerWork, Sequence[Int32]],
 ) -> PipelinePlan:
     return plan_with(
         Settings(max_batch_size=AT_ONCE, backpressure_throughput_enabled=False),

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from stages.errors import NotServing
 from stages.messages import EmbedRequest
+from stages.output import Output
 from stages.ticket import Reply, Ticket
 
 
@@ -56,13 +57,15 @@ class ModelInfo:
     dimension: int
     max_tokens: int
     vocabulary: int  # ids are in 0 ... vocabulary - 1
-    pooling: str
+    pooling: str  # "" for a classifier
     normalize: bool  # what the model declares; a request may ask otherwise
     dtype: str
     device: str
     batching: str  # packed | bucketed
     batching_reason: str  # why, when it is not what was asked for
     prompts: Mapping[str, str]
+    outputs: tuple[Output, ...] = (Output.POOLED,)  # what it offers
+    labels: tuple[str, ...] = ()  # of a classifier's scores, in their order
 
 
 @frozen

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 import trio
@@ -25,9 +25,12 @@ from stages.device.factory import import_device, make_device
 from stages.device.fingerprint import fingerprint
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
+from stages.device.task import Task
 from stages.flight import AtOnce, Machine
-from stages.messages import Batch, Int32
+from stages.messages import Batch
+from stages.output import Output
 from stages.text_tokenizer import TextTokenizer
+from stages.tokenizer_work import TokenizerWork
 from stages.worker import WorkerThread
 
 T = TypeVar("T")
@@ -54,7 +57,7 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         abandon_on_cancel=True,  # a download in part is never taken for whole
     )
     recipe = Recipe.read(resolved.folder, pooling_override=settings.pooling or None)
-    if not recipe.declared:
+    if not recipe.declared and recipe.task is not Task.CLASSIFY:
         log.warning("the model declares no recipe", pooling=recipe.pooling_name, normalize=True)
     specs = planning.engine_specs(settings, resolved.folder, recipe, os.sched_getaffinity(0))
     # The tokenizing thread imports for both. What imports leave in a thread's heap would
@@ -85,13 +88,15 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         dimension=device.dimension,
         max_tokens=recipe.max_tokens,
         vocabulary=device.vocabulary,
-        pooling=recipe.pooling_name,
+        pooling=recipe.pooling_name if Output.POOLED in device.outputs else "",
         normalize=recipe.normalize,
         dtype=device.dtype,
         device=",".join(device.device for device in devices),
         batching=device.layout.value,
         batching_reason=device.layout_reason,
         prompts=dict(recipe.prompts),
+        outputs=device.outputs,
+        labels=recipe.named_labels(device.dimension) if Output.SCORES in device.outputs else (),
     )
     log.info(
         "model loaded",
@@ -103,6 +108,7 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         dimension=info.dimension,
         max_tokens=info.max_tokens,
         pooling=info.pooling,
+        outputs=list(info.outputs),
     )
     return LoadedModel(info, recipe, text_tokenizer, devices, tokenizer_runner, runners)
 
@@ -111,7 +117,7 @@ def require_agreement(devices: Sequence[Device]) -> None:
     """Raise ModelError unless a request may go to any of ``devices``."""
     first = devices[0]
     for other in devices[1:]:
-        for what in ("dimension", "layout", "dtype", "vocabulary"):
+        for what in ("dimension", "outputs", "layout", "dtype", "vocabulary"):
             one, two = getattr(first, what), getattr(other, what)
             if one != two:
                 raise ModelError(
@@ -142,8 +148,8 @@ def _itself(device: Device) -> Machine[Batch, DeviceOutput]:
     return device
 
 
-def _encoding(tokenizer: TextTokenizer) -> Machine[Sequence[str], Sequence[Int32]]:
-    return AtOnce(tokenizer.encode)
+def _encoding(tokenizer: TextTokenizer) -> Machine[TokenizerWork, Sequence[Any]]:
+    return AtOnce(tokenizer.run)
 
 
 def _tokenizer(

@@ -143,6 +143,7 @@ def token_rules(recipe: Recipe, tokenizer: TextTokenizer, device: Device) -> Tok
         prefix=tokenizer.prefix,
         suffix=tokenizer.suffix,
         unpooled=unpooled,
+        pairs=tokenizer.pairs,
         prompts=dict(recipe.prompts),
         default_prompt=recipe.default_prompt_name,
         pool_from={} if recipe.include_prompt else _prompt_lengths(recipe, tokenizer),

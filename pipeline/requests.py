@@ -19,9 +19,10 @@ from pipeline.face import (
     not_serving,
 )
 from stages.answer import Answer
-from stages.errors import InvalidInput, Overloaded, PenstockError
+from stages.errors import InvalidInput, NotOffered, Overloaded, PenstockError
 from stages.input_limits import InputLimits
 from stages.messages import EmbedRequest
+from stages.output import Output
 
 MAX_REQUEST_ID_BYTES: Final = 256  # it stands in log lines and comes back in the answer
 SHORTEST_RETRY_S: Final = 0.05  # where the server itself cannot tell when to come back
@@ -56,6 +57,17 @@ def loaded_model(board: StatusBoard) -> ModelInfo:
         retry_after_s = max(board.snapshot.retry_after_s, 1.0)
         raise not_serving(Phase.LOADING, retry_after_s=retry_after_s)
     return model
+
+
+def require_output(model: ModelInfo, output: Output) -> None:
+    """Nothing, or why the model cannot give this.
+
+    Raises:
+        NotOffered: it cannot.
+    """
+    if output not in model.outputs and not output.by_tokenizer:
+        offered = ", ".join(model.outputs)
+        raise NotOffered(f"the loaded model does not give {output} (it gives {offered})")
 
 
 def input_limits(model: ModelInfo, limits: RequestLimits) -> InputLimits:

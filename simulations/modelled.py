@@ -27,6 +27,7 @@ from stages.device.spec import DeviceFigures
 from stages.flight import Landed
 from stages.messages import Batch, Int32, Layout
 from stages.output import Output
+from stages.tokenizer_work import TokenizerWork
 
 
 @frozen
@@ -128,9 +129,15 @@ def device_runner(
     return ModelledRunner(lambda batch: device.start(batch).finish(), device.seconds, hindered_s)
 
 
-def modelled_tokenizer(bank: Bank, host: Host) -> ModelledRunner[Sequence[str], Sequence[Int32]]:
+def modelled_tokenizer(bank: Bank, host: Host) -> ModelledRunner[TokenizerWork, Sequence[Int32]]:
     """A tokenizer with one token for each word (and no special tokens)."""
     return ModelledRunner(
-        lambda texts: [bank.tokens_of(text) for text in texts],
-        lambda texts: host.trip_s + host.byte_s * sum(map(len, texts)),
+        lambda work: [bank.tokens_of(text) for text in _texts_of(work)],
+        lambda work: host.trip_s + host.byte_s * sum(map(len, _texts_of(work))),
     )
+
+
+def _texts_of(work: TokenizerWork) -> Sequence[str]:
+    if not isinstance(work, Sequence):
+        raise TypeError(f"a modelled tokenizer knows no {type(work).__name__}")
+    return work

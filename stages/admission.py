@@ -9,13 +9,15 @@ held in memory keeps to its bound whatever was estimated: the planner counts tru
 and takes no more of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from operator import add
 
 import trio
 
 from stages.admission_policies import AdmissionPolicy, refusal
 from stages.channels import ReceiveEnd, SendEnd
-from stages.cost_model import Work
+from stages.cost_model import NO_WORK, Work
 from stages.load import LoadMeter
 from stages.messages import EmbedRequest, Submission
 from stages.ticket import OpenTickets
@@ -58,17 +60,31 @@ def estimate_work(request: EmbedRequest, rules: TokenRules, ratio: TokenRatio) -
     Special tokens add a few to a text's own, and the model's maximum bounds them all.
     Squares are those of the same lengths.
     """
+    if request.output.by_tokenizer:
+        return NO_WORK
     rules = rules.within(request.max_tokens)
     if request.ids is not None:
         ids = request.ids
         fits = ids.tokens <= rules.max_tokens  # as most requests: then no item is longer
         lengths = ids.lengths if fits else ids.lengths.clip(max=rules.max_tokens)
         return Work.of(lengths.tolist())
-    prompt, special = byte_length(rules.prompt(request.prompt_name)), rules.special_tokens
-    texts = request.texts or ()
+    special = rules.special_tokens
+    if request.queries and rules.pairs is not None:
+        special = rules.pairs.special_tokens
     return Work.of(
-        min(ratio.tokens(byte_length(text) + prompt) + special, rules.max_tokens) for text in texts
+        min(ratio.tokens(size) + special, rules.max_tokens) for size in text_sizes(request, rules)
     )
+
+
+def text_sizes(request: EmbedRequest, rules: TokenRules) -> Iterator[int]:
+    """The bytes of each of the request's texts, with its prompt or its query."""
+    texts, queries = request.texts or (), request.queries
+    if queries:
+        yield from map(add, map(byte_length, texts), cycle(map(byte_length, queries)))
+        return
+    prompt = byte_length(rules.prompt(request.prompt_name))
+    for text in texts:
+        yield byte_length(text) + prompt
 
 
 def byte_length(text: str) -> int:

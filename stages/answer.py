@@ -1,5 +1,6 @@
 """What a caller gets back: an :class:`Answer`, or an error from :mod:`stages.errors`."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from stages.errors import PenstockError
 from stages.ragged_rows import RaggedRows
+from stages.tokenizer_work import TokenList
 
 
 @frozen
@@ -40,9 +42,10 @@ class Answer:
 
     ``vectors`` is float32 [items, columns]: for Output.POOLED pooled but not normalised,
     for Output.SCORES as the model gives them (a failed item's row is zeros). What has
-    no fixed size is in ``ragged``, and ``vectors`` then has no columns (a failed item
-    has no rows). ``token_counts`` is int32 [items], special tokens included
-    and before truncation; ``truncated`` the indices of the items that were cut.
+    no fixed size is in ``ragged`` (a failed item has no rows), tokens in ``pieces`` and
+    texts in ``texts``; ``vectors`` then has no columns. ``token_counts`` is int32
+    [items], special tokens included and before truncation; ``truncated`` the indices of
+    the items that were cut.
     """
 
     vectors: NDArray[np.float32]
@@ -51,6 +54,8 @@ class Answer:
     errors: tuple[ItemError, ...]
     timings: Timings
     ragged: RaggedRows | None = None
+    pieces: Sequence[TokenList] = ()  # an item each
+    texts: Sequence[str] = ()  # an item each
 
 
 Outcome: TypeAlias = Answer | PenstockError

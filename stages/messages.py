@@ -92,6 +92,7 @@ class EmbedRequest:
     ids: RaggedIds | None = None
     queries: tuple[str, ...] = ()
     output: Output = Output.POOLED
+    special_tokens: bool = True  # Output.PIECES and TEXT: with those of the tokenizer
     prompt_name: str = ""  # "" is the model's default prompt, where it has one
     truncate: bool = True
     max_tokens: int | None = None

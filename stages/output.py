@@ -1,4 +1,4 @@
-"""What is wanted of a request's items: the one thing by which requests differ on a device."""
+"""What is wanted of a request's items."""
 
 from enum import StrEnum
 
@@ -6,11 +6,18 @@ from enum import StrEnum
 class Output(StrEnum):
     """What comes of each item.
 
-    A loaded model offers some of them: one of POOLED and SCORES, which every batch
-    of its can give as one matrix, and those beside it.
+    A loaded model offers some of the first four: POOLED or SCORES, which every batch of
+    its can give as one matrix, and those beside it. The last two need no device.
     """
 
     POOLED = "pooled"  # one vector
     TOKENS = "tokens"  # the encoder's vector of each token, special tokens included
     SCORES = "scores"  # a classifier's or cross-encoder's number for each label, as it is
     SPARSE = "sparse"  # a weight for each token of the vocabulary, most of them zero (SPLADE)
+    PIECES = "pieces"  # a text's tokens, as the tokenizer spells them
+    TEXT = "text"  # the text that ids stand for
+
+    @property
+    def by_tokenizer(self) -> bool:
+        """Whether the tokenizer alone answers."""
+        return self is Output.PIECES or self is Output.TEXT

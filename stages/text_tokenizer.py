@@ -12,6 +12,8 @@ import numpy as np
 from attrs import frozen
 
 from stages.messages import Int32
+from stages.pairs import PairTemplate
+from stages.tokenizer_work import BareTexts, Decoding, Spelling, TokenizerWork, TokenList
 
 
 @frozen(eq=False)
@@ -21,6 +23,7 @@ class TextTokenizer:
     vocabulary: int
     prefix: tuple[int, ...]  # special ids before and after every text
     suffix: tuple[int, ...]
+    pairs: PairTemplate | None  # None: it says nothing of pairs
     _tokenizer: Any
     _lower_case: bool
 
@@ -54,19 +57,60 @@ class TextTokenizer:
             vocabulary=len(tokenizer),
             prefix=prefix,
             suffix=suffix,
+            pairs=None if backend is None else _pair_template(backend),
             tokenizer=tokenizer if backend is None else backend,
             lower_case=lower_case,
         )
 
-    def encode(self, texts: Sequence[str]) -> list[Int32]:
-        """Ids of each text, int32 [length], special tokens included."""
+    def run(self, work: TokenizerWork) -> Sequence[Any]:
+        """What is asked for, an element an item."""
+        match work:
+            case BareTexts():
+                return self.encode(work.texts, special=False)
+            case Spelling():
+                return self.spell(work.texts, special=work.special)
+            case Decoding():
+                return self.decode(work.ids, special=work.special)
+            case _:
+                return self.encode(work)
+
+    def encode(self, texts: Sequence[str], *, special: bool = True) -> list[Int32]:
+        """Ids of each text, int32 [length]; ``special``: special tokens included."""
         if self._lower_case:
             texts = [text.lower() for text in texts]
         if hasattr(self._tokenizer, "encode_batch_fast"):
-            encodings = self._tokenizer.encode_batch_fast(list(texts))
+            encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=special)
             return [np.array(encoding.ids, np.int32) for encoding in encodings]
-        rows = self._tokenizer(list(texts), truncation=False, padding=False)["input_ids"]
+        rows = self._tokenizer(
+            list(texts), truncation=False, padding=False, add_special_tokens=special
+        )["input_ids"]
         return [np.array(row, np.int32) for row in rows]
+
+    def spell(self, texts: Sequence[str], *, special: bool) -> list[TokenList]:
+        """The tokens of each text; ``special``: special tokens included.
+
+        Raises ValueError for a tokenizer that does not know where its tokens stand.
+        """
+        if not hasattr(self._tokenizer, "encode_batch"):
+            raise ValueError("this model's tokenizer does not say where its tokens stand")
+        given = [text.lower() for text in texts] if self._lower_case else list(texts)
+        encodings = self._tokenizer.encode_batch(given, add_special_tokens=special)
+        return [
+            TokenList(
+                text=text,
+                ids=encoding.ids,
+                names=encoding.tokens,
+                special=[bool(mark) for mark in encoding.special_tokens_mask],
+                starts=[start for start, _ in encoding.offsets],
+                stops=[stop for _, stop in encoding.offsets],
+            )
+            for text, encoding in zip(texts, encodings, strict=True)
+        ]
+
+    def decode(self, ids: Sequence[Int32], *, special: bool) -> list[str]:
+        """The text of each item; ``special``: with its special tokens."""
+        decode = self._tokenizer.decode
+        return [decode(item.tolist(), skip_special_tokens=not special) for item in ids]
 
     def token_ids(self, tokens: Sequence[str]) -> list[int]:
         """The ids of whole tokens, as settings name them.
@@ -96,6 +140,30 @@ def _from_files(folder: Path, trust_remote_code: bool) -> Any:
     if set(tokenizer.get_vocab().values()) <= set(tokenizer.all_special_ids):
         raise OSError(f"{folder} has no usable tokenizer: its files are missing or empty")
     return tokenizer
+
+
+def _pair_template(backend: Any) -> PairTemplate | None:
+    """The special ids around and between two texts; None where their types are of no known form."""
+    bare = backend.encode("a", add_special_tokens=False).ids
+    pair = backend.encode("a", "a")
+    first, second = (
+        [place for place, owner in enumerate(pair.sequence_ids) if owner == text] for text in (0, 1)
+    )
+    if not bare or len(first) != len(bare) or len(second) != len(bare):
+        return None
+    ids, types = pair.ids, pair.type_ids
+    single = sum(kind == 0 for kind in types)  # tokens of the first text's type
+    if types != [0] * single + [1] * (len(types) - single):
+        return None
+    if not (first[-1] < single <= second[0] or single == len(types)):
+        return None
+    between = slice(first[-1] + 1, second[0])
+    return PairTemplate(
+        tuple(ids[: first[0]]),
+        tuple(ids[between]),
+        tuple(ids[second[-1] + 1 :]),
+        None if single == len(types) else single - between.start,
+    )
 
 
 def _template(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -19,7 +19,7 @@ All of it is clock-free (``now`` is an argument) and belongs to one thread; only
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from itertools import count
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from attrs import define, field
@@ -29,7 +29,8 @@ from stages.answer import Answer, ItemError, Outcome, Timings
 from stages.cost_model import NO_WORK, Work
 from stages.errors import DeadlineExceeded, PenstockError
 from stages.lane import Lane
-from stages.ragged_rows import RaggedRows, Values
+from stages.partial_answer import PartialAnswer
+from stages.ragged_rows import Values
 
 
 class TicketState(Enum):
@@ -74,15 +75,15 @@ class Ticket:
     tokenized_at: float = 0.0
     token_counts: NDArray[np.int32] | None = None
     truncated: list[int] = field(factory=list)
-    _missing: int = field(init=False)
-    _vectors: NDArray[np.float32] | None = None
-    _ragged: list[tuple[NDArray[np.int32], RaggedRows]] = field(factory=list)
-    _errors: list[ItemError] = field(factory=list)
+    _partial: PartialAnswer = field(init=False)
 
-    @_missing.default
     @items_on_their_way.default
     def _all_items(self) -> int:
         return self.items
+
+    @_partial.default
+    def _nothing(self) -> PartialAnswer:
+        return PartialAnswer(self.items)
 
     @property
     def reserved_tokens(self) -> int:
@@ -95,52 +96,22 @@ class Ticket:
         return self.state is TicketState.WAITING
 
     def put(
-        self,
-        positions: NDArray[np.int32],
-        values: Values,
-        errors: Iterable[ItemError] = (),
+        self, positions: NDArray[np.int32], values: Values, errors: Iterable[ItemError] = ()
     ) -> bool:
-        """Lay some items' values where they belong; True when none is missing.
+        """Lay some items' values where they belong; True when none is missing."""
+        self._partial.put(positions, values, errors)
+        return self._partial.missing == 0
 
-        A matrix is float32 [len(positions), columns].
-        """
-        if isinstance(values, RaggedRows):
-            self._ragged.append((positions, values))
-        elif self._vectors is None:
-            if len(positions) == self.items and _ascending(positions):
-                self._vectors = values  # the whole request in one part: no copy
-            else:
-                self._vectors = np.zeros((self.items, values.shape[1]), np.float32)
-                self._vectors[positions] = values
-        else:
-            self._vectors[positions] = values
-        self._errors.extend(errors)
-        self._missing -= len(positions)
-        return self._missing == 0
-
-    def answer(self, queue_s: float, device_s: float, now: float) -> Answer:
-        """The whole answer; only when nothing is missing."""
-        if self._missing:
-            raise ValueError(f"ticket {self.id}: {self._missing} items are missing")
-        counts, vectors = self.token_counts, self._vectors
-        return Answer(
-            vectors=np.zeros((self.items, 0), np.float32) if vectors is None else vectors,
-            ragged=RaggedRows.joined(self._ragged) if self._ragged else None,
-            token_counts=np.zeros(self.items, np.int32) if counts is None else counts,
-            truncated=tuple(sorted(self.truncated)),
-            errors=tuple(sorted(self._errors, key=lambda error: error.index)),
-            timings=Timings(
-                admission_s=self.admitted_at - self.opened_at,
-                tokenize_s=self.tokenized_at - self.admitted_at,
-                queue_s=queue_s,
-                device_s=device_s,
-                total_s=now - self.opened_at,
-            ),
+    def answer(self, queue_s: float, device_s: float, now: float, **spelled: Any) -> Answer:
+        """The whole answer; ``spelled`` is what the tokenizer alone was asked."""
+        timings = Timings(
+            admission_s=self.admitted_at - self.opened_at,
+            tokenize_s=self.tokenized_at - self.admitted_at,
+            queue_s=queue_s,
+            device_s=device_s,
+            total_s=now - self.opened_at,
         )
-
-
-def _ascending(positions: NDArray[np.int32]) -> bool:
-    return len(positions) == 1 or bool((positions[1:] > positions[:-1]).all())
+        return self._partial.answer(timings, self.token_counts, self.truncated, **spelled)
 
 
 EndListener: TypeAlias = Callable[[Ticket, Outcome | None, float], None]
@@ -234,6 +205,15 @@ class OpenTickets:
         """Add a part of the answer; with the last one the ticket is DONE."""
         if ticket.waiting and ticket.put(positions, values, errors):
             self._end(ticket, TicketState.DONE, ticket.answer(queue_s, device_s, now), now)
+
+    def spell(self, ticket: Ticket, now: float, **spelled: Any) -> None:
+        """Answer what the tokenizer alone was asked; nothing happens when it has ended.
+
+        ``spelled`` are ``pieces`` or ``texts``, as :class:`stages.answer.Answer` has them.
+        """
+        if ticket.waiting:
+            ticket.tokenized_at = now
+            self._end(ticket, TicketState.DONE, ticket.answer(0.0, 0.0, now, **spelled), now)
 
     def fail(self, ticket: Ticket, error: PenstockError, now: float) -> None:
         """Answer ``ticket`` with an error; nothing happens when it has ended."""

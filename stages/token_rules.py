@@ -16,8 +16,9 @@ import numpy as np
 from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 
-from stages.errors import InvalidInput, TooLarge
-from stages.messages import Int32, RaggedIds, Side
+from stages.errors import InvalidInput, NotOffered, TooLarge
+from stages.messages import EmbedRequest, Int32, RaggedIds, Side
+from stages.pairs import PairTemplate, cut_pairs
 
 
 @frozen(eq=False)
@@ -26,7 +27,8 @@ class TokenRules:
 
     ``prefix`` and ``suffix`` are the special tokens that the tokenizer puts around
     every text ([CLS] and [SEP], say). ``unpooled`` is bool [vocabulary], True for
-    tokens left out of the pooling, or None when all count. ``prompts`` maps names
+    tokens left out of the pooling, or None when all count. ``pairs`` is how two texts
+    become one item, or None where the tokenizer does not say. ``prompts`` maps names
     to texts; ``pool_from`` maps the names of prompts that are left out of the
     pooling to their number of tokens. ``max_request_tokens`` bounds the items of a
     request together.
@@ -36,6 +38,7 @@ class TokenRules:
     prefix: tuple[int, ...] = ()
     suffix: tuple[int, ...] = ()
     unpooled: NDArray[np.bool_] | None = None
+    pairs: PairTemplate | None = None
     prompts: Mapping[str, str] = field(factory=dict)
     default_prompt: str = ""
     pool_from: Mapping[str, int] = field(factory=dict)
@@ -95,18 +98,46 @@ class TokenRules:
         over = np.flatnonzero(ids.lengths > self.max_tokens).astype(np.int32)
         if not len(over):
             return ids, over
-        if not truncate:
-            item = int(positions[over[0]])
-            raise InvalidInput(
-                f"item {item} has {ids.lengths[over[0]]} tokens, the model takes at most "
-                f"{self.max_tokens}, and the request asks not to truncate",
-                field="truncate",
-                item=item,
-            )
+        self._refuse_unless(truncate, positions, over, ids.lengths)
         items = [ids.item(index) for index in range(len(ids))]
         for index in over:
             items[index] = self._cut(items[index], side, pool_from)
         return self.join(items), over
+
+    def fit_pairs(
+        self,
+        firsts: Sequence[Int32],
+        seconds: Sequence[Int32],
+        positions: Int32,
+        *,
+        truncate: bool,
+        side: Side,
+    ) -> tuple[RaggedIds, Int32, Int32]:
+        """Pairs as items within ``max_tokens``; which of them were cut; their lengths before.
+
+        The texts come without special tokens. Raises as :meth:`fit` does, and
+        :class:`NotOffered` where the tokenizer does not say how to make a pair.
+        """
+        if self.pairs is None:
+            raise NotOffered("this model's tokenizer does not say how two texts make a pair")
+        sizes = [len(one) + len(two) for one, two in zip(firsts, seconds, strict=True)]
+        lengths = np.array(sizes, np.int32) + np.int32(self.pairs.special_tokens)
+        over = np.flatnonzero(lengths > self.max_tokens).astype(np.int32)
+        if len(over):
+            self._refuse_unless(truncate, positions, over, lengths)
+            room = self.max_tokens - self.pairs.special_tokens
+            firsts, seconds = cut_pairs(firsts, seconds, room, side)
+        return self.pairs.join(firsts, seconds), over, lengths
+
+    def _refuse_unless(self, truncate: bool, positions: Int32, over: Int32, lengths: Int32) -> None:
+        if not truncate:
+            item = int(positions[over[0]])
+            raise InvalidInput(
+                f"item {item} has {lengths[over[0]]} tokens, the model takes at most "
+                f"{self.max_tokens}, and the request asks not to truncate",
+                field="truncate",
+                item=item,
+            )
 
     def _cut(self, item: Int32, side: Side, pool_from: int) -> Int32:
         """One over-long item at ``max_tokens``, its special tokens and its prompt kept."""
@@ -120,12 +151,25 @@ class TokenRules:
         kept = text[:room] if side is Side.RIGHT else text[len(text) - room :]
         return np.concatenate([item[:head], kept, item[len(item) - tail :]])[-self.max_tokens :]
 
-    def check_poolable(self, ids: RaggedIds, positions: Int32, pool_from: int) -> None:
-        """Raise :class:`InvalidInput` for an item with no token left to pool."""
-        if self.unpooled is None and not pool_from and ids.lengths.all():
+    def pool_from_of(self, request: EmbedRequest) -> int:
+        """How many first tokens of the request's items stay out of the pooling."""
+        if request.ids is not None or request.queries:
+            return 0
+        return self.pool_from.get(self.prompt_name(request.prompt_name), 0)
+
+    def check_poolable(
+        self, ids: RaggedIds, positions: Int32, pool_from: int, *, pooled: bool = True
+    ) -> None:
+        """Raise :class:`InvalidInput` for an item with no token left to pool.
+
+        Where it is not ``pooled``, any token will do.
+        """
+        if not pooled:
+            pool_from = 0
+        if (self.unpooled is None or not pooled) and not pool_from and ids.lengths.all():
             return
         bare = ids.lengths <= pool_from
-        if self.unpooled is not None:
+        if self.unpooled is not None and pooled:
             for index in np.flatnonzero(~bare):
                 bare[index] = bool(self.unpooled[ids.item(int(index))[pool_from:]].all())
         if bare.any():

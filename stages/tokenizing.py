@@ -6,32 +6,34 @@ go on but for 10 ms at most), and short ones share a slice: a trip to the thread
 costs more than a short text. Within a request short texts go first, so that a slice
 falls into few buckets. What is encoded goes on at once.
 
-Requests that bring token ids pass through without the thread.
+Requests that bring token ids pass through without the thread. What the tokenizer alone
+answers (how it spells a text, which text ids stand for) ends here.
 """
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Final, TypeAlias
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import structlog
 import trio
-from attrs import define, field, frozen
 
-from stages.admission import byte_length
 from stages.channels import ReceiveEnd, SendEnd
-from stages.cost_model import NO_WORK, Work
-from stages.errors import Internal, InvalidInput, TooLarge
-from stages.messages import Int32, RaggedIds, Submission, TokenizedItems
+from stages.errors import Internal, PenstockError
+from stages.messages import EmbedRequest, Int32, RaggedIds, Submission, TokenizedItems
+from stages.output import Output
 from stages.runner import Runner
-from stages.ticket import OpenTickets, Ticket
+from stages.text_line import Part, TextLine
+from stages.ticket import OpenTickets
 from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
+from stages.tokenizer_work import TokenizerWork
 
 SLICE_BYTES: Final = 64 * 1024
 REQUESTS_AT_ONCE: Final = 32  # taken from the channel and served in turn
 
-TokenizerRunner: TypeAlias = Runner[Sequence[str], Sequence[Int32]]
+TokenizerRunner: TypeAlias = Runner[TokenizerWork, Sequence[Any]]
 
 log = structlog.get_logger()
 
@@ -49,7 +51,7 @@ async def run_tokenizing(
 
     ``ratio`` learns from every slice.
     """
-    turns: deque[_Texts] = deque()
+    turns: deque[TextLine] = deque()
     drained = False
     while turns or not drained:
         drained = drained or not await _take_in(admitted, tokenized, turns, rules, ratio, tickets)
@@ -60,7 +62,7 @@ async def run_tokenizing(
 async def _take_in(
     admitted: ReceiveEnd[Submission],
     tokenized: SendEnd[TokenizedItems],
-    turns: "deque[_Texts]",
+    turns: deque[TextLine],
     rules: TokenRules,
     ratio: TokenRatio,
     tickets: OpenTickets,
@@ -73,43 +75,35 @@ async def _take_in(
             return True
         except trio.EndOfChannel:
             return False
-        ids = submission.request.ids
-        if ids is None:
-            turns.append(_Texts(submission, rules, ratio))
+        ticket, request = submission.ticket, submission.request
+        if request.output.by_tokenizer:
+            tickets.planned(ticket, request.items)  # the planner will not see them
+        ids = request.ids
+        if ids is None or request.output.by_tokenizer:
+            turns.append(TextLine(submission, rules, ratio))
             continue
         positions = np.arange(len(ids), dtype=np.int32)
-        submission.ticket.token_counts = np.zeros(len(ids), np.int32)
-        items = _fit_or_fail(submission, rules, ids, positions, tickets)
+        ticket.token_counts = np.zeros(len(ids), np.int32)
+        fit = partial(_fit, request, rules, ids, positions)
+        items = _fit_or_fail(submission, rules, positions, fit, tickets)
         if items is not None:
-            tickets.reserve(submission.ticket, items.ids.work)
+            tickets.reserve(ticket, items.ids.work)
             await tokenized.send(items)
     return True
 
 
 async def _encode_slice(
-    turns: "deque[_Texts]",
+    turns: deque[TextLine],
     tokenized: SendEnd[TokenizedItems],
     tokenizer: TokenizerRunner,
     tickets: OpenTickets,
 ) -> None:
     """Encode one slice, of those whose turn it is, and send it on; they line up again."""
     parts = _next_parts(turns, tickets)
-    if not parts:
-        return
-    try:
-        texts = [text for part in parts for text in part.texts]
-        encoded = parts[0].owner.rules.join((await tokenizer.submit(texts).wait()).value)
-    except Exception as error:
-        if len(parts) == 1:
-            _give_up(parts[0].owner.submission.ticket, error, tickets)
-        else:  # whose fault it is shows when each is encoded alone
-            for part in parts:
-                await _encode_alone(part, tokenized, tokenizer, tickets)
-    else:
-        first = 0
-        for part in parts:
-            items = slice(first, first := first + len(part.texts))
-            await _send_on(part, encoded.take(items), tokenized, tickets)
+    if len(parts) > 1:
+        await _encode_together(parts, tokenized, tokenizer, tickets)
+    elif parts:
+        await _encode_alone(parts[0], tokenized, tokenizer, tickets)
     turns.extend(
         part.owner
         for part in parts
@@ -117,11 +111,14 @@ async def _encode_slice(
     )
 
 
-def _next_parts(turns: "deque[_Texts]", tickets: OpenTickets) -> "list[_Part]":
-    """What fits into a slice, from the front of the line; who has a part leaves the line."""
-    parts: list[_Part] = []
+def _next_parts(turns: deque[TextLine], tickets: OpenTickets) -> list[Part]:
+    """What fits into a slice, from the front of the line; who has a part leaves the line.
+
+    What is not plain has a slice of its own.
+    """
+    parts: list[Part] = []
     room = SLICE_BYTES
-    while turns:
+    while turns and (not parts or (parts[0].is_plain and turns[0].is_plain)):
         if not tickets.alive(turns[0].submission.ticket, trio.current_time()):
             turns.popleft()
             continue
@@ -134,8 +131,28 @@ def _next_parts(turns: "deque[_Texts]", tickets: OpenTickets) -> "list[_Part]":
     return parts
 
 
+async def _encode_together(
+    parts: Sequence[Part],
+    tokenized: SendEnd[TokenizedItems],
+    tokenizer: TokenizerRunner,
+    tickets: OpenTickets,
+) -> None:
+    try:
+        texts = [text for part in parts for text in part.texts()]
+        encoded = parts[0].owner.rules.join((await tokenizer.submit(texts).wait()).value)
+    except Exception:  # whose fault it is shows when each is encoded alone
+        for part in parts:
+            await _encode_alone(part, tokenized, tokenizer, tickets)
+        return
+    first = 0
+    for part in parts:
+        items = slice(first, first := first + len(part.positions))
+        fit = partial(_fit_part, part, encoded.take(items))
+        await _send_on(part, fit, tokenized, tickets)
+
+
 async def _encode_alone(
-    part: "_Part",
+    part: Part,
     tokenized: SendEnd[TokenizedItems],
     tokenizer: TokenizerRunner,
     tickets: OpenTickets,
@@ -144,102 +161,78 @@ async def _encode_alone(
     if not tickets.alive(ticket, trio.current_time()):
         return
     try:
-        encoded = part.owner.rules.join((await tokenizer.submit(part.texts).wait()).value)
-    except Exception as error:
-        _give_up(ticket, error, tickets)
-    else:
-        await _send_on(part, encoded, tokenized, tickets)
+        found = (await tokenizer.submit(part.asked()).wait()).value
+        ids = part.owner.rules.join(found) if part.is_plain else None
+    except Exception:
+        log.exception("tokenizing failed", request_id=ticket.request_id)
+        tickets.fail(ticket, Internal("tokenizing failed"), trio.current_time())
+        return
+    if part.owner.submission.request.output.by_tokenizer:
+        _answer(part, found, tickets)
+        return
+    fit = partial(_fit_part, part, ids) if ids is not None else partial(part.fit_pairs, found)
+    await _send_on(part, fit, tokenized, tickets)
 
 
-def _give_up(ticket: Ticket, error: Exception, tickets: OpenTickets) -> None:
-    log.error("tokenizing failed", request_id=ticket.request_id, exc_info=error)
-    tickets.fail(ticket, Internal("tokenizing failed"), trio.current_time())
+def _answer(part: Part, found: Sequence[Any], tickets: OpenTickets) -> None:
+    """Keep what the tokenizer says of some items; with the last ones the request is answered."""
+    owner = part.owner
+    owner.spelled.update(zip(part.positions.tolist(), found, strict=True))
+    if owner.finished:
+        values = [owner.spelled[item] for item in range(len(owner.spelled))]
+        kind = "pieces" if owner.submission.request.output is Output.PIECES else "texts"
+        tickets.spell(owner.submission.ticket, trio.current_time(), **{kind: values})
+
+
+Fit: TypeAlias = Callable[[], tuple[RaggedIds, Int32, Int32]]
 
 
 async def _send_on(
-    part: "_Part", ids: RaggedIds, tokenized: SendEnd[TokenizedItems], tickets: OpenTickets
+    part: Part, fit: Fit, tokenized: SendEnd[TokenizedItems], tickets: OpenTickets
 ) -> None:
-    owner = part.owner
-    special = owner.rules.special_tokens * len(ids)
-    owner.ratio.observe(part.size, ids.tokens - special)
-    items = _fit_or_fail(owner.submission, owner.rules, ids, part.positions, tickets)
-    if items is not None:
+    owner, ticket = part.owner, part.owner.submission.ticket
+    items = _fit_or_fail(owner.submission, owner.rules, part.positions, fit, tickets)
+    if items is not None and ticket.token_counts is not None:
+        special = owner.special_tokens * len(part.positions)
+        owner.ratio.observe(part.size, int(ticket.token_counts[part.positions].sum()) - special)
         owner.work += items.ids.work
         if owner.finished:
-            tickets.reserve(owner.submission.ticket, owner.work)
+            tickets.reserve(ticket, owner.work)
         await tokenized.send(items)
 
 
+def _fit_part(part: Part, ids: RaggedIds) -> tuple[RaggedIds, Int32, Int32]:
+    return _fit(part.owner.submission.request, part.owner.rules, ids, part.positions)
+
+
+def _fit(
+    request: EmbedRequest, rules: TokenRules, ids: RaggedIds, positions: Int32
+) -> tuple[RaggedIds, Int32, Int32]:
+    """Single texts within the model's rules; which of them were cut; their lengths before."""
+    fitted, cut = rules.within(request.max_tokens).fit(
+        ids,
+        positions,
+        truncate=request.truncate,
+        side=request.side,
+        pool_from=rules.pool_from_of(request),
+    )
+    return fitted, cut, ids.lengths
+
+
 def _fit_or_fail(
-    submission: Submission,
-    rules: TokenRules,
-    ids: RaggedIds,
-    positions: Int32,
-    tickets: OpenTickets,
+    submission: Submission, rules: TokenRules, positions: Int32, fit: Fit, tickets: OpenTickets
 ) -> TokenizedItems | None:
-    """The items within the model's rules; None when that has failed the ticket."""
+    """The items that ``fit`` gives; None when that has failed the ticket."""
     ticket, request = submission.ticket, submission.request
-    rules = rules.within(request.max_tokens)
-    prompt = rules.prompt_name(request.prompt_name)
-    pool_from = rules.pool_from.get(prompt, 0) if request.ids is None else 0
+    pool_from = rules.pool_from_of(request)
     try:
-        fitted, cut = rules.fit(
-            ids, positions, truncate=request.truncate, side=request.side, pool_from=pool_from
-        )
-        rules.check_poolable(fitted, positions, pool_from)
+        fitted, cut, lengths = fit()
+        rules.check_poolable(fitted, positions, pool_from, pooled=request.output is Output.POOLED)
         if ticket.token_counts is not None:
-            ticket.token_counts[positions] = ids.lengths
-            rules.check_total(ticket.token_counts)
-    except (InvalidInput, TooLarge) as error:
+            ticket.token_counts[positions] = lengths
+            rules.within(request.max_tokens).check_total(ticket.token_counts)
+    except PenstockError as error:
         tickets.fail(ticket, error, trio.current_time())
         return None
     ticket.truncated.extend(positions[cut].tolist())
-    return TokenizedItems(ticket, fitted, positions, pool_from)
-
-
-@define(eq=False)
-class _Texts:
-    """The texts of one request that are still to be encoded, shortest first."""
-
-    submission: Submission
-    rules: TokenRules
-    ratio: TokenRatio
-    work: Work = NO_WORK  # of what has been encoded
-    _next: int = 0
-    _order: Int32 = field(init=False)
-    _sizes: Int32 = field(init=False)  # bytes with the prompt, in the order of _order
-
-    def __attrs_post_init__(self) -> None:
-        texts = self.submission.request.texts or ()
-        prompt = self.rules.prompt(self.submission.request.prompt_name)
-        sizes = np.fromiter(map(byte_length, texts), np.int32, len(texts)) + byte_length(prompt)
-        self._order = np.argsort(sizes, kind="stable").astype(np.int32)
-        self._sizes = sizes[self._order]
-        self.submission.ticket.token_counts = np.zeros(len(texts), np.int32)
-
-    @property
-    def finished(self) -> bool:
-        return self._next == len(self._order)
-
-    def next_part(self, room: int, *, at_least: int) -> "_Part | None":
-        """The next texts within ``room`` bytes, ``at_least`` so many; None when that is none."""
-        sizes = self._sizes[self._next :].cumsum()
-        count = max(at_least, int(np.searchsorted(sizes, room, side="right")))
-        if count == 0:
-            return None
-        positions = self._order[self._next : self._next + count]
-        self._next += count
-        request = self.submission.request
-        prompt, texts = self.rules.prompt(request.prompt_name), request.texts or ()
-        taken = [prompt + texts[position] for position in positions]
-        return _Part(self, positions, taken, int(sizes[count - 1]))
-
-
-@frozen(eq=False)
-class _Part:
-    """The texts of one request in a slice; ``size`` in bytes."""
-
-    owner: _Texts
-    positions: Int32
-    texts: Sequence[str]
-    size: int
+    return TokenizedItems(ticket, fitted, positions, pool_from, request.output)

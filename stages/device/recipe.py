@@ -65,6 +65,12 @@ class Recipe:
         """The pooling modes for display, such as ``mean`` or ``cls+mean``."""
         return "+".join(self.pooling)
 
+    def named_labels(self, scores: int) -> tuple[str, ...]:
+        """The labels of so many scores; as transformers calls them where none are named."""
+        if len(self.labels) == scores:
+            return self.labels
+        return tuple(f"LABEL_{number}" for number in range(scores))
+
     @classmethod
     def read(cls, folder: Path, *, pooling_override: str | None = None) -> "Recipe":
         """Read a checkpoint folder; ``pooling_override`` is a mode, or several with commas.

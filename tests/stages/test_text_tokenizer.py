@@ -12,6 +12,7 @@ from benchmarks.texts import model_folder
 from stages.messages import Side
 from stages.text_tokenizer import TextTokenizer
 from stages.token_rules import TokenRules
+from stages.tokenizer_work import Decoding, Spelling
 
 CLS, SEP = 101, 102
 WORDS = st.lists(st.sampled_from(["river", "unfathomable", "été", "Ω", "42", "!?"]), max_size=40)
@@ -120,3 +121,30 @@ def test_a_broken_tokenizer_is_an_error(folder, tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"version": "1.0",')
     with pytest.raises(OSError, match=f"{tmp_path} has no usable tokenizer: "):
         TextTokenizer.load(tmp_path)
+
+
+@given(first=WORDS.map(" ".join), second=WORDS.map(" ".join).filter(bool))
+def test_a_pair_is_that_of_transformers(tokenizer, oracle, first, second):
+    ids = tokenizer.pairs.join(
+        *(tokenizer.encode([text], special=False) for text in (first, second))
+    )
+    expected = oracle(first, second)
+    assert ids.item(0).tolist() == expected["input_ids"]
+    types = [int(place >= ids.second_at[0]) for place in range(len(ids.item(0)))]
+    assert types == expected["token_type_ids"]
+
+
+def test_a_spelling_says_where_each_token_stands(tokenizer):
+    (tokens,) = tokenizer.run(Spelling(["été unfathomable"], special=True))
+    assert (tokens.names[0], tokens.names[-1]) == ("[CLS]", "[SEP]")
+    assert tokens.special == [True, *[False] * (len(tokens.ids) - 2), True]
+    spans = zip(tokens.starts[1:-1], tokens.stops[1:-1], strict=True)
+    assert "|".join(tokens.text[a:b] for a, b in spans) == "ét|é|un|fat|hom|able"
+    (bare,) = tokenizer.run(Spelling(["été unfathomable"], special=False))
+    assert list(bare.ids) == list(tokens.ids[1:-1])
+
+
+@pytest.mark.parametrize(("special", "text"), [(True, "[CLS] river [SEP]"), (False, "river")])
+def test_ids_become_text_again(tokenizer, special, text):
+    ids = tokenizer.encode(["river"])
+    assert tokenizer.run(Decoding(ids, special)) == [text]

@@ -3,6 +3,7 @@
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import torch
 from attrs import define, field
 from tiny_models import write_checkpoint
@@ -13,9 +14,12 @@ from stages.device.checkpoint import load_model
 from stages.device.encoder import Encoder
 from stages.device.forms import PackedForm, PaddedForm, packed_row
 from stages.device.gpu_lane import GpuLane
+from stages.device.offer import Offer, make_offer
 from stages.device.padded import PaddedPath
 from stages.device.pooling import Pooler
 from stages.device.readout import Readout
+from stages.device.recipe import Recipe
+from stages.output import Output
 
 CPU = torch.device("cpu")
 
@@ -87,23 +91,35 @@ def by_offsets(q, k, v, packing, scaling, window, causal):
     return mixed
 
 
-def make_lane(
-    folder, gpu, shapes, *, kind="bert", mode="mean", prompts=False, max_tokens=256, max_texts=16
-):
+def make_lane(folder, gpu, shapes, *, kind="bert", mode="mean", **choices):
     """A lane over a tiny model; needs ``by_offsets`` in place of the kernel."""
     write_checkpoint(folder, kind, [])
     encoder = Encoder(load_model(folder, device=CPU, dtype=torch.float32))
     readout = Readout(Pooler((mode,)), [partial(torch.nn.functional.normalize, dim=1)])
-    path = PaddedPath(encoder)
+    return lane_of(Offer(encoder, Output.POOLED, readout), gpu, shapes, **choices)
+
+
+def make_task_lane(folder, gpu, shapes, loader, **choices):
+    """A lane over a tiny BERT with a head of its own; needs ``by_offsets``, too."""
+    write_checkpoint(folder, "bert", [], loader)
+    recipe = Recipe.read(folder)
+    model = load_model(folder, device=CPU, dtype=torch.float32, task=recipe.task)
+    return lane_of(make_offer(model, folder, recipe, np.zeros(0, np.int32)), gpu, shapes, **choices)
+
+
+def lane_of(offer, gpu, shapes, *, prompts=False, pairs=False, max_tokens=256, max_texts=16):
+    encoder, readout = offer.encoder, offer.readout
+    path = PaddedPath(encoder, pairs=pairs)
     tokens = max([max_tokens, *(shape.tokens for shape in shapes)])
     row = packed_row(encoder, Kernel.VARLEN)
     return GpuLane(
         gpu,
-        PackedForm(encoder, row, readout, prompts=prompts, tokens=tokens),
+        PackedForm(encoder, row, readout, prompts=prompts, pairs=pairs, tokens=tokens),
         PaddedForm(path, readout, pad_id=encoder.pad_id, device=CPU, tokens=tokens),
         path,
+        offer.readers,
         shapes=shapes,
         max_tokens=max_tokens,
         max_texts=max_texts,
-        dimension=32,
+        dimension=offer.dimension,
     )

@@ -1,0 +1,121 @@
+"""The items of a request that the tokenizer is still to look at, cut into slices."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from attrs import define, field, frozen
+
+from stages.admission import text_sizes
+from stages.cost_model import NO_WORK, Work
+from stages.messages import Int32, RaggedIds, Submission
+from stages.output import Output
+from stages.ragged_input import ID_BYTES
+from stages.token_ratio import TokenRatio
+from stages.token_rules import TokenRules
+from stages.tokenizer_work import BareTexts, Decoding, Spelling, TokenizerWork
+
+
+@define(eq=False)
+class TextLine:
+    """The items of one request, shortest first."""
+
+    submission: Submission
+    rules: TokenRules
+    ratio: TokenRatio
+    work: Work = NO_WORK  # of what has been encoded
+    spelled: dict[int, Any] = field(factory=dict)  # what the tokenizer alone answers, by item
+    _next: int = 0
+    _order: Int32 = field(init=False)
+    _sizes: Int32 = field(init=False)  # bytes with the prompt or query, in the order of _order
+
+    def __attrs_post_init__(self) -> None:
+        request = self.submission.request
+        if request.ids is None:
+            sizes = np.fromiter(text_sizes(request, self.rules), np.int32, request.items)
+        else:
+            sizes = request.ids.lengths * np.int32(ID_BYTES)
+        self._order = np.argsort(sizes, kind="stable").astype(np.int32)
+        self._sizes = sizes[self._order]
+        self.submission.ticket.token_counts = np.zeros(request.items, np.int32)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is texts to be encoded one by one: such ones share a slice."""
+        request = self.submission.request
+        return not request.queries and not request.output.by_tokenizer
+
+    @property
+    def special_tokens(self) -> int:
+        """Special tokens in every item."""
+        pairs = self.rules.pairs if self.submission.request.queries else None
+        return self.rules.special_tokens if pairs is None else pairs.special_tokens
+
+    @property
+    def finished(self) -> bool:
+        """Whether every item has been in a slice."""
+        return self._next == len(self._order)
+
+    def next_part(self, room: int, *, at_least: int) -> "Part | None":
+        """The next items within ``room`` bytes, ``at_least`` so many; None when that is none."""
+        sizes = self._sizes[self._next :].cumsum()
+        count = max(at_least, int(np.searchsorted(sizes, room, side="right")))
+        if count == 0:
+            return None
+        positions = self._order[self._next : self._next + count]
+        self._next += count
+        return Part(self, positions, int(sizes[count - 1]))
+
+
+@frozen(eq=False)
+class Part:
+    """The items of one request in a slice; ``size`` in bytes."""
+
+    owner: TextLine
+    positions: Int32
+    size: int
+
+    @property
+    def is_plain(self) -> bool:
+        """See :class:`TextLine`."""
+        return self.owner.is_plain
+
+    def texts(self) -> list[str]:
+        """The texts, each with the prompt before it."""
+        request = self.owner.submission.request
+        prompt, texts = self.owner.rules.prompt(request.prompt_name), request.texts or ()
+        return [prompt + texts[position] for position in self.positions]
+
+    def asked(self) -> TokenizerWork:
+        """What the tokenizer is to do for this part alone."""
+        request = self.owner.submission.request
+        if request.ids is not None:
+            ids = [request.ids.item(position) for position in self.positions]
+            return Decoding(ids, request.special_tokens)
+        if request.output is Output.PIECES:
+            return Spelling(self.texts(), request.special_tokens)
+        if request.queries:
+            texts = request.texts or ()
+            return BareTexts([*self._queries(), *(texts[at] for at in self.positions)])
+        return self.texts()
+
+    def fit_pairs(self, found: Sequence[Int32]) -> tuple[RaggedIds, Int32, Int32]:
+        """The pairs within the model's rules; which of them were cut; their lengths before.
+
+        ``found`` is what came of :meth:`asked`. Raises what the rules raise.
+        """
+        request = self.owner.submission.request
+        rules = self.owner.rules.within(request.max_tokens)
+        count = len(found) - len(self.positions)
+        firsts = found[:count] if count > 1 else [found[0]] * len(self.positions)
+        return rules.fit_pairs(
+            firsts,
+            found[count:],
+            self.positions,
+            truncate=request.truncate,
+            side=request.side,
+        )
+
+    def _queries(self) -> list[str]:
+        queries = self.owner.submission.request.queries
+        return [queries[at] for at in self.positions] if len(queries) > 1 else list(queries)

@@ -1,0 +1,51 @@
+"""What the tokenizer's thread is asked to do, beside turning texts into ids."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+
+@frozen(eq=False)
+class BareTexts:
+    """Texts of which ids are wanted without special tokens: int32 [length] each."""
+
+    texts: Sequence[str]
+
+
+@frozen(eq=False)
+class Spelling:
+    """Texts of which a :class:`TokenList` each is wanted; ``special``: with special tokens."""
+
+    texts: Sequence[str]
+    special: bool
+
+
+@frozen(eq=False)
+class Decoding:
+    """Ids, int32 [length] each, of which the text is wanted; ``special``: with special tokens."""
+
+    ids: Sequence[NDArray[np.int32]]
+    special: bool
+
+
+TokenizerWork: TypeAlias = Sequence[str] | BareTexts | Spelling | Decoding
+
+
+@frozen(eq=False)
+class TokenList:
+    """The tokens of one text, all of one length.
+
+    ``names`` are those of the vocabulary, ``special`` says which of them the tokenizer
+    put there, and ``starts`` and ``stops`` count characters of ``text`` (0 and 0 for
+    those; no text knows them).
+    """
+
+    text: str
+    ids: Sequence[int]
+    names: Sequence[str]
+    special: Sequence[bool]
+    starts: Sequence[int]
+    stops: Sequence[int]

@@ -1,0 +1,102 @@
+"""Scores, token vectors and sparse weights on a GPU that is the CPU."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from fake_gpu import FakeGpu, by_offsets, make_task_lane
+from tiny_models import make_batch, make_engine, random_texts
+
+from stages.device.lattice import packed_shapes
+from stages.messages import Layout
+from stages.output import Output
+
+SHAPES = packed_shapes(512, 16, 60)
+LENGTHS = (1, 30, 7, 7, 2, 60, 30)
+SECOND_AT = (1, 12, 3, 7, 1, 30, 0)
+TOLERANCE = 2e-6
+CLASSIFIER = transformers.AutoModelForSequenceClassification
+MASKED_LM = transformers.AutoModelForMaskedLM
+
+
+@pytest.fixture(autouse=True)
+def _on_the_cpu(monkeypatch):
+    monkeypatch.setattr("stages.device.attention._by_offsets", by_offsets)
+    with torch.inference_mode():
+        yield
+
+
+def start(lane, batch):
+    return lane.start(batch.chunks, batch.layout, batch.rows, batch.width, batch.chunks[0].output)
+
+
+def capture_all(lane):
+    lane.graphs.capture_hot()
+    while lane.idle():
+        pass
+
+
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("second_at", [None, SECOND_AT])
+def test_scores_come_from_graphs_with_the_types_of_pairs(tmp_path, layout, second_at):
+    gpu = FakeGpu()
+    lane = make_task_lane(tmp_path, gpu, SHAPES, CLASSIFIER, pairs=True, max_tokens=512)
+    capture_all(lane)
+    texts = random_texts(LENGTHS)
+    batch = make_batch(texts, layout, output=Output.SCORES, second_at=second_at, rows=8, width=64)
+    found = [start(lane, batch).finish() for _ in range(2)]  # what the first leaves does no harm
+    assert ("replay" in gpu.log) == (layout is Layout.PACKED)
+    expected = make_engine(tmp_path).run(batch).vectors
+    assert np.abs(found[1] - expected).max() <= TOLERANCE
+
+
+def test_pairs_leave_no_types_to_the_texts_after_them(tmp_path):
+    lane = make_task_lane(tmp_path, FakeGpu(), SHAPES, CLASSIFIER, pairs=True, max_tokens=512)
+    capture_all(lane)
+    texts = random_texts(LENGTHS)
+    for layout in Layout:
+        choices = {"output": Output.SCORES, "rows": 8, "width": 64}
+        start(lane, make_batch(texts, layout, second_at=SECOND_AT, **choices)).finish()
+        batch = make_batch(texts, layout, **choices)
+        expected = make_engine(tmp_path).run(batch).vectors
+        assert np.abs(start(lane, batch).finish() - expected).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("output", [Output.TOKENS, Output.SPARSE])
+def test_what_has_no_fixed_size_runs_eagerly_beside_what_has(tmp_path, layout, output):
+    gpu = FakeGpu()
+    lane = make_task_lane(tmp_path, gpu, SHAPES, MASKED_LM, max_tokens=512)
+    capture_all(lane)
+    texts = random_texts(LENGTHS)
+    pooled = make_batch(texts, Layout.PACKED)
+    ragged = make_batch(texts, layout, output=output, rows=8, width=64)
+    first, found, second = start(lane, pooled), start(lane, ragged), start(lane, pooled)
+    assert (lane.counts.graph_hits, lane.counts.graph_misses) == (2, 1)
+    engine = make_engine(tmp_path)
+    vectors = engine.run(pooled).vectors
+    for flight in (first, second):
+        assert np.abs(flight.finish() - vectors).max() <= TOLERANCE
+    found, expected = found.finish(), engine.run(ragged).vectors
+    for index in range(len(texts)):
+        one, other = found.item(index), expected.item(index)
+        if output is Output.SPARSE:
+            assert one["index"].tolist() == other["index"].tolist()
+            one, other = one["value"], other["value"]
+        assert np.abs(one - other).max() <= TOLERANCE * 4
+
+
+def test_a_reader_that_fails_gives_its_slot_back(tmp_path):
+    lane = make_task_lane(tmp_path, FakeGpu(), [], MASKED_LM)
+    reader = lane._readers[Output.TOKENS]
+
+    def fail(*_):
+        raise torch.OutOfMemoryError("no memory")
+
+    batch = make_batch(random_texts([3]), Layout.PACKED, output=Output.TOKENS)
+    for _ in range(5):
+        lane._readers[Output.TOKENS] = fail
+        with pytest.raises(torch.OutOfMemoryError):
+            start(lane, batch)
+        lane._readers[Output.TOKENS] = reader
+        start(lane, batch).finish()

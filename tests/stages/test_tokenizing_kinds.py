@@ -1,0 +1,190 @@
+"""Stage 1b beside plain texts: pairs, and what the tokenizer alone answers."""
+
+import numpy as np
+import pytest
+import trio
+from core_builders import InlineRunner, drain, ids_request, submission_of, words
+
+from stages.errors import Internal, InvalidInput, NotOffered
+from stages.messages import EmbedRequest, Side
+from stages.output import Output
+from stages.pairs import PairTemplate
+from stages.ticket import OpenTickets
+from stages.token_ratio import TokenRatio
+from stages.token_rules import TokenRules
+from stages.tokenizer_work import BareTexts, Decoding, Spelling
+from stages.tokenizing import SLICE_BYTES, run_tokenizing
+
+PAIRS = PairTemplate((101,), (102,), (102,), 1)
+
+
+def spelled(work):
+    """Words for tokens; a spelling and a decoded text say what they were asked."""
+    match work:
+        case BareTexts():
+            return words(work.texts)
+        case Spelling():
+            return [("spelled", text, work.special) for text in work.texts]
+        case Decoding():
+            return [("decoded", ids.tolist(), work.special) for ids in work.ids]
+        case _:
+            return [np.array([0, *ids], np.int32) for ids in words(work)]
+
+
+class Stage:
+    def __init__(self, tokenizer=None, **rules):
+        self.tickets = OpenTickets()
+        self.admit, self._admitted = trio.open_memory_channel(100)
+        self._tokenized, self.out = trio.open_memory_channel(1000)
+        self.tokenizer = tokenizer or InlineRunner(spelled)
+        self.rules = TokenRules(**{"max_tokens": 16, "pairs": PAIRS} | rules)
+        self.outcomes = []
+
+    def hand_in(self, request):
+        submission = submission_of(self.tickets, request, reply=self.outcomes.append)
+        self.admit.send_nowait(submission)
+        return submission.ticket
+
+    async def run(self):
+        self.admit.close()
+        async with self._tokenized:
+            await run_tokenizing(
+                self._admitted,
+                self._tokenized,
+                tickets=self.tickets,
+                rules=self.rules,
+                tokenizer=self.tokenizer,
+                ratio=TokenRatio(),
+            )
+        return drain(self.out)
+
+
+def items_of(messages):
+    """Ids and the place of the second text, by position."""
+    return {
+        int(position): (message.ids.item(index).tolist(), int(message.ids.second_at[index]))
+        for message in messages
+        for index, position in enumerate(message.positions)
+    }
+
+
+async def test_one_query_goes_with_every_text():
+    stage = Stage()
+    request = EmbedRequest(
+        "r", texts=("bb bb", "", "c"), queries=("aaa aaa",), output=Output.SCORES
+    )
+    ticket = stage.hand_in(request)
+    messages = await stage.run()
+    assert items_of(messages) == {
+        0: ([101, 3, 3, 102, 2, 2, 102], 4),
+        1: ([101, 3, 3, 102, 102], 4),
+        2: ([101, 3, 3, 102, 1, 102], 4),
+    }
+    assert {message.output for message in messages} == {Output.SCORES}
+    assert ticket.token_counts.tolist() == [7, 5, 6]
+    assert ticket.reserved_tokens == 18
+
+
+async def test_each_query_goes_with_its_own_text():
+    stage = Stage()
+    queries = ("a", "bb", "ccc")
+    stage.hand_in(EmbedRequest("r", texts=("4444", "", "22"), queries=queries))
+    assert items_of(await stage.run()) == {
+        0: ([101, 1, 102, 4, 102], 3),
+        1: ([101, 2, 102, 102], 3),
+        2: ([101, 3, 102, 2, 102], 3),
+    }
+
+
+@pytest.mark.parametrize(("side", "kept"), [(Side.RIGHT, [1, 2]), (Side.LEFT, [3, 4])])
+async def test_a_long_pair_is_cut_from_its_side_and_said_to_be(side, kept):
+    stage = Stage(max_tokens=6)
+    ticket = stage.hand_in(
+        EmbedRequest("r", texts=("a bb ccc dddd",), queries=("55555",), side=side)
+    )
+    ((ids, _),) = items_of(await stage.run()).values()
+    assert ids == [101, 5, 102, *kept, 102]
+    assert (ticket.truncated, ticket.token_counts.tolist()) == ([0], [8])
+
+
+async def test_a_long_pair_that_must_not_be_cut_fails_its_request_alone():
+    stage = Stage(max_tokens=6)
+    stage.hand_in(EmbedRequest("r", texts=("a",), queries=("b c d e",), truncate=False))
+    stage.hand_in(EmbedRequest("s", texts=("a",)))
+    messages = await stage.run()
+    assert [type(outcome) for outcome in stage.outcomes] == [InvalidInput]
+    assert [message.ticket.request_id for message in messages] == ["s"]
+
+
+async def test_pairs_and_plain_texts_of_other_requests_do_not_share_a_slice():
+    stage = Stage()
+    for name in "abc":
+        stage.hand_in(EmbedRequest(name, texts=("x",), queries=("y",) if name == "b" else ()))
+    stage.hand_in(EmbedRequest("d", texts=("z",)))
+    assert len(await stage.run()) == 4
+    works = [work.texts if isinstance(work, BareTexts) else work for work in stage.tokenizer.calls]
+    assert works == [["x"], ["y", "x"], ["x", "z"]]
+
+
+async def test_pairs_of_many_bytes_go_in_slices():
+    stage = Stage()
+    texts = ["w" * (SLICE_BYTES // 4)] * 6
+    stage.hand_in(EmbedRequest("r", texts=tuple(texts), queries=("q" * (SLICE_BYTES // 4),)))
+    assert len(items_of(await stage.run())) == 6
+    assert [len(work.texts) for work in stage.tokenizer.calls] == [3, 3, 3]
+
+
+async def test_a_tokenizer_without_pairs_answers_that_it_has_none():
+    stage = Stage(pairs=None)
+    stage.hand_in(EmbedRequest("r", texts=("a",), queries=("b",)))
+    assert await stage.run() == []
+    assert [type(outcome) for outcome in stage.outcomes] == [NotOffered]
+
+
+async def test_a_spelling_is_answered_by_the_tokenizer_alone_in_the_order_of_the_texts():
+    stage = Stage()
+    texts = ("long " * SLICE_BYTES, "a", "bb")
+    request = EmbedRequest("r", texts=texts, output=Output.PIECES, special_tokens=False)
+    ticket = stage.hand_in(request)
+    assert await stage.run() == []
+    assert stage.outcomes[0].pieces == [("spelled", text, False) for text in texts]
+    assert stage.outcomes[0].vectors.shape == (3, 0)
+    assert not ticket.waiting
+    assert stage.tickets.items_on_their_way == 0
+
+
+async def test_a_spelling_has_the_prompt_that_the_text_would_have():
+    stage = Stage(prompts={"query": "find: "})
+    stage.hand_in(EmbedRequest("r", texts=("a",), output=Output.PIECES, prompt_name="query"))
+    await stage.run()
+    assert stage.outcomes[0].pieces == [("spelled", "find: a", True)]
+
+
+async def test_ids_become_texts():
+    stage = Stage()
+    stage.hand_in(ids_request([5, 6, 7], [8], output=Output.TEXT, special_tokens=False))
+    assert await stage.run() == []
+    assert stage.outcomes[0].texts == [("decoded", [5, 6, 7], False), ("decoded", [8], False)]
+
+
+async def test_a_tokenizer_that_fails_at_it_fails_that_request():
+    def fail(work):
+        raise RuntimeError("secret text")
+
+    stage = Stage(InlineRunner(fail))
+    stage.hand_in(EmbedRequest("r", texts=("a",), output=Output.PIECES))
+    assert await stage.run() == []
+    (error,) = stage.outcomes
+    assert isinstance(error, Internal)
+    assert "secret" not in str(error)
+
+
+async def test_what_is_not_pooled_needs_no_token_that_counts():
+    unpooled = np.zeros(300, np.bool_)
+    unpooled[[0, 1]] = True
+    stage = Stage(unpooled=unpooled)
+    for output in (Output.POOLED, Output.TOKENS):
+        stage.hand_in(EmbedRequest("r", texts=("a",), output=output))
+    (items,) = await stage.run()
+    assert items.output is Output.TOKENS
+    assert [type(outcome) for outcome in stage.outcomes] == [InvalidInput]
