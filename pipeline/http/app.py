@@ -22,6 +22,7 @@ from pipeline.http.errors import NoSuchRoute, WrongMethod, style_of
 from pipeline.http.keys import Keys
 from pipeline.http.live.feed import Feed
 from pipeline.http.live.routes import live_routes
+from pipeline.http.openapi.routes import openapi_routes
 from pipeline.http.probes import probes
 from pipeline.http.unread import Unread
 from pipeline.observability.metrics import Metrics
@@ -49,7 +50,13 @@ def make_app(
 ) -> App:
     """The application that answers for ``edge`` and ``metrics``, and shows ``feed``."""
     open_routes = list(probes(edge.board, metrics, hang_timeout_s))
-    routes = [*_work(edge), *_known(edge.board, bounds), *live_routes(feed), *open_routes]
+    routes = [
+        *_work(edge),
+        *_known(edge.board, bounds),
+        *live_routes(feed),
+        *openapi_routes(edge.board, bounds.version),
+        *open_routes,
+    ]
     app = Starlette(routes=routes, exception_handlers=_handlers(routes))
     app.router.redirect_slashes = False
     open_paths = {route.path for route in open_routes}

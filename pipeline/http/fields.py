@@ -85,6 +85,8 @@ class Fields:
     def whole(self, name: str) -> int | None:
         """A whole number."""
         value = self.members.get(name)
+        if isinstance(value, float) and value.is_integer():  # as JSON has it, 5.0 is whole
+            return int(value)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
             raise self.wrong(name, "must be a whole number")
         return value

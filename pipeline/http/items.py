@@ -13,6 +13,7 @@ from stages.ragged_input import ID_BYTES, from_items
 
 Items: TypeAlias = tuple[tuple[str, ...] | None, RaggedIds | None]  # exactly one of them
 
+NUMBERS: Final = {int, float}
 ALLOWED: Final = "a string, a list of strings, a list of token ids, or a list of such lists"
 
 
@@ -27,12 +28,12 @@ def read_items(value: Any, field: str, limits: InputLimits) -> Items:
     """
     if isinstance(value, str):
         return check_texts((value,), limits, field), None
-    kinds = set(map(type, value)) if isinstance(value, list) else {type(value)}
+    kinds = set(map(type, value)) if isinstance(value, list) else {type(None)}
     if kinds <= {str}:
         return check_texts(value, limits, field), None
-    items = [value] if kinds == {int} else value
-    if not isinstance(value, list) or not kinds <= {list, int} or len(kinds) > 1:
+    if not (kinds <= NUMBERS or kinds == {list}):
         raise InvalidInput(f"{field}: must be {ALLOWED}", field=field)
+    items = value if kinds == {list} else [value]
     limits.check_count(len(items), field)
     ids = [_read_ids(item, index, field, limits) for index, item in enumerate(items)]
     return None, from_items(ids, field, limits)
@@ -55,11 +56,16 @@ def _read_ids(
     item: Sequence[Any], index: int, field: str, limits: InputLimits
 ) -> NDArray[np.int64]:
     limits.check_item(ID_BYTES * len(item), index, field)
-    if not set(map(type, item)) <= {int}:  # True is no number
-        raise InvalidInput(
-            f"{field}: item {index} must hold whole numbers only", field=field, item=index
-        )
+    kinds = set(map(type, item))  # True is no number
     try:
-        return np.fromiter(item, np.int64, len(item))
+        if kinds <= {int}:
+            return np.fromiter(item, np.int64, len(item))
+        if kinds <= NUMBERS:  # 5.0 is whole
+            numbers = np.fromiter(item, np.float64, len(item))
+            if (numbers == np.trunc(numbers)).all():
+                return np.clip(numbers, -1, limits.vocabulary).astype(np.int64)
     except OverflowError:
         raise limits.unknown_id(index, field) from None
+    raise InvalidInput(
+        f"{field}: item {index} must hold whole numbers only", field=field, item=index
+    )

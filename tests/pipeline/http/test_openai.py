@@ -75,6 +75,7 @@ async def test_numbers_and_base64_hold_the_same_vectors(http):
         (["one", "two"], ("one", "two"), None),
         ([5, 6, 7], None, [[5, 6, 7]]),
         ([[5], [6, 7]], None, [[5], [6, 7]]),
+        ([5.0, 6], None, [[5, 6]]),
         ([[0, MODEL.vocabulary - 1]], None, [[0, MODEL.vocabulary - 1]]),
     ],
 )
@@ -181,6 +182,8 @@ WRONG = {
     "mixed lists": ({"input": [[1], SECRET]}, "input"),
     "texts in a list in a list": ({"input": [[SECRET]]}, "input"),
     "true in a list": ({"input": [[1, True]]}, "input"),
+    "a fraction in a list": ({"input": [[1, 2.5]]}, "input"),
+    "a number above all": ({"input": [[1e300]]}, "input"),
     "an empty item": ({"input": [[1], []]}, "input"),
     "an id below": ({"input": [[-1]]}, "input"),
     "an id above": ({"input": [[1], [MODEL.vocabulary]]}, "input"),
