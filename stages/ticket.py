@@ -91,6 +91,11 @@ class Ticket:
         return self.reserved.tokens
 
     @property
+    def items_done(self) -> int:
+        """Items that have been delivered."""
+        return self.items - self._partial.missing
+
+    @property
     def waiting(self) -> bool:
         """Whether somebody still wants the answer."""
         return self.state is TicketState.WAITING

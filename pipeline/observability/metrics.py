@@ -23,45 +23,25 @@ from pipeline.face import LoadSnapshot, Phase, ServerStatus, StatusBoard
 from pipeline.observability.device_counts import DeviceCounts, device_families, figure_families
 from pipeline.observability.histogram import Histogram
 from pipeline.observability.metric_families import (
+    counter,
     counters,
     gauges,
     histogram,
     histograms,
     load_families,
 )
-from pipeline.observability.outcomes import outcome_word
+from pipeline.observability.outcomes import CODES, REASONS, outcome_word, reason_of
 from pipeline.observability.totals import RanBatch, Totals
+from pipeline.observability.waste import Waste
 from pipeline.topology import STAGES
 from stages.answer import Outcome
 from stages.batch_result import BatchResult
 from stages.device.spec import DeviceFigures
-from stages.errors import NotServing, Overloaded, PenstockError, TooLarge
+from stages.errors import PenstockError
 from stages.messages import Layout
 from stages.ticket import Ticket
 
 CHANNELS: Final = (*STAGES, "room")  # by the stage they lead into, and the way back
-CODES: Final = (
-    "ok",
-    "invalid_argument",
-    "resource_exhausted",
-    "unavailable",
-    "deadline_exceeded",
-    "unauthenticated",
-    "unimplemented",
-    "internal",
-    "cancelled",
-)
-REASONS: Final = (
-    "drain_time",
-    "queued_tokens",
-    "latency",
-    "snapshot",
-    "channel_full",
-    "bridge",
-    "streams",
-    "not_serving",
-    "too_large",
-)
 SECONDS: Final = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
@@ -115,6 +95,7 @@ class Metrics:
         self._restarts = dict.fromkeys(STAGES, 0)
         self._batches = {layout.value: 0 for layout in Layout}
         self._devices = [DeviceCounts() for _ in range(devices)]
+        self._waste = Waste()
         self._figures: Sequence[Callable[[], DeviceFigures]] = [DeviceFigures] * devices
         self._batch_seconds, self._fill = Histogram(SECONDS), Histogram(SHARES)
         self._batch_items, self._batch_tokens = Histogram(ITEMS), Histogram(TOKENS)
@@ -135,6 +116,7 @@ class Metrics:
         """See :class:`pipeline.passages.Watcher`."""
         self._durations.observe(now - ticket.opened_at, ticket.requests)
         self._count_outcome(outcome, ticket.requests)
+        self._waste.ended(ticket, outcome)
 
     def refused(self, error: PenstockError) -> None:
         """A request was refused before it had a ticket. Any thread."""
@@ -188,6 +170,7 @@ class Metrics:
         device.items += batch.items
         device.tokens += batch.tokens
         device.padding += result.padding
+        self._waste.ran(result)
         self._fill.observe(result.fill)
         self._batch_items.observe(batch.items)
         self._batch_tokens.observe(batch.tokens)
@@ -237,6 +220,8 @@ class Metrics:
     def _batch_families(self) -> Iterator[Metric]:
         yield from device_families(self._devices)
         yield from figure_families([figures() for figures in self._figures])
+        text = "True tokens run on a device for requests that got no answer"
+        yield counter("wasted_tokens", text, self._waste.tokens)
         yield counters("batches", "Batches run, by layout", "layout", self._batches)
         yield histogram("batch_fill_ratio", "True tokens by computed tokens", self._fill)
         yield histogram("batch_items", "Items in a batch", self._batch_items)
@@ -253,12 +238,3 @@ class Metrics:
         text = "the channel that leads into a stage"
         yield gauges("channel_depth_messages", f"Messages in {text}", "stage", depths)
         yield gauges("channel_capacity_messages", f"Room in {text}", "stage", capacities)
-
-
-def reason_of(outcome: Outcome | None) -> str | None:
-    """The word for a refusal; None when it is none."""
-    if isinstance(outcome, Overloaded):
-        return outcome.reason
-    if isinstance(outcome, NotServing):
-        return "not_serving"
-    return "too_large" if isinstance(outcome, TooLarge) else None

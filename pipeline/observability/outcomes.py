@@ -1,6 +1,32 @@
 """What became of a request, in one word."""
 
+from typing import Final
+
 from stages.answer import Answer, Outcome
+from stages.errors import NotServing, Overloaded, TooLarge
+
+CODES: Final = (
+    "ok",
+    "invalid_argument",
+    "resource_exhausted",
+    "unavailable",
+    "deadline_exceeded",
+    "unauthenticated",
+    "unimplemented",
+    "internal",
+    "cancelled",
+)
+REASONS: Final = (
+    "drain_time",
+    "queued_tokens",
+    "latency",
+    "snapshot",
+    "channel_full",
+    "bridge",
+    "streams",
+    "not_serving",
+    "too_large",
+)
 
 
 def outcome_word(outcome: Outcome | None) -> str:
@@ -8,3 +34,12 @@ def outcome_word(outcome: Outcome | None) -> str:
     if outcome is None:
         return "CANCELLED"
     return "OK" if isinstance(outcome, Answer) else outcome.code
+
+
+def reason_of(outcome: Outcome | None) -> str | None:
+    """The word for a refusal; None when it is none."""
+    if isinstance(outcome, Overloaded):
+        return outcome.reason
+    if isinstance(outcome, NotServing):
+        return "not_serving"
+    return "too_large" if isinstance(outcome, TooLarge) else None

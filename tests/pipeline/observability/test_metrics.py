@@ -11,7 +11,8 @@ from core_builders import batch_of, chunk_of, open_ticket, result_of
 from journeys import Journey
 
 from pipeline.face import DeviceState, LoadSnapshot, ModelInfo, Phase, RequestLimits
-from pipeline.observability.metrics import CHANNELS, CODES, NOTHING_KNOWN, REASONS, STAGES, Metrics
+from pipeline.observability.metrics import CHANNELS, NOTHING_KNOWN, STAGES, Metrics
+from pipeline.observability.outcomes import CODES, REASONS
 from stages.device.spec import DeviceFigures
 from stages.errors import (
     DeadlineExceeded,
@@ -75,6 +76,7 @@ def test_every_series_is_there_and_zero_at_the_start(metrics):
         "penstock_items_total",
         "penstock_tokens_total",
         "penstock_padding_tokens_total",
+        "penstock_wasted_tokens_total",
         "penstock_failed_batches_total",
         "penstock_device_busy_seconds_total",
         "penstock_request_duration_seconds_count",

@@ -1,0 +1,26 @@
+"""Tokens that a device ran for nobody: their request got no answer."""
+
+from attrs import define
+
+from stages.answer import Answer, Outcome
+from stages.batch_result import BatchResult
+from stages.ticket import Ticket
+
+
+@define
+class Waste:
+    """Counts them once each: where a batch ends, or where a request ends that has parts done."""
+
+    tokens: int = 0
+
+    def ran(self, result: BatchResult) -> None:
+        """A batch has run; some of its callers may have gone, or their time be up."""
+        for chunk in result.batch.chunks:
+            ticket = chunk.ticket
+            if not ticket.waiting or ticket.deadline <= result.finished_at:
+                self.tokens += chunk.tokens
+
+    def ended(self, ticket: Ticket, outcome: Outcome | None) -> None:
+        """A request has ended: its other parts have run, at so many tokens an item."""
+        if ticket.items_done and not isinstance(outcome, Answer):
+            self.tokens += ticket.reserved_tokens * ticket.items_done // ticket.items
