@@ -24,6 +24,7 @@ REASONS: Final = (
     "channel_full",
     "bridge",
     "streams",
+    "held_bytes",
     "not_serving",
     "too_large",
 )
