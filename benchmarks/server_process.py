@@ -27,7 +27,10 @@ from simulations.faults import StageCrash, StageCrashes
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 120
-ADMIT_ALL = {"BACKPRESSURE_THROUGHPUT_ENABLED": "false"}  # for closed loops
+ADMIT_ALL = {  # for closed loops
+    "BACKPRESSURE_THROUGHPUT_ENABLED": "false",
+    "BACKPRESSURE_MAX_QUEUED_TOKENS": str(1 << 30),
+}
 
 
 @frozen

@@ -20,11 +20,13 @@ from pipeline.face import (
     ServerStatus,
     not_serving,
 )
+from pipeline.health_level import HealthLevel
+from pipeline.statuses import retry_after_s
 from pipeline.topology import Pipeline
-from stages.admission_policies import refusal
+from stages.admission_policies import pressure, refusal
+from stages.asked import Asked
 from stages.cost_model import Work
-from stages.errors import Overloaded, PenstockError
-from stages.load import LoadView
+from stages.errors import PenstockError
 from stages.messages import EmbedRequest
 from stages.ticket import Reply, Ticket
 
@@ -47,6 +49,7 @@ class FrontDesk:
         self._taking = False
         self._pipeline: Pipeline | None = None
         self._model: ModelInfo | None = None
+        self._level = HealthLevel()
         self._opened_at = trio.current_time()
         self._snapshot = self._look()
 
@@ -131,10 +134,12 @@ class FrontDesk:
             )
         load = pipeline.load
         view = load.view(now)
-        refused = refusal(pipeline.plan.policies, view, Work(1, 1), draw=1.0)  # certain ones only
+        policies = pipeline.plan.policies
+        refused = refusal(policies, view, Asked(Work(1, 1)), draw=1.0)  # certain ones only
+        level = self._level.judge(pressure(policies, view), refuses=refused is not None)
         return LoadSnapshot(
             phase=phase,
-            status=_status(phase, refused, pipeline, view),
+            status=level if phase is Phase.SERVING else ServerStatus(phase.value),
             accepting_requests=self._taking and refused is None,
             queued_tokens=view.queued.tokens,
             service_rate_tokens_per_s=view.tokens_per_s,
@@ -143,19 +148,7 @@ class FrontDesk:
             gpu_queue_depth=load.batches_on_device + pipeline.depth("execution"),
             embedding_dimension=model.dimension,
             uptime_s=now - self._opened_at,
-            retry_after_s=refused.retry_after_s if refused else 0.0,
+            retry_after_s=(retry_after_s(refused) or 0.0) if refused else 0.0,
             open_requests=len(pipeline.tickets),
             devices=tuple(DeviceState(each.batches, each.silent_s(now)) for each in load.devices),
         )
-
-
-def _status(
-    phase: Phase, refused: Overloaded | None, pipeline: Pipeline, view: LoadView
-) -> ServerStatus:
-    """What a server with a model calls itself."""
-    if phase is not Phase.SERVING:
-        return ServerStatus(phase.value)
-    if refused is not None:
-        return ServerStatus.OVERLOADED
-    near = any(policy.is_near(view) for policy in pipeline.plan.policies)
-    return ServerStatus.DEGRADED if near else ServerStatus.HEALTHY

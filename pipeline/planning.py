@@ -14,13 +14,21 @@ from pipeline.loaded_model import LoadedModel
 from pipeline.plan import PipelinePlan
 from pipeline.processors import shares
 from pipeline.settings.table import Settings
-from stages.admission_policies import AdmissionPolicy, LatencyPolicy, ThroughputPolicy
+from stages.admission_policies import (
+    AdmissionPolicy,
+    DeadlinePolicy,
+    LatencyPolicy,
+    ThroughputPolicy,
+    TokenBudget,
+)
 from stages.batch_limits import BatchLimits
 from stages.bucketing import buckets_for
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
 from stages.execution import DeviceRunner
+from stages.fair_share import OVERDRAFT
 from stages.messages import Layout
+from stages.precedence import Precedence
 from stages.text_tokenizer import TextTokenizer
 from stages.token_rules import TokenRules
 from stages.tokenizing import TokenizerRunner
@@ -63,16 +71,15 @@ def edge_limits(settings: Settings) -> EdgeLimits:
 
 
 def admission_policies(settings: Settings) -> tuple[AdmissionPolicy, ...]:
-    """The strategies that are switched on."""
+    """The limits that always hold, and the strategies that are switched on."""
     return tuple(_policies(settings))
 
 
 def _policies(settings: Settings) -> Iterator[AdmissionPolicy]:
+    yield TokenBudget(settings.backpressure_max_queued_tokens, settings.bulk_share)
+    yield DeadlinePolicy()
     if settings.backpressure_throughput_enabled:
-        yield ThroughputPolicy(
-            max_drain_s=settings.backpressure_max_drain_ms / 1e3,
-            max_queued_tokens=settings.backpressure_max_queued_tokens,
-        )
+        yield ThroughputPolicy(settings.backpressure_max_drain_ms / 1e3, settings.bulk_share)
     if settings.backpressure_latency_enabled:
         yield LatencyPolicy(
             soft_p95_s=settings.backpressure_soft_p95_ms / 1e3,
@@ -80,6 +87,16 @@ def _policies(settings: Settings) -> Iterator[AdmissionPolicy]:
             shed_share=settings.backpressure_shed_share,
             window_s=settings.backpressure_latency_window_s,
         )
+
+
+def precedence(settings: Settings) -> Precedence:
+    """Who goes before whom."""
+    return Precedence(
+        weights=dict(settings.tenant_weights),
+        bulk_aging_s=settings.bulk_aging_ms / 1e3,
+        standing_target_s=settings.standing_queue_ms / 1e3,
+        standing_interval_s=settings.standing_queue_interval_ms / 1e3,
+    )
 
 
 def batch_sizes(settings: Settings) -> tuple[int, ...]:
@@ -127,8 +144,9 @@ def batch_limits(settings: Settings, device: Device, max_tokens: int) -> BatchLi
         max_batch_s=(settings.max_batch_ms or MAX_BATCH_MS[kind]) / 1e3,
         stale_after_s=settings.deadline_wait_ms / 1e3,
         min_delay_s=settings.min_item_delay_ms / 1e3,
-        max_held_tokens=max(settings.backpressure_max_queued_tokens, max_tokens),
+        max_held_tokens=max(int(OVERDRAFT * settings.backpressure_max_queued_tokens), max_tokens),
         batch_sizes=batch_sizes(settings) if graphs else (),
+        precedence=precedence(settings),
     )
 
 

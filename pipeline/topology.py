@@ -94,6 +94,7 @@ class Pipeline:
             plan.limits.max_tokens,
             plan.limits.max_batch_s,
             [DeviceLoad() for _ in plan.devices],
+            plan.limits.precedence.weights,
         )
         self._executions = execution_names(len(plan.devices))
         names = {stage: (stage,) for stage in STAGES} | {EXECUTION: self._executions}
@@ -273,7 +274,7 @@ class Pipeline:
 
     async def _bucketing(self, tokenized: Inlet[TokenizedItems], chunks: Outlet[Chunk]) -> None:
         await run_bucketing(
-            tokenized, chunks, tickets=self.tickets, buckets=self.plan.limits.buckets
+            tokenized, chunks, tickets=self.tickets, buckets=self.plan.limits.widths
         )
 
     async def _batching(

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from operator import add
 
+import structlog
 import trio
 
 from stages.admission_policies import AdmissionPolicy, refusal
+from stages.asked import Asked
 from stages.channels import ReceiveEnd, SendEnd
 from stages.cost_model import NO_WORK, Work
 from stages.load import LoadMeter
@@ -23,6 +25,8 @@ from stages.messages import EmbedRequest, Submission
 from stages.ticket import OpenTickets
 from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
+
+log = structlog.get_logger()
 
 
 async def run_admission(
@@ -41,16 +45,23 @@ async def run_admission(
     Work is reserved before the texts are tokenized, so that the decision costs next
     to nothing. ``ratio`` is what the tokenizing stage has learned.
     """
+    was_broken = False
     async for submission in submissions:
         now = trio.current_time()
         if not tickets.alive(submission.ticket, now):
             continue
         work = estimate_work(submission.request, rules, ratio)
-        refused = refusal(policies, load.view(now), work, draw())
+        ticket = submission.ticket
+        asked = Asked(work, ticket.deadline - now, ticket.lane, ticket.tenant)
+        refused = refusal(policies, load.view(now), asked, draw())
+        cause = None if refused is None else refused.__cause__
+        if cause is not None and not was_broken:  # once, not for every request of a flood
+            log.error("an admission policy raised", exc_info=cause)
+        was_broken = cause is not None
         if refused is not None:
-            tickets.fail(submission.ticket, refused, now)
+            tickets.fail(ticket, refused, now)
             continue
-        tickets.reserve(submission.ticket, work)
+        tickets.reserve(ticket, work)
         await admitted.send(submission)
 
 

@@ -1,14 +1,18 @@
-"""Whether a request may enter: pure functions of the load and the request's size.
+"""Whether a request may enter: pure functions of the load and of what is asked.
 
-Two strategies, used singly or together (refused if either refuses):
+They are asked in this order, and the first that refuses decides:
 
-* *throughput* predicts: it refuses when the queue, with this request in it, would
-  take longer to drain than allowed, or would hold more tokens than allowed;
-* *latency* reacts: above a soft 95th percentile it sheds a share of the requests,
-  above a hard one all of them.
+* the *token budget* bounds what is queued, for a request of many items as a whole;
+* the *deadline*: who would be answered too late is told so at once, not after the wait;
+* *throughput*, a strategy that predicts: it refuses when the queue, with this request in
+  it, would take longer to drain than allowed;
+* *latency*, a strategy that reacts: above a soft 95th percentile it sheds a share of the
+  requests, above a hard one all of them.
 
 A request that finds nothing queued is never refused for its own size: split over
-batches it can be served, and refusing it would refuse it for ever.
+batches it can be served, and refusing it would refuse it for ever. Bulk requests meet
+lower limits, so they are shed first; where tenants compete, those above their share are
+(:mod:`stages.fair_share`).
 """
 
 from collections.abc import Sequence
@@ -16,26 +20,78 @@ from typing import Final, Protocol
 
 from attrs import frozen
 
-from stages.cost_model import Work
-from stages.errors import Overloaded
-from stages.load import LoadView
+from stages.asked import Asked
+from stages.errors import Overloaded, PenstockError, TooLate
+from stages.lane import Lane
+from stages.load_view import LoadView
 
-NEAR: Final = 0.8  # share of a limit from which on the server calls itself degraded
+NEAR: Final = 0.8  # pressure from which on a share of the requests is refused
+BULK_SHARE: Final = 0.5  # of a limit, for the bulk lane
 
 
 class AdmissionPolicy(Protocol):
-    """One strategy."""
+    """One reason to refuse."""
 
-    def refusal(self, load: LoadView, work: Work, draw: float) -> Overloaded | None:
-        """Why a request of so much ``work`` may not enter now, or None.
+    def refusal(self, load: LoadView, asked: Asked, draw: float) -> PenstockError | None:
+        """Why a request may not enter now, or None.
 
         ``draw`` is uniform in [0, 1): the only chance in a decision.
         """
         ...
 
-    def is_near(self, load: LoadView) -> bool:
-        """Whether the load comes near the limit: the server calls itself degraded."""
+    def pressure(self, load: LoadView) -> float:
+        """How near the load is to the limit, at which it is 1."""
         ...
+
+
+@frozen
+class TokenBudget:
+    """Bounds the tokens queued."""
+
+    max_tokens: int
+    bulk_share: float = BULK_SHARE
+
+    def refusal(self, load: LoadView, asked: Asked, draw: float) -> PenstockError | None:
+        """See :class:`AdmissionPolicy`."""
+        del draw
+        queued, more = load.queued.tokens, asked.work.tokens
+        limit = self.max_tokens * _lane_share(asked, self.bulk_share)
+        if not queued or load.share.admits(asked.tenant, more, queued + more, limit):
+            return None
+        over = min(1.0, (queued + more - limit) / queued)
+        return Overloaded(
+            f"{queued + more} tokens would be queued, at most {limit:.0f} are allowed",
+            reason="queued_tokens",
+            retry_after_s=load.drain_s * over if load.cost is not None else 1.0,
+        )
+
+    def pressure(self, load: LoadView) -> float:
+        """See :class:`AdmissionPolicy`."""
+        return load.queued.tokens / self.max_tokens
+
+
+@frozen
+class DeadlinePolicy:
+    """Refuses what would be answered too late."""
+
+    def refusal(self, load: LoadView, asked: Asked, draw: float) -> PenstockError | None:
+        """See :class:`AdmissionPolicy`."""
+        del draw
+        if not load.queued.tokens and not load.starts_in_s:
+            return None  # or a device that is believed to be slow would never show that it is not
+        answer_in_s = load.answer_in_s(asked)
+        if answer_in_s <= asked.time_left_s:
+            return None
+        return TooLate(
+            f"the answer would take {answer_in_s:.1f} s, the call's deadline leaves "
+            f"{max(0.0, asked.time_left_s):.1f} s",
+            retry_after_s=min(answer_in_s - asked.time_left_s, load.starts_in_s + load.drain_s),
+        )
+
+    def pressure(self, load: LoadView) -> float:
+        """See :class:`AdmissionPolicy`: it has no limit of its own."""
+        del load
+        return 0.0
 
 
 @frozen
@@ -43,37 +99,26 @@ class ThroughputPolicy:
     """Refuses what the device could not drain in time."""
 
     max_drain_s: float
-    max_queued_tokens: int
+    bulk_share: float = BULK_SHARE
 
-    def refusal(self, load: LoadView, work: Work, draw: float) -> Overloaded | None:
+    def refusal(self, load: LoadView, asked: Asked, draw: float) -> PenstockError | None:
         """See :class:`AdmissionPolicy`."""
         del draw
-        if load.queued.tokens == 0:
+        if not load.queued.tokens:
             return None
-        drain_s = load.drain_with_s(work)
-        if drain_s > self.max_drain_s:
-            return Overloaded(
-                f"the queue would take {drain_s:.1f} s to drain, "
-                f"at most {self.max_drain_s:.1f} s are allowed",
-                reason="drain_time",
-                retry_after_s=min(drain_s - self.max_drain_s, load.drain_s),
-            )
-        queued = load.queued.tokens + work.tokens
-        if queued > self.max_queued_tokens:
-            over = min(1.0, (queued - self.max_queued_tokens) / load.queued.tokens)
-            return Overloaded(
-                f"{queued} tokens would be queued, at most {self.max_queued_tokens} are allowed",
-                reason="queued_tokens",
-                retry_after_s=load.drain_s * over if load.cost is not None else 1.0,
-            )
-        return None
-
-    def is_near(self, load: LoadView) -> bool:
-        """See :class:`AdmissionPolicy`."""
-        return (
-            load.drain_s > NEAR * self.max_drain_s
-            or load.queued.tokens > NEAR * self.max_queued_tokens
+        drain_s = load.drain_with_s(asked.work)
+        limit_s = self.max_drain_s * _lane_share(asked, self.bulk_share)
+        if load.share.admits(asked.tenant, asked.work.tokens, drain_s, limit_s):
+            return None
+        return Overloaded(
+            f"the queue would take {drain_s:.1f} s to drain, at most {limit_s:.1f} s are allowed",
+            reason="drain_time",
+            retry_after_s=min(drain_s - limit_s, load.drain_s),
         )
+
+    def pressure(self, load: LoadView) -> float:
+        """See :class:`AdmissionPolicy`."""
+        return load.drain_s / self.max_drain_s
 
 
 @frozen
@@ -85,9 +130,9 @@ class LatencyPolicy:
     shed_share: float
     window_s: float
 
-    def refusal(self, load: LoadView, work: Work, draw: float) -> Overloaded | None:
+    def refusal(self, load: LoadView, asked: Asked, draw: float) -> PenstockError | None:
         """See :class:`AdmissionPolicy`."""
-        del work
+        del asked
         p95 = load.p95_s
         if p95 is None or p95 <= self.soft_p95_s:
             return None
@@ -100,17 +145,41 @@ class LatencyPolicy:
             retry_after_s=self.window_s,
         )
 
-    def is_near(self, load: LoadView) -> bool:
-        """See :class:`AdmissionPolicy`."""
-        return load.p95_s is not None and load.p95_s > self.soft_p95_s
+    def pressure(self, load: LoadView) -> float:
+        """See :class:`AdmissionPolicy`: the soft limit is near, and the hard one is the limit."""
+        p95 = load.p95_s or 0.0
+        if p95 <= self.soft_p95_s:
+            return NEAR * p95 / self.soft_p95_s
+        return NEAR + (1 - NEAR) * (p95 - self.soft_p95_s) / (self.hard_p95_s - self.soft_p95_s)
 
 
 def refusal(
-    policies: Sequence[AdmissionPolicy], load: LoadView, work: Work, draw: float
-) -> Overloaded | None:
-    """The first policy's refusal, or None when all agree to admit."""
+    policies: Sequence[AdmissionPolicy], load: LoadView, asked: Asked, draw: float
+) -> PenstockError | None:
+    """The first policy's refusal, or None when all agree to admit.
+
+    A policy that raises refuses (reason ``policy_error``); what it raised is the cause.
+    """
     for policy in policies:
-        refused = policy.refusal(load, work, draw)
+        try:
+            refused = policy.refusal(load, asked, draw)
+        except Exception as error:
+            refused = Overloaded(
+                "the server cannot judge its load", reason="policy_error", retry_after_s=1.0
+            )
+            refused.__cause__ = error
         if refused is not None:
             return refused
     return None
+
+
+def pressure(policies: Sequence[AdmissionPolicy], load: LoadView) -> float:
+    """How near the load is to the nearest limit; 1 where a policy raises, as it refuses then."""
+    try:
+        return max((policy.pressure(load) for policy in policies), default=0.0)
+    except Exception:
+        return 1.0
+
+
+def _lane_share(asked: Asked, bulk_share: float) -> float:
+    return bulk_share if asked.lane is Lane.BULK else 1.0

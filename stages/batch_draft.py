@@ -1,6 +1,6 @@
 """A batch in the making: what is in it, and what still fits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import inf
 
 from attrs import define, field
@@ -9,7 +9,6 @@ from stages.batch_room import Room
 from stages.deadline_queue import DeadlineQueue
 from stages.lane import Lane
 from stages.messages import Chunk
-from stages.tenant_queue import TenantQueue
 
 
 @define(eq=False)
@@ -22,31 +21,16 @@ class BatchDraft:
 
     def take(
         self,
-        tenant: TenantQueue,
-        widths: Sequence[int],
+        queue: DeadlineQueue | None,
         tokens: float,
         wanted: Callable[[Chunk], bool],
         *,
         newest_first: bool,
     ) -> int:
-        """Move items of a tenant until ``tokens`` are reached; returns how many tokens.
+        """Move items out of ``queue`` until ``tokens`` are reached; returns how many tokens.
 
         The last item may go beyond ``tokens``; what is not ``wanted`` is dropped.
         """
-        taken = 0
-        for width in widths:
-            queue = tenant.queue(width)
-            if queue is not None and taken < tokens and self.room.items > 0:
-                taken += self._take_from(queue, tokens - taken, wanted, newest_first)
-        return taken
-
-    def _take_from(
-        self,
-        queue: DeadlineQueue,
-        tokens: float,
-        wanted: Callable[[Chunk], bool],
-        newest_first: bool,
-    ) -> int:
         taken = 0
         while queue and taken < tokens and self.room.items > 0:
             entry = queue.head(newest_first=newest_first)

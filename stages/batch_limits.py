@@ -31,6 +31,11 @@ class BatchLimits:
     ceiling: Callable[[], int] | None = None
     precedence: Precedence = field(factory=Precedence)
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The lengths that are kept apart: those of the rows; packed, none are."""
+        return self.buckets if self.layout is Layout.PADDED else self.buckets[-1:]
+
     def room(self, cost: CostModel | None) -> Room:
         """What fits into an empty batch on a device of this ``cost``."""
         ceiling = self.max_tokens if self.ceiling is None else self.ceiling()

@@ -60,8 +60,8 @@ class Overloaded(PenstockError):
     """Refused now to protect what is already queued: retry after ``retry_after_s``.
 
     ``reason`` is a short word for metrics: ``drain_time``, ``queued_tokens``,
-    ``latency`` (a policy's), ``snapshot`` (refused before the body was read),
-    ``streams``, ``bridge`` or ``channel_full`` (a bound was reached).
+    ``latency`` (a policy's), ``policy_error`` (one raised), ``snapshot`` (refused before
+    the body was read), ``streams``, ``bridge`` or ``channel_full`` (a bound was reached).
     """
 
     code: ClassVar[str] = "UNAVAILABLE"
@@ -86,6 +86,17 @@ class DeadlineExceeded(PenstockError):
     """The caller's time ran out before the answer was ready."""
 
     code: ClassVar[str] = "DEADLINE_EXCEEDED"
+
+
+class TooLate(DeadlineExceeded):
+    """Refused at once: the answer would come after the deadline.
+
+    After ``retry_after_s`` one with as much time would be answered in it.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Internal(PenstockError):

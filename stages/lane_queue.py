@@ -8,7 +8,7 @@ alone has no need of credit.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Final, TypeAlias
 
@@ -68,10 +68,8 @@ class LaneQueue:
         """The earliest; inf when nothing waits."""
         return min([tenant.deadline for tenant in self._turns], default=inf)
 
-    def fill(
-        self, draft: BatchDraft, widths: Sequence[int], wanted: Wanted, *, newest_first: bool
-    ) -> None:
-        """Move what fits into ``draft``, of the buckets ``widths`` in this order.
+    def fill(self, draft: BatchDraft, width: int, wanted: Wanted, *, newest_first: bool) -> None:
+        """Move what fits of a bucket into ``draft``.
 
         What is not ``wanted`` is dropped. Where the next item of the tenant whose turn
         it is does not fit, others fill what is left, on their credit; it stays its turn.
@@ -82,7 +80,8 @@ class LaneQueue:
                 tenant.credit += tenant.quantum
             if alone or tenant.credit > 0:
                 credit = inf if alone else tenant.credit
-                taken = draft.take(tenant, widths, credit, wanted, newest_first=newest_first)
+                queue = tenant.queue(width)
+                taken = draft.take(queue, credit, wanted, newest_first=newest_first)
                 if alone:
                     return
                 tenant.credit -= taken
@@ -91,7 +90,8 @@ class LaneQueue:
             if tenant:
                 self._turns.rotate(-1)
         for tenant in self._turns:
-            tenant.credit -= draft.take(tenant, widths, inf, wanted, newest_first=newest_first)
+            queue = tenant.queue(width)
+            tenant.credit -= draft.take(queue, inf, wanted, newest_first=newest_first)
 
     def _known(self, name: str) -> TenantQueue:
         if len(self._tenants) >= REMEMBERED:

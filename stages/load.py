@@ -8,14 +8,16 @@ to Trio's thread.
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from stages.averages import Drift, ServiceRate
-from stages.cost_model import NO_WORK, CostModel, Work
+from stages.cost_model import CostModel, Work
 from stages.device_load import DeviceLoad
+from stages.fair_share import FairShare
+from stages.load_view import LoadView
 from stages.messages import Batch
 from stages.ticket import OpenTickets
 
@@ -48,36 +50,6 @@ class LatencyWindow:
             del self._sorted[bisect_left(self._sorted, latency_s)]
 
 
-@frozen
-class LoadView:
-    """The load at one moment, as admission policies see it.
-
-    A queue is served in full batches: of ``full_tokens`` at most, within ``full_s``.
-    """
-
-    queued: Work  # reserved by open requests and not yet on the device
-    cost: CostModel | None  # of true work, as a device runs now; None while unknown
-    p95_s: float | None
-    full_tokens: int
-    full_s: float
-    devices: int = 1
-    tokens_per_s: float = 0.0  # of all devices together; 0 while unknown
-
-    @property
-    def drain_s(self) -> float:
-        """How long the devices need for what is queued; 0 while their speed is unknown."""
-        return self.drain_with_s(NO_WORK)
-
-    def drain_with_s(self, more: Work) -> float:
-        """How long they need for what is queued and ``more``; 0 while that is unknown."""
-        work = self.queued + more
-        if self.cost is None or not work.tokens:
-            return 0.0
-        in_time = self.cost.seconds(work, batches=0) / self.full_s
-        batches = max(1.0, in_time, work.tokens / self.full_tokens)
-        return self.cost.seconds(work, batches) / self.devices
-
-
 @define
 class LoadMeter:
     """The one owner of the load's figures; execution and notification report here.
@@ -95,6 +67,7 @@ class LoadMeter:
     full_tokens: int
     full_s: float
     devices: Sequence[DeviceLoad] = field(factory=lambda: [DeviceLoad()])
+    weights: Mapping[str, float] = field(factory=dict)  # of tenants
     rate: ServiceRate = field(init=False)  # of true tokens: for people
     drift: Drift = field(init=False)  # of true work: what admission predicts with
     computed_drift: Drift = field(init=False)  # padding included: what bounds a batch in time
@@ -155,6 +128,7 @@ class LoadMeter:
 
     def view(self, now: float) -> LoadView:
         """The load now."""
+        backlog = self.tickets.backlog
         return LoadView(
             self.queued,
             None if self.cost is None else self.cost.scaled(self.drift.ratio),
@@ -163,4 +137,8 @@ class LoadMeter:
             self.full_s,
             len(self.devices),
             self.rate.tokens_per_s * len(self.devices),
+            bulk=backlog.bulk,
+            share=FairShare(backlog.tenants, self.weights),
+            starts_in_s=self.starts_in_s(now),
+            due_in=lambda left_s: backlog.due_by(now + left_s),
         )

@@ -32,11 +32,11 @@ class TenantQueue:
         return iter([queue for queue in self._queues.values() if queue])
 
     def add(self, chunk: Chunk, arrived_at: float) -> None:
-        """Let ``chunk`` wait in its bucket."""
-        queue = self._queues.get(chunk.bucket)
+        """Let ``chunk`` wait in its bucket, or in the one there is."""
+        width = chunk.bucket if len(self.buckets) > 1 else next(iter(self.buckets))
+        queue = self._queues.get(width)
         if queue is None:
-            held = Held(self.buckets[chunk.bucket])
-            queue = self._queues[chunk.bucket] = DeadlineQueue(chunk.bucket, held)
+            queue = self._queues[width] = DeadlineQueue(width, Held(self.buckets[width]))
             self._queues = dict(sorted(self._queues.items()))
         queue.add(chunk, arrived_at)
 

@@ -26,6 +26,7 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from stages.answer import Answer, ItemError, Outcome, Timings
+from stages.backlog import Backlog
 from stages.cost_model import NO_WORK, Work
 from stages.errors import DeadlineExceeded, PenstockError
 from stages.lane import Lane
@@ -133,7 +134,7 @@ class OpenTickets:
         self._open: dict[int, Ticket] = {}
         self._numbers = count(1)
         self._listeners: list[EndListener] = []
-        self.reserved = NO_WORK
+        self.backlog = Backlog()
         self.items_on_their_way = 0
 
     def __len__(self) -> int:
@@ -180,15 +181,23 @@ class OpenTickets:
         return True
 
     @property
+    def reserved(self) -> Work:
+        """Work that open tickets have reserved."""
+        return self.backlog.total
+
+    @property
     def reserved_tokens(self) -> int:
         """Tokens that open tickets have reserved."""
-        return self.reserved.tokens
+        return self.backlog.total.tokens
 
     def reserve(self, ticket: Ticket, work: Work) -> None:
         """Count ``work`` as queued until the ticket ends, in place of what was counted."""
         if ticket.waiting:
-            self.reserved = self.reserved - ticket.reserved + work
+            self._count(ticket, work)
             ticket.reserved = work
+
+    def _count(self, ticket: Ticket, work: Work) -> None:
+        self.backlog.change(ticket.lane, ticket.tenant, ticket.deadline, ticket.reserved, work)
 
     def planned(self, ticket: Ticket, items: int) -> None:
         """Some items have reached the planner: they are on their way no more."""
@@ -235,7 +244,7 @@ class OpenTickets:
             raise ValueError(f"ticket {ticket.id}: {ticket.state} -> {state}")
         ticket.state = state
         del self._open[ticket.id]
-        self.reserved -= ticket.reserved
+        self._count(ticket, NO_WORK)
         self.items_on_their_way -= ticket.items_on_their_way
         for listener in self._listeners:
             listener(ticket, outcome, now)

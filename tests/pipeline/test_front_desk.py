@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from pipeline.face import ModelInfo, Phase, RequestLimits
 from pipeline.front_desk import PUBLISH_EVERY_S, FrontDesk
 from pipeline.topology import Pipeline
-from stages.admission_policies import LatencyPolicy, ThroughputPolicy
+from stages.admission_policies import LatencyPolicy, TokenBudget
 from stages.answer import Answer
 from stages.cost_model import CostModel, Work
 from stages.errors import NotServing
@@ -20,7 +20,7 @@ LIMITS = RequestLimits(10, 1000, 100, 30.0)
 MODEL = ModelInfo(
     "m", "0" * 16, 2, 16, 100, "mean", True, "float32", "cpu", "packed", "", prompts={}
 )
-THROUGHPUT = ThroughputPolicy(max_drain_s=1e9, max_queued_tokens=100)
+BUDGET = TokenBudget(max_tokens=100)
 LATENCY = LatencyPolicy(soft_p95_s=1.0, hard_p95_s=2.0, shed_share=0.25, window_s=10.0)
 
 
@@ -128,7 +128,7 @@ async def test_a_server_that_shuts_down_while_loading_never_serves(desk, nursery
 async def test_the_queue_makes_it_degraded_and_then_overloaded(
     desk, nursery, mock_clock, queued, status, accepting, retry_after_s
 ):
-    pipeline = serve(desk, nursery, policies=(THROUGHPUT,))
+    pipeline = serve(desk, nursery, policies=(BUDGET,))
     pipeline.load.cost = CostModel(0.0, 0.1, 0.0)
     pipeline.tickets.reserve(open_ticket(pipeline.tickets, 1), Work(queued, queued))
     snapshot = look(desk)

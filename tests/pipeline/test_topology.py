@@ -6,7 +6,7 @@ from core_builders import HandRunner, ids_request, limits_of, words
 from running_pipeline import Running, assert_nothing_is_left
 from trio.testing import wait_all_tasks_blocked
 
-from stages.admission_policies import ThroughputPolicy
+from stages.admission_policies import TokenBudget
 from stages.answer import Answer
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
 from stages.messages import EmbedRequest
@@ -95,7 +95,7 @@ async def test_when_everything_is_full_the_door_refuses_at_once(nursery, autojum
 
 async def test_admission_refuses_before_the_channels_do(nursery):
     device = HandRunner()
-    policy = ThroughputPolicy(max_drain_s=1e9, max_queued_tokens=10)
+    policy = TokenBudget(max_tokens=10)
     running = Running(nursery, device=device, policies=(policy,), limits=limits_of(max_items=1))
     names = [running.calls.ids(4) for _ in range(5)]
     await wait_all_tasks_blocked()

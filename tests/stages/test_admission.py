@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import structlog
 import trio
 from attrs import evolve
 from core_builders import drain, ids_request, load_of, submission_of
@@ -9,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.admission import byte_length, estimate_work, run_admission
-from stages.admission_policies import LatencyPolicy, ThroughputPolicy
+from stages.admission_policies import LatencyPolicy, TokenBudget
 from stages.cost_model import Work
 from stages.errors import DeadlineExceeded, Overloaded
-from stages.messages import EmbedRequest
+from stages.lane import Lane
+from stages.messages import EmbedRequest, Submission
 from stages.ticket import OpenTickets
 from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
@@ -55,7 +57,7 @@ async def test_refuses_what_does_not_fit_and_keeps_nothing_of_it():
     tickets, heard = OpenTickets(), []
     first = submission_of(tickets, ids_request([1] * 10))
     second = submission_of(tickets, ids_request([1] * 11), reply=heard.append)
-    policy = ThroughputPolicy(max_drain_s=1e9, max_queued_tokens=20)
+    policy = TokenBudget(max_tokens=20)
     assert await admit(tickets, [first, second], policy) == [first]
     (refused,) = heard
     assert isinstance(refused, Overloaded)
@@ -116,3 +118,49 @@ def test_byte_length_is_that_of_utf8(text):
 
 def test_half_a_surrogate_pair_has_a_length_too():
     assert byte_length("\ud800") == 3
+
+
+class Broken:
+    """A policy that raises."""
+
+    def refusal(self, load, asked, draw):
+        raise ZeroDivisionError("of the policy")
+
+    def pressure(self, load):
+        raise ZeroDivisionError("of the policy")
+
+
+async def test_a_policy_that_raises_refuses_and_is_logged_once_for_a_flood():
+    tickets, heard = OpenTickets(), []
+    submissions = [submission_of(tickets, ids_request([1]), reply=heard.append) for _ in range(3)]
+    with structlog.testing.capture_logs() as logs:
+        assert await admit(tickets, submissions, Broken()) == []
+    assert [error.reason for error in heard] == ["policy_error"] * 3
+    assert [entry["event"] for entry in logs] == ["an admission policy raised"]
+    assert len(tickets) == tickets.reserved_tokens == 0
+
+
+async def test_a_caller_is_judged_by_its_own_time_lane_and_tenant():
+    seen = []
+
+    class Watching:
+        def refusal(self, load, asked, draw):
+            seen.append(asked)
+
+        def pressure(self, load):
+            return 0.0
+
+    tickets = OpenTickets()
+    ticket = tickets.open(
+        "r",
+        1,
+        deadline=trio.current_time() + 5.0,
+        reply=lambda _: None,
+        now=trio.current_time(),
+        lane=Lane.BULK,
+        tenant="t",
+    )
+    await admit(tickets, [Submission(ticket, ids_request([1, 2]))], Watching())
+    (asked,) = seen
+    assert (asked.work, asked.lane, asked.tenant) == (Work(2, 4), Lane.BULK, "t")
+    assert asked.time_left_s == pytest.approx(5.0, abs=0.5)

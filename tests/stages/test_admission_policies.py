@@ -6,18 +6,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.admission_policies import LatencyPolicy, ThroughputPolicy, refusal
+from stages.admission_policies import (
+    DeadlinePolicy,
+    LatencyPolicy,
+    ThroughputPolicy,
+    TokenBudget,
+    pressure,
+    refusal,
+)
+from stages.asked import Asked
 from stages.cost_model import CostModel, Work
-from stages.load import LoadView
+from stages.errors import TooLate
+from stages.fair_share import FairShare
+from stages.lane import Lane
+from stages.load_view import LoadView
 
-THROUGHPUT = ThroughputPolicy(max_drain_s=2.0, max_queued_tokens=1000)
+BUDGET = TokenBudget(max_tokens=1000)
+THROUGHPUT = ThroughputPolicy(max_drain_s=2.0)
+DEADLINE = DeadlinePolicy()
 LATENCY = LatencyPolicy(soft_p95_s=0.1, hard_p95_s=0.2, shed_share=0.25, window_s=1.0)
 
 
-def view(queued, tokens_per_s, p95_s=None):
+def view(queued, tokens_per_s, p95_s=None, **changes):
     """A load on a device that runs so many tokens a second; 0 while that is unknown."""
     cost = CostModel(0.0, 1.0 / tokens_per_s, 0.0) if tokens_per_s else None
-    return LoadView(Work(queued, queued), cost, p95_s, full_tokens=10**9, full_s=1.0)
+    figures = {"full_tokens": 10**9, "full_s": 1.0} | changes
+    return LoadView(Work(queued, queued), cost, p95_s, **figures)
+
+
+def asked(tokens, squares=1, **options):
+    return Asked(Work(tokens, squares), **options)
 
 
 @pytest.mark.parametrize(
@@ -31,23 +49,23 @@ def view(queued, tokens_per_s, p95_s=None):
         (100, 0.0, 901, "queued_tokens"),
     ],
 )
-def test_throughput_counts_the_requests_own_tokens(queued, rate, tokens, reason):
-    refused = THROUGHPUT.refusal(view(queued, rate), Work(tokens, 1), draw=0.0)
+def test_the_limits_count_the_requests_own_tokens(queued, rate, tokens, reason):
+    refused = refusal((THROUGHPUT, BUDGET), view(queued, rate), asked(tokens), draw=0.0)
     assert (refused and refused.reason) == reason
 
 
 def test_throughput_counts_what_long_texts_cost_more():
     cost = CostModel(0.0, 1e-3, 1e-5)
     queue = LoadView(Work.of([10] * 50), cost, None, full_tokens=10**9, full_s=1.0)
-    assert THROUGHPUT.refusal(queue, Work.of([10] * 40), draw=0.0) is None
-    refused = THROUGHPUT.refusal(queue, Work.of([400]), draw=0.0)
+    assert THROUGHPUT.refusal(queue, Asked(Work.of([10] * 40)), draw=0.0) is None
+    refused = THROUGHPUT.refusal(queue, Asked(Work.of([400])), draw=0.0)
     assert refused.reason == "drain_time"
 
 
 @given(tokens=st.integers(1, 10**9), rate=st.floats(0.0, 1e6), draw=st.floats(0.0, 1.0))
 def test_nothing_queued_admits_a_request_of_any_size(tokens, rate, draw):
     load = view(0, rate)
-    assert refusal((THROUGHPUT, LATENCY), load, Work(tokens, 1), draw) is None
+    assert refusal((BUDGET, DEADLINE, THROUGHPUT, LATENCY), load, asked(tokens), draw) is None
 
 
 @given(
@@ -59,17 +77,17 @@ def test_nothing_queued_admits_a_request_of_any_size(tokens, rate, draw):
 )
 def test_a_refusal_says_when_to_try_again(queued, rate, p95_s, tokens, draw):
     load = view(queued, rate, p95_s)
-    for policies in ((THROUGHPUT,), (LATENCY,), (THROUGHPUT, LATENCY)):
-        refused = refusal(policies, load, Work(tokens, 1), draw)
+    for policies in ((BUDGET,), (THROUGHPUT,), (LATENCY,), (BUDGET, THROUGHPUT, LATENCY)):
+        refused = refusal(policies, load, asked(tokens), draw)
         if refused is not None:
             assert math.isfinite(refused.retry_after_s)
             assert 0.0 <= refused.retry_after_s <= max(load.drain_s, LATENCY.window_s)
 
 
 def test_after_the_time_it_says_a_request_that_fits_is_admitted():
-    refused = THROUGHPUT.refusal(view(500, 200.0), Work(100, 1), draw=0.0)
+    refused = THROUGHPUT.refusal(view(500, 200.0), asked(100), draw=0.0)
     left = round(500 - refused.retry_after_s * 200.0)
-    assert THROUGHPUT.refusal(view(left, 200.0), Work(100, 1), draw=0.0) is None
+    assert THROUGHPUT.refusal(view(left, 200.0), asked(100), draw=0.0) is None
 
 
 @pytest.mark.parametrize(
@@ -85,16 +103,16 @@ def test_after_the_time_it_says_a_request_that_fits_is_admitted():
     ],
 )
 def test_latency_sheds_a_share_above_the_soft_limit_and_all_above_the_hard(p95_s, draw, refused):
-    assert (LATENCY.refusal(view(1, 1.0, p95_s), Work(1, 1), draw) is not None) == refused
+    assert (LATENCY.refusal(view(1, 1.0, p95_s), asked(1), draw) is not None) == refused
 
 
 def test_the_share_that_is_shed_is_the_share_of_draws():
     load = view(1, 1.0, 0.15)
     draws = [number / 1000 for number in range(1000)]
-    assert sum(LATENCY.refusal(load, Work(1, 1), draw) is not None for draw in draws) == 250
+    assert sum(LATENCY.refusal(load, asked(1), draw) is not None for draw in draws) == 250
 
 
-@pytest.mark.parametrize("policies", [(THROUGHPUT, LATENCY), (LATENCY, THROUGHPUT)])
+@pytest.mark.parametrize("policies", [(BUDGET, LATENCY), (LATENCY, BUDGET)])
 @pytest.mark.parametrize(
     ("load", "reason"),
     [
@@ -104,7 +122,7 @@ def test_the_share_that_is_shed_is_the_share_of_draws():
     ],
 )
 def test_both_must_agree_to_admit(policies, load, reason):
-    refused = refusal(policies, load, Work(5, 5), draw=0.5)
+    refused = refusal(policies, load, asked(5), draw=0.5)
     assert (refused and refused.reason) == reason
 
 
@@ -118,23 +136,102 @@ def test_both_must_agree_to_admit(policies, load, reason):
 def test_together_either_refuses(queued, rate, p95_s, tokens, draw):
     load = view(queued, rate, p95_s)
     single = [
-        policy.refusal(load, Work(tokens, 1), draw) is not None for policy in (THROUGHPUT, LATENCY)
+        policy.refusal(load, asked(tokens), draw) is not None for policy in (THROUGHPUT, LATENCY)
     ]
-    assert (refusal((THROUGHPUT, LATENCY), load, Work(tokens, 1), draw) is not None) == any(single)
-    assert refusal((), load, Work(tokens, 1), draw) is None
+    assert (refusal((THROUGHPUT, LATENCY), load, asked(tokens), draw) is not None) == any(single)
+    assert refusal((), load, asked(tokens), draw) is None
 
 
 @pytest.mark.parametrize(
-    ("load", "near"),
+    ("load", "expected"),
     [
-        (view(800, 1e9, None), (False, False)),
-        (view(801, 1e9, None), (True, False)),
-        (view(160, 100.0, None), (False, False)),
-        (view(161, 100.0, None), (True, False)),
-        (view(0, 0.0, 0.1), (False, False)),
-        (view(0, 0.0, 0.101), (False, True)),
-        (view(0, 0.0), (False, False)),
+        (view(800, 1e9, None), 0.8),
+        (view(160, 100.0, None), 0.8),
+        (view(0, 0.0, 0.05), 0.4),
+        (view(0, 0.0, 0.1), 0.8),  # the soft limit
+        (view(0, 0.0, 0.15), 0.9),
+        (view(0, 0.0, 0.2), 1.0),
+        (view(0, 0.0), 0.0),
     ],
 )
-def test_near_a_limit(load, near):
-    assert (THROUGHPUT.is_near(load), LATENCY.is_near(load)) == near
+def test_pressure_is_1_at_the_limit(load, expected):
+    policies = (BUDGET, DEADLINE, THROUGHPUT, LATENCY)
+    assert pressure(policies, load) == pytest.approx(expected)
+    assert pressure((), load) == 0.0
+
+
+def in_time(load, time_left_s, tokens=100, **options):
+    """Whether a request is admitted as far as its deadline goes."""
+    refused = DEADLINE.refusal(load, asked(tokens, time_left_s=time_left_s, **options), draw=0.0)
+    assert refused is None or isinstance(refused, TooLate)
+    return refused is None
+
+
+def test_who_would_be_answered_too_late_is_told_so_and_when_it_would_not_be():
+    # 1 s in flight, 6 s for the queue and itself, 1 s for what runs together with it
+    load = view(500, 100.0, starts_in_s=1.0)
+    assert in_time(load, 8.0)
+    assert not in_time(load, 7.9)
+    refused = DEADLINE.refusal(load, asked(100, time_left_s=7.5), draw=0.0)
+    assert refused.code == "DEADLINE_EXCEEDED"
+    assert refused.retry_after_s == pytest.approx(0.5)
+
+
+def test_an_idle_device_is_tried_whatever_is_believed_of_its_speed():
+    assert in_time(view(0, 0.001), 1.0)
+    assert not in_time(view(0, 100.0, starts_in_s=1.0), 1.0)
+    assert in_time(view(500, 0.0, starts_in_s=0.0), 0.1)  # unknown
+
+
+def test_interactive_work_does_not_wait_for_bulk():
+    load = view(500, 100.0, bulk=Work(400, 400))
+    assert in_time(load, 3.1)  # 100 + 100 tokens, and a batch
+    assert not in_time(load, 3.1, lane=Lane.BULK)
+
+
+def test_only_what_is_due_earlier_goes_first():
+    load = view(500, 100.0, due_in=lambda left_s: 100 if left_s < 10.0 else 500)
+    assert in_time(load, 3.1)
+    assert not in_time(view(500, 100.0), 3.1)
+
+
+def test_each_tenant_waits_for_its_own_queue():
+    load = view(500, 100.0, share=FairShare({"much": 450, "little": 50}))
+    assert in_time(load, 4.1, tenant="little")  # a quarter of 6 s, at half the device
+    assert not in_time(load, 2.0, tenant="little")
+    assert not in_time(load, 10.0, tenant="much")
+
+
+@pytest.mark.parametrize("policy", [BUDGET, ThroughputPolicy(max_drain_s=10.0)])
+def test_bulk_is_shed_first(policy):
+    load = view(500, 100.0)
+    assert policy.refusal(load, asked(100), draw=0.0) is None
+    assert policy.refusal(load, asked(100, lane=Lane.BULK), draw=0.0) is not None
+
+
+@pytest.mark.parametrize("policy", [BUDGET, ThroughputPolicy(max_drain_s=10.0)])
+def test_above_a_limit_those_above_their_share_are_refused_first(policy):
+    load = view(1000, 100.0, share=FairShare({"much": 950, "little": 50, "least": 10}))
+
+    def admitted(tenant):
+        return policy.refusal(load, asked(100, tenant=tenant), draw=0.0) is None
+
+    assert not admitted("much")
+    assert admitted("little")
+    assert admitted("new")
+
+
+@pytest.mark.parametrize("queued", [0, 500])
+def test_a_policy_that_raises_refuses(queued):
+    class Broken:
+        def refusal(self, load, asked, draw):
+            raise ZeroDivisionError("of the policy")
+
+        def pressure(self, load):
+            raise ZeroDivisionError("of the policy")
+
+    refused = refusal((BUDGET, Broken()), view(queued, 0.0), asked(1), draw=0.0)
+    assert refused.reason == "policy_error"
+    assert refused.retry_after_s > 0
+    assert isinstance(refused.__cause__, ZeroDivisionError)
+    assert pressure((BUDGET, Broken()), view(queued, 0.0)) == 1.0

@@ -59,7 +59,6 @@ class AnyPlanner(RuleBasedStateMachine):
         self.now = 0.0
         self.labels = 0
         self.batches = 0
-        self.queues = {bucket: [] for bucket in BUCKETS}
         self.backlog = []
 
     @initialize(limits=LIMITS)
@@ -67,6 +66,7 @@ class AnyPlanner(RuleBasedStateMachine):
         if limits.layout is Layout.PACKED:
             limits = evolve(limits, batch_sizes=())
         self.limits = limits
+        self.queues = {width: [] for width in limits.widths}
         self.planner = BatchPlanner(limits, self.tickets.alive)
 
     @rule(lengths=LENGTHS)
@@ -87,7 +87,7 @@ class AnyPlanner(RuleBasedStateMachine):
             rest = self.planner.add(chunk, self.now)
             taken = len(chunk) - (0 if rest is None else len(rest))
             for index in range(taken):
-                self.queues[chunk.bucket].append(
+                self.queues[self.width_of(chunk)].append(
                     Waiting(
                         int(chunk.ids.item(index)[0]),
                         int(chunk.ids.lengths[index]),
@@ -117,7 +117,7 @@ class AnyPlanner(RuleBasedStateMachine):
         if batch is not None:
             self.check(batch, cost)
         if expected is not None:  # without dead items the model knows the choice
-            first = None if batch is None else batch.chunks[0].bucket
+            first = None if batch is None else self.width_of(batch.chunks[0])
             assert first in expected
 
     @rule(idle=st.booleans(), cost=COSTS)
@@ -130,25 +130,29 @@ class AnyPlanner(RuleBasedStateMachine):
                 self.check(batch, cost)
                 return
             assert self.planner.held_items < held, "due, and yet nothing happens"
-        assert not any(self.alive(bucket) for bucket in BUCKETS)
+        assert not any(self.alive(bucket) for bucket in self.queues)
 
     @rule()
     def all_is_taken(self):
         """As in a drain: nothing that was taken in stays behind."""
         while self.planner.held_items:
             self.it_comes_due(idle=True, cost=None)
-        assert not any(self.alive(bucket) for bucket in BUCKETS)
+        assert not any(self.alive(bucket) for bucket in self.queues)
         for queue in self.queues.values():
             queue.clear()
 
     @invariant()
     def within_its_bound(self):
-        alive = [item for bucket in BUCKETS for item in self.alive(bucket)]
+        alive = [item for bucket in self.queues for item in self.alive(bucket)]
         waiting = [item for queue in self.queues.values() for item in queue]
         assert self.planner.held_tokens <= self.limits.max_held_tokens
         assert len(alive) <= self.planner.held_items <= len(waiting)
         tokens = self.planner.held_tokens
         assert sum(i.length for i in alive) <= tokens <= sum(i.length for i in waiting)
+
+    def width_of(self, chunk):
+        """The queue that a chunk waits in; packed, there is one."""
+        return chunk.bucket if len(self.queues) > 1 else BUCKETS[-1]
 
     def alive(self, bucket):
         return [item for item in self.queues[bucket] if item.ticket.waiting]
@@ -246,7 +250,7 @@ class AnyPlanner(RuleBasedStateMachine):
 
     def check_urgency(self, batch):
         """Whatever is stale, the oldest of all leaves first: so nothing starves."""
-        heads = [self.alive(bucket)[0] for bucket in BUCKETS if self.alive(bucket)]
+        heads = [self.alive(bucket)[0] for bucket in self.queues if self.alive(bucket)]
         dead = any(not i.ticket.waiting for queue in self.queues.values() for i in queue)
         oldest_at = min(head.arrived_at for head in heads)
         if self.now >= oldest_at + self.limits.stale_after_s and not dead:
@@ -257,11 +261,11 @@ class AnyPlanner(RuleBasedStateMachine):
         """A chunk is the head of its bucket's living items, in their order."""
         assert chunk.ticket.waiting
         labels = [int(chunk.ids.item(index)[0]) for index in range(len(chunk))]
-        expected = self.alive(chunk.bucket)[: len(chunk)]
+        expected = self.alive(self.width_of(chunk))[: len(chunk)]
         assert labels == [item.label for item in expected]
         assert chunk.ids.lengths.tolist() == [item.length for item in expected]
-        last = self.queues[chunk.bucket].index(expected[-1])
-        del self.queues[chunk.bucket][: last + 1]
+        last = self.queues[self.width_of(chunk)].index(expected[-1])
+        del self.queues[self.width_of(chunk)][: last + 1]
 
 
 TestAnyPlanner = AnyPlanner.TestCase

@@ -15,15 +15,14 @@ from stages.lane_queue import REMEMBERED, LaneQueue
 from stages.ticket import OpenTickets
 
 LONGEST = BUCKETS[-1]
-NARROW_FIRST = BUCKETS
 
 
 class Lane:
     """A lane, and what its tenants were served, in tokens."""
 
-    def __init__(self, weights=None):
+    def __init__(self, weights=None, widths=(LONGEST,)):
         self.tickets = OpenTickets()
-        self.queue = LaneQueue(LONGEST, weights or {}, {width: Held() for width in BUCKETS})
+        self.queue = LaneQueue(LONGEST, weights or {}, {width: Held() for width in widths})
         self.served = Counter()
 
     def add(self, tenant, *lengths):
@@ -31,10 +30,10 @@ class Lane:
             ticket = open_ticket(self.tickets, 1, tenant=tenant)
             self.queue.add(chunk_of(ticket, [length]), 0.0)
 
-    def batch(self, tokens, widths=NARROW_FIRST, wanted=lambda _: True):
+    def batch(self, tokens, width=LONGEST, wanted=lambda _: True):
         """Fill one batch; its chunks."""
         draft = BatchDraft(Room(10**6, tokens, inf, None))
-        self.queue.fill(draft, widths, wanted, newest_first=False)
+        self.queue.fill(draft, width, wanted, newest_first=False)
         for chunk in draft.chunks:
             self.served[chunk.ticket.tenant] += chunk.tokens
         return draft.chunks
@@ -113,10 +112,10 @@ def test_one_whose_item_does_not_fit_is_passed_over_and_goes_first_next_time():
 
 
 def test_a_batch_of_one_bucket_takes_from_it_alone():
-    lane = Lane()
+    lane = Lane(widths=BUCKETS)
     lane.add("a", 2, 16)
     lane.add("b", 3, 16)
-    assert [chunk.tokens for chunk in lane.batch(100, widths=(4,))] == [2, 3]
+    assert [chunk.tokens for chunk in lane.batch(100, width=4)] == [2, 3]
     assert sorted(queue.width for queue in lane.queue) == [16, 16]
 
 

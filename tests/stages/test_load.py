@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.cost_model import NO_WORK, CostModel, Work
-from stages.load import LatencyWindow, LoadMeter, LoadView
+from stages.lane import Lane
+from stages.load import LatencyWindow, LoadMeter
+from stages.load_view import LoadView
 from stages.messages import Layout
 from stages.ticket import OpenTickets
 
@@ -140,3 +142,31 @@ def test_drain_time_is_what_the_queue_costs_and_zero_while_that_is_unknown():
 def test_devices_drain_the_queue_together():
     view = LoadView(Work(200, 0), CostModel(0.0, 0.01, 0.0), None, 100, 10.0, devices=2)
     assert view.drain_s == pytest.approx(1.0)
+
+
+def test_the_next_batch_starts_when_a_device_has_done_what_it_has_in_hand():
+    meter = meter_of(CostModel(0.5, 0.25, 0.0))
+    assert meter.starts_in_s(7.0) == 0.0
+    batches = [batch_of(chunk_of(open_ticket(meter.tickets, 1), [4])) for _ in range(2)]
+    for batch in batches:
+        meter.launched(batch, 7.0)
+    assert meter.starts_in_s(7.0) == pytest.approx(3.0)
+    assert meter.starts_in_s(8.0) == pytest.approx(2.0)
+    meter.finished(batches[0], 1.5, 8.5)
+    assert meter.starts_in_s(8.5) == pytest.approx(1.5)
+    assert meter.starts_in_s(99.0) == 0.0  # late, but any moment now
+
+
+def test_a_view_knows_lanes_tenants_and_deadlines():
+    meter = meter_of(CostModel(0.0, 0.01, 0.0))
+    for lane, tenant, timeout_s in (
+        (Lane.BULK, "a", 9.0),
+        (Lane.INTERACTIVE, "a", 1.0),
+        (Lane.INTERACTIVE, "b", 5.0),
+    ):
+        ticket = open_ticket(meter.tickets, 1, timeout_s=timeout_s, lane=lane, tenant=tenant)
+        meter.tickets.reserve(ticket, Work(100, 100))
+    view = meter.view(0.0)
+    assert view.bulk == Work(100, 100)
+    assert view.share.tokens == {"a": 200, "b": 100}
+    assert [view.due_in(left_s) for left_s in (0.5, 2.0, 6.0)] == [0, 100, 200]

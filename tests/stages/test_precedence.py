@@ -30,10 +30,10 @@ class Waiting:
     def bulk(self, now):
         return self.ticket.lane is Lane.BULK and now - self.arrived_at < AGING_S
 
-    @property
-    def queue(self):
+    def queue(self, layout):
         """Among whom the order of deadlines holds."""
-        return self.ticket.tenant, bucket_of(self.length)
+        width = bucket_of(self.length) if layout is Layout.PADDED else None
+        return self.ticket.tenant, width
 
     @property
     def order(self):
@@ -100,7 +100,7 @@ class AnyOrder(RuleBasedStateMachine):
         heads = {}
         for item in sorted(self.waiting, key=lambda item: item.order, reverse=True):
             if not item.bulk(self.now):
-                heads[item.queue] = item
+                heads[item.queue(self.limits.layout)] = item
         for item in heads.values():
             if self.limits.layout is Layout.PACKED:
                 fits = item.length <= self.limits.max_tokens - batch.tokens
@@ -110,9 +110,11 @@ class AnyOrder(RuleBasedStateMachine):
 
     def check_order(self, taken):
         """Nobody was overtaken by their equals."""
+        layout = self.limits.layout
         for item in taken:
             for left in self.waiting:
-                if left.queue == item.queue and left.bulk(self.now) == item.bulk(self.now):
+                same_lane = left.bulk(self.now) == item.bulk(self.now)
+                if same_lane and left.queue(layout) == item.queue(layout):
                     assert item.order <= left.order
 
 
@@ -120,9 +122,9 @@ TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=150, stateful_step_count=30)
 
 
-def planner_of(**precedence):
+def planner_of(layout=Layout.PACKED, **precedence):
     tickets = OpenTickets()
-    limits = limits_of(max_items=1, precedence=Precedence(**precedence))
+    limits = limits_of(layout, max_items=1, precedence=Precedence(**precedence))
     return tickets, BatchPlanner(limits, tickets.alive)
 
 
@@ -172,7 +174,7 @@ def test_a_tenant_with_a_long_queue_does_not_hold_up_another():
 
 
 def test_a_deadline_that_presses_goes_before_what_has_waited_longer():
-    tickets, planner = planner_of()
+    tickets, planner = planner_of(Layout.PADDED)
     cost = CostModel(0.0, 0.05, 0.0)  # a second for both, which is the most of a batch
     soon = open_ticket(tickets, 1, timeout_s=5.0)
     planner.add(chunk_of(soon, [16]), 0.5)

@@ -1,0 +1,18 @@
+"""What a request asks of the server, as admission sees it."""
+
+from math import inf
+
+from attrs import frozen
+
+from stages.cost_model import Work
+from stages.lane import Lane
+
+
+@frozen
+class Asked:
+    """One request: its estimated work, how long its caller waits, and who goes before it."""
+
+    work: Work
+    time_left_s: float = inf
+    lane: Lane = Lane.INTERACTIVE
+    tenant: str = ""
