@@ -16,6 +16,7 @@ from attrs import frozen
 from pipeline.settings.field import setting
 from pipeline.settings.kinds import Choice, Flag, Integer, Number, Size, Text
 from pipeline.settings.port_table import PortSettings
+from pipeline.settings.tenant_kinds import HEADER, TenantWeights
 
 
 class SettingError(Exception):
@@ -78,9 +79,7 @@ class Settings(PortSettings):
     backpressure_max_drain_ms: float = setting(
         2000.0, Number(0, 3_600_000, above=True), "Throughput strategy: longest predicted drain"
     )
-    backpressure_max_queued_tokens: int = setting(
-        131072, Integer(1, 1 << 30), "Throughput strategy: most tokens queued"
-    )
+    backpressure_max_queued_tokens: int = setting(131072, Integer(1, 1 << 30), "Most tokens queued")
     backpressure_ema_alpha: float = setting(
         0.3,
         Number(0, 1, above=True),
@@ -101,6 +100,31 @@ class Settings(PortSettings):
     )
     backpressure_min_samples: int = setting(
         20, Integer(1, 1 << 20), "Latency strategy: answers in the window before it judges"
+    )
+    bulk_share: float = setting(
+        0.5, Number(0, 1, above=True), "Bulk requests meet so much of the limits on the queue"
+    )
+    bulk_aging_ms: float = setting(
+        5000.0,
+        Number(0, 3_600_000),
+        "A bulk item that has waited for so long counts as interactive",
+    )
+    tenant_weights: tuple[tuple[str, float], ...] = setting(
+        (), TenantWeights(), "Shares of callers that compete, such as `search:3,import:0.5`; else 1"
+    )
+    tenant_header: str = setting(
+        "",
+        HEADER,
+        "Header (gRPC metadata) that names the caller in place of its API key; set it only behind "
+        "a proxy that you trust to write it",
+    )
+    standing_queue_ms: float = setting(
+        3000.0,
+        Number(0, 3_600_000, above=True),
+        "When all that is served has waited longer than this, the newest goes first",
+    )
+    standing_queue_interval_ms: float = setting(
+        1000.0, Number(0, 3_600_000, above=True), "For how long that must have been so"
     )
     shutdown_hold_s: float = setting(
         0.0,

@@ -150,7 +150,7 @@ def test_a_door_that_is_small_refuses_and_loses_nothing():
     assert report.tally.reasons["streams"] > 100
 
 
-def test_calls_that_run_out_of_time_hear_so_at_their_deadline():
+def test_calls_that_run_out_of_time_hear_so_by_their_deadline():
     scenario = scenario_of(
         callers(40.0, timeout_s=0.5),
         cost=(0.002, 1 / 2000, 0.0),
@@ -163,7 +163,7 @@ def test_calls_that_run_out_of_time_hear_so_at_their_deadline():
         if isinstance(outcome, DeadlineExceeded)
     ]
     assert len(late) > 100
-    assert max(late) == pytest.approx(0.0, abs=1e-9)
+    assert max(late) <= 1e-9
 
 
 def test_a_stage_above_its_budget_is_a_violation():
