@@ -3,7 +3,7 @@
 from typing import Final
 
 from stages.answer import Answer, Outcome
-from stages.errors import NotServing, Overloaded, TooLarge
+from stages.errors import NotServing, Overloaded, TooLarge, TooLate
 
 CODES: Final = (
     "ok",
@@ -20,6 +20,8 @@ REASONS: Final = (
     "drain_time",
     "queued_tokens",
     "latency",
+    "deadline",
+    "policy_error",
     "snapshot",
     "channel_full",
     "bridge",
@@ -43,4 +45,6 @@ def reason_of(outcome: Outcome | None) -> str | None:
         return outcome.reason
     if isinstance(outcome, NotServing):
         return "not_serving"
+    if isinstance(outcome, TooLate):
+        return "deadline"
     return "too_large" if isinstance(outcome, TooLarge) else None
