@@ -1,13 +1,19 @@
 """The GPU benchmark's frame, and its engine parts on the CPU with a tiny shape."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from benchmarks import gpu, roofline
+from benchmarks import roofline
+from benchmarks.gpu import end_to_end, subject
+from benchmarks.gpu import parts as part
+from benchmarks.gpu.extent import Extent
+from benchmarks.gpu.show import show
 from benchmarks.mixes import fixed
 from benchmarks.shapes import write_checkpoint
 
-EXTENT = gpu.Extent(tokens=300, plain_tokens=300, rounds=1, singles=2, seconds=0.1)
+EXTENT = Extent(tokens=300, plain_tokens=300, rounds=1, singles=2, seconds=0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +29,7 @@ def written():
 
 @pytest.fixture
 def parts(written):
-    return gpu.Parts(lambda figures: written.append(dict(figures)))
+    return part.Parts(lambda figures: written.append(dict(figures)))
 
 
 def test_a_part_that_fails_is_kept_and_the_rest_goes_on(parts, written, capsys):
@@ -44,7 +50,7 @@ def test_a_part_is_stopped_at_its_limit(parts, monkeypatch):
         while True:
             pass
 
-    monkeypatch.setattr(gpu, "LIMIT_S", gpu.LAST_S + 1.1)
+    monkeypatch.setattr(part, "LIMIT_S", part.LAST_S + 1.1)
     assert parts.run("hanging", 60, hang) is None
     assert "OutOfTime" in parts.figures["hanging"]["error"]
     assert parts.run("late", 60, dict) is None
@@ -52,19 +58,19 @@ def test_a_part_is_stopped_at_its_limit(parts, monkeypatch):
 
 
 def test_end_to_end_is_left_out_with_a_reason_where_it_cannot_run(parts, tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu, "SERVER_NEEDS", ("no_such_package",))
-    subject = gpu.Subject("tiny", tmp_path, torch.device("cpu"), EXTENT)
-    parts.run("end to end", 10, subject.end_to_end)
-    assert "left out: no_such_package cannot be imported" in gpu.show(parts.figures)
+    monkeypatch.setattr(end_to_end, "SERVER_NEEDS", ("no_such_package",))
+    tiny = subject.Subject("tiny", tmp_path, torch.device("cpu"), EXTENT)
+    parts.run("end to end", 10, partial(end_to_end.end_to_end, tiny))
+    assert "left out: no_such_package cannot be imported" in show(parts.figures)
 
 
 def test_the_engine_parts_run_on_a_cpu(parts, tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu, "ENGINE_MIXES", {"50": fixed(50)})
+    monkeypatch.setattr(subject, "ENGINE_MIXES", {"50": fixed(50)})
     folder = write_checkpoint(tmp_path, "tiny")
-    subject = gpu.Subject("tiny", folder, torch.device("cpu"), EXTENT)
-    for part in (subject.load, subject.correctness, subject.single, lambda: subject.rates("50")):
-        assert parts.run(f"part {len(parts.figures)}", 60, part) is not None
+    tiny = subject.Subject("tiny", folder, torch.device("cpu"), EXTENT)
+    for step in (tiny.load, tiny.correctness, tiny.single, lambda: tiny.rates("50")):
+        assert parts.run(f"part {len(parts.figures)}", 60, step) is not None
     assert parts.figures["part 1"]["least_cosine"] > 0.9999
-    shown = gpu.show(parts.figures)
+    shown = show(parts.figures)
     assert "least_cosine: 1" in shown
     assert "of peak" in shown

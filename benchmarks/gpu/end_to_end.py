@@ -1,0 +1,57 @@
+"""The whole server over gRPC, in turn with the engine alone."""
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, Final
+
+from benchmarks.gpu.subject import PACKED, Subject
+from benchmarks.measure import interleaved, ratio
+
+CALLS: Final = (("512", "penstock, ids"), ("512", "penstock"),
+                ("50", "penstock, ids, float16"), ("50", "penstock, float16"))  # fmt: skip
+SERVER_NEEDS: Final = ("grpclib", "grpc", "google.protobuf", "hypercorn", "starlette", "structlog")
+CALL_TEXTS: Final = 64
+CLIENTS: Final = 16
+
+
+def end_to_end(subject: Subject) -> dict[str, Any]:
+    """Tokens a second over gRPC, in turn with the engine alone."""
+    if missing := [name for name in SERVER_NEEDS if find_spec(name) is None]:
+        raise RuntimeError(f"left out: {', '.join(missing)} cannot be imported")
+    from benchmarks.child import running_child  # noqa: PLC0415 - not everywhere
+    from benchmarks.server_process import ADMIT_ALL, running_server  # noqa: PLC0415 - nor this
+
+    environment = {"MODEL_PATH": str(subject.folder), "DEVICE": str(subject.device), **ADMIT_ALL}
+    found: dict[str, Any] = {}
+    with running_child("benchmarks.load_client") as client, running_server(environment) as at:
+        time.sleep(1.2 * subject.settle_s)  # a server under load has no idle gaps to prepare in
+        for mix, protocol in CALLS:
+            served = partial(
+                client.ask,
+                do="closed",
+                target=at.grpc,
+                protocol=protocol,
+                mix=mix,
+                items=CALL_TEXTS,
+                clients=CLIENTS,
+                seconds=subject.extent.seconds,
+                vocabulary=subject.vocabulary,
+            )
+            alone = subject.rate(subject.packed(), mix)
+            answers: list[Any] = []
+
+            def serve(served: Callable[[], Any] = served, kept: list[Any] = answers) -> float:
+                kept.append(served())
+                return float(kept[-1]["tokens_per_s"])
+
+            rates = interleaved({"server": serve, PACKED: alone}, subject.extent.rounds)
+            found[f"{mix}: {protocol}"] = {
+                "rates": rates,
+                "median_tokens_per_s": statistics.median(rates["server"]),
+                "over_engine": ratio(rates["server"], rates[PACKED]),
+                "answers": answers,
+            }
+    return found

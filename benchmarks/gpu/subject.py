@@ -1,0 +1,154 @@
+"""One shape on one device, and what is measured of it in this process."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from attrs import define
+
+from benchmarks.alone import EngineAlone
+from benchmarks.gpu.extent import Extent
+from benchmarks.measure import interleaved, per_second, ratio
+from benchmarks.mixes import MIXES, Draw, fixed, lengths, token_ids
+from benchmarks.plain import PlainTransformers
+from benchmarks.roofline import ModelFlops, Peak
+from benchmarks.shapes import SHAPES
+from stages.messages import Batch, Layout
+
+ENGINE_MIXES: Final[Mapping[str, Draw]] = {"512": fixed(512), "50": fixed(50), **MIXES}
+SINGLE_TOKENS: Final = 32
+PACKED, BUCKETED, ARRIVAL, SORTED, PEAK = "packed", "bucketed", "arrival", "sorted", "peak"
+# One graph for each of the two fixed lengths, of a full batch.
+BUCKETED_BUCKETS: Final = (64, 512)
+BUCKETED_SIZES: Final = (64, 512)
+
+
+@define(eq=False)
+class Subject:
+    """One shape on one device."""
+
+    shape: str
+    folder: Path
+    device: torch.device
+    extent: Extent
+    engine: EngineAlone | None = None
+    settle_s: float = 0.0  # from ready to prepared
+
+    @property
+    def vocabulary(self) -> int:
+        """Token ids of the shape."""
+        return int(SHAPES[self.shape][1]["vocab_size"])
+
+    def packed(self) -> EngineAlone:
+        """The packed engine, if it could be loaded."""
+        if self.engine is None:
+            raise RuntimeError("there is no packed engine")
+        return self.engine
+
+    def load(self) -> dict[str, Any]:
+        """Load the packed engine; how long until it could serve, and until it had all graphs."""
+        started = time.monotonic()
+        self.engine = EngineAlone.load(self.folder, Layout.PACKED, device=str(self.device))
+        ready_s, before = time.monotonic() - started, _memory(self.device)
+        self.engine.prepare()
+        prepared_s = time.monotonic() - started
+        self.settle_s = prepared_s - ready_s
+        return {
+            "dtype": self.engine.device.dtype,
+            "ready_s": ready_s,
+            "prepared_s": prepared_s,
+            "memory_mib": {"ready": before, "prepared": _memory(self.device)},
+        }
+
+    def correctness(self) -> dict[str, Any]:
+        """The least cosine to transformers in float32, each text in mixed company."""
+        texts = token_ids(
+            lengths(MIXES["documents"], min(20_000, self.extent.tokens)), self.vocabulary
+        )
+        plain = PlainTransformers.load(self.folder, self.device, torch.float32)
+        a, b = self.packed().embed(texts), plain.in_arrival_order(texts)
+        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        return {"texts": len(texts), "least_cosine": float(((a * b).sum(axis=1) / norms).min())}
+
+    def rates(self, mix: str) -> dict[str, Any]:
+        """Tokens a second of the packed engine and plain transformers; its share of the peak."""
+        engine, extent = self.packed(), self.extent
+        dtype = getattr(torch, engine.device.dtype)
+        plain = PlainTransformers.load(self.folder, self.device, dtype)
+        flops = ModelFlops.of(self.folder)
+        sizes = lengths(ENGINE_MIXES[mix], extent.tokens)
+        fewer = lengths(ENGINE_MIXES[mix], extent.plain_tokens)
+        texts = token_ids(fewer, self.vocabulary)
+        total = float(fewer.sum())
+        contenders: dict[str, Callable[[], float]] = {
+            PACKED: self.rate(engine, mix),
+            ARRIVAL: partial(per_second, total, partial(plain.in_arrival_order, texts)),
+            SORTED: partial(per_second, total, partial(plain.sorted_by_length, texts)),
+            PEAK: Peak(flops.shapes, self.device, dtype).measure,
+        }
+        rates = interleaved(contenders, extent.rounds)
+        per_token = flops.of_texts(sizes) / float(sizes.sum())
+        return {
+            "rates": rates,
+            "median_tokens_per_s": {name: statistics.median(rates[name]) for name in rates},
+            "flops_per_token": per_token,
+            "share_of_peak": ratio(rates[PACKED], rates[PEAK]) * per_token,
+            "packed_over": {name: ratio(rates[PACKED], rates[name]) for name in (ARRIVAL, SORTED)},
+        }
+
+    def rate(self, engine: EngineAlone, mix: str) -> Callable[[], float]:
+        """Tokens a second; planned before, as a server does while the device runs."""
+        sizes = lengths(ENGINE_MIXES[mix], self.extent.tokens)
+        batches = list(engine.batches(token_ids(sizes, self.vocabulary)))
+        return lambda: per_second(float(sizes.sum()), lambda: list(engine.run(batches)))
+
+    def single(self) -> dict[str, Any]:
+        """One text alone: ms from handing it over to its vector, and ms of its kernels."""
+        engine = self.packed()
+        (batch,) = engine.batches(token_ids(np.array([SINGLE_TOKENS]), self.vocabulary))
+        spans = []
+        for _ in range(self.extent.singles):
+            started = time.perf_counter()
+            list(engine.run([batch]))
+            spans.append((time.perf_counter() - started) * 1e3)
+        return {
+            "p50_ms": statistics.median(spans),
+            "least_ms": min(spans),
+            "kernels_ms": _kernels_ms(engine, batch) if self.device.type == "cuda" else None,
+        }
+
+    def bucketed(self) -> dict[str, Any]:
+        """Tokens a second of the bucketed engine, in turn with the packed one."""
+        packed = self.packed()
+        bucketed = EngineAlone.load(
+            self.folder,
+            Layout.PADDED,
+            device=str(self.device),
+            buckets=BUCKETED_BUCKETS,
+            batch_sizes=BUCKETED_SIZES,
+        )
+        found: dict[str, Any] = {}
+        for mix in ("512", "50"):
+            contenders = {PACKED: self.rate(packed, mix), BUCKETED: self.rate(bucketed, mix)}
+            rates = interleaved(contenders, self.extent.rounds)
+            found[mix] = {"rates": rates, "packed_over": ratio(rates[PACKED], rates[BUCKETED])}
+        return found
+
+
+def _kernels_ms(engine: EngineAlone, batch: Batch) -> float:
+    """The sum of what the device itself spends on one batch."""
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profile:
+        list(engine.run([batch]))
+    total_us: float = sum(event.self_device_time_total for event in profile.key_averages())
+    return total_us / 1e3
+
+
+def _memory(device: torch.device) -> float | None:
+    """MiB that this process has reserved on the device."""
+    return torch.cuda.memory_reserved(device) / (1 << 20) if device.type == "cuda" else None
