@@ -6,11 +6,18 @@ from typing import Final
 import structlog
 import trio
 
+from pipeline.device_watch import DeviceLost
 from pipeline.models.errors import ModelError as NoModel
 from pipeline.supervisor import StageFailed
 from stages.device.errors import ModelError
 
-FORESEEN: Final = (OSError, NoModel, ModelError, StageFailed)  # their messages say it all
+FORESEEN: Final = (
+    OSError,
+    NoModel,
+    ModelError,
+    StageFailed,
+    DeviceLost,
+)  # who say it all
 
 log = structlog.get_logger()
 

@@ -17,6 +17,8 @@ import trio
 from attrs import field, frozen
 
 from pipeline import planning
+from pipeline.device_guard import run_guarded
+from pipeline.device_watch import DeviceWatch
 from pipeline.front_desk import FrontDesk
 from pipeline.grpc.server import GrpcServer
 from pipeline.http.server import HttpServer
@@ -146,9 +148,9 @@ class Server:
                 loaded = await _unless(stop, partial(load_model, self.settings, machines))
                 if loaded is not None:
                     await self._serve_with(loaded, stop, ready)
-            except Exception:  # told before the threads are waited for
+            except BaseException:  # told before the threads are waited for, one of which may hang
                 self.desk.fail()
-                with trio.move_on_after(LAST_WORDS_S):
+                with trio.move_on_after(LAST_WORDS_S, shield=True):
                     async with trio.open_nursery() as edges:
                         edges.start_soon(self.grpc.drain)
                         edges.start_soon(self.http.drain)
@@ -164,9 +166,13 @@ class Server:
     async def _serve_with(
         self, loaded: LoadedModel, stop: trio.Event, ready: Callable[[], None]
     ) -> None:
-        pipeline = self._pipeline(loaded)
+        settings = self.settings
+        watch = DeviceWatch(
+            len(loaded.devices), settings.hang_timeout_s, settings.device_failures_max
+        )
+        pipeline = self._pipeline(loaded, watch)
         async with trio.open_nursery() as stages:
-            stages.start_soon(pipeline.run)
+            stages.start_soon(partial(run_guarded, pipeline, watch, on_lost=self.desk.fail))
             self.desk.open(pipeline, loaded.info)
             await self.grpc.listen()
             ready()
@@ -174,12 +180,12 @@ class Server:
             await self._drain()
             pipeline.close()
 
-    def _pipeline(self, loaded: LoadedModel) -> Pipeline:
+    def _pipeline(self, loaded: LoadedModel, watch: DeviceWatch) -> Pipeline:
         metrics = self.reports.metrics
         pipeline = Pipeline(
             planning.pipeline_plan(self.settings, loaded),
             self.tickets,
-            watchers=self.reports.watchers,
+            watchers=(watch, *self.reports.watchers),
             observers=self.faults,
             on_restart=metrics.restarted,
         )

@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 import trio
 
+from pipeline.face import Phase
 from pipeline.failures import run_logged
 from pipeline.garbage import settle
 from pipeline.lifecycle import Addresses, Server
@@ -23,6 +24,7 @@ from pipeline.security.security import Security
 from pipeline.settings.table import Settings
 
 WATCHDOG_S: Final = 5.0  # for threads to end; a forward pass that hangs cannot be cancelled
+FAILED_WATCHDOG_S: Final = 3.0  # the same after a failure, so that it ends within 5 s of it
 
 log = structlog.get_logger()
 
@@ -52,18 +54,21 @@ async def _main(
     stop = trio.Event()
 
     def watch_the_end() -> None:
-        if not stop.is_set():  # else the signal has started a watchdog
+        if server.desk.snapshot.phase is Phase.FAILED:
+            _start_watchdog(FAILED_WATCHDOG_S)
+        elif not stop.is_set():  # else the signal has started a watchdog
             _start_watchdog(WATCHDOG_S)
 
     def settled(addresses: Addresses) -> None:
         settle()
         ready(addresses)
 
+    server = Server(settings, faults, watch_the_end, security)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             _watch_signals, stop, settings.shutdown_hold_s + settings.shutdown_grace_s
         )
-        await Server(settings, faults, watch_the_end, security).run(stop, settled)
+        await server.run(stop, settled)
         nursery.cancel_scope.cancel()
 
 

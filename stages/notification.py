@@ -6,7 +6,8 @@ import trio
 from stages.answer import ItemError
 from stages.batch_result import BatchResult
 from stages.channels import ReceiveEnd
-from stages.errors import Internal
+from stages.device_faults import is_sticky
+from stages.errors import Internal, NotServing, PenstockError
 from stages.load import LoadMeter
 from stages.messages import Chunk
 from stages.ragged_rows import without
@@ -20,8 +21,8 @@ async def run_notification(
 ) -> None:
     """Deliver every result to its tickets, until the channel drains.
 
-    A batch that failed as a whole fails its tickets; a row that is not finite
-    fails only its item.
+    A batch that failed as a whole fails its tickets: a device that is lost is no fault
+    of theirs, so they may be tried elsewhere. A row that is not finite fails only its item.
     """
     async for result in results:
         if result.error is not None:
@@ -44,7 +45,7 @@ def _deliver(
     """Give a chunk's ticket its rows, which begin at ``first`` in the result."""
     now, ticket = trio.current_time(), chunk.ticket
     if result.vectors is None:
-        tickets.fail(ticket, Internal("the device failed to run a batch"), now)
+        tickets.fail(ticket, _why(result), now)
         return
     if not tickets.alive(ticket, now):
         return
@@ -68,3 +69,10 @@ def _deliver(
     )
     if not ticket.waiting:
         load.latencies.add(now - ticket.opened_at, now)
+
+
+def _why(result: BatchResult) -> PenstockError:
+    """What the callers of a batch without vectors are told."""
+    if result.error is not None and is_sticky(result.error):
+        return NotServing("the device was lost")
+    return Internal("the device failed to run a batch")

@@ -136,7 +136,14 @@ class Settings(PortSettings):
         30.0, Number(0, 3600), "How long requests may finish after SIGTERM and the hold"
     )
     hang_timeout_s: float = setting(
-        30.0, Number(0, 3600, above=True), "A device silent for so long with work counts as hung"
+        30.0,
+        Number(0, 3600, above=True),
+        "A device silent for so long with work counts as hung, and the process ends",
+    )
+    device_failures_max: int = setting(
+        10,
+        Integer(1, 1 << 20),
+        "Batches that a device may fail one after another before the process ends",
     )
     restarts_max: int = setting(
         5, Integer(0, 1000), "Crashes of a stage that are mended by a restart"

@@ -1,7 +1,8 @@
 """A server whose device holds every batch until stdin is closed, and whose stages may crash.
 
-``python held_server.py [--crash-share X] [--crash-once-busy]`` serves with the settings
-of the environment.
+``python held_server.py [--crash-share X] [--crash-once-busy] [--device-fault sticky|plain]``
+serves with the settings of the environment. A device with a fault raises in every batch
+that it was to run after stdin was closed.
 """
 
 import argparse
@@ -20,8 +21,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crash-share", type=float, default=0.0)
     parser.add_argument("--crash-once-busy", action="store_true")
+    parser.add_argument("--device-fault", choices=("sticky", "plain"))
     chosen = parser.parse_args()
-    hold_the_device()
+    hold_the_device(chosen.device_fault)
     faults = [CrashingOnceBusy()] if chosen.crash_once_busy else []
     if chosen.crash_share:
         faults.append(StageCrashes((StageCrash(share=chosen.crash_share),), random.Random(0)))  # noqa: S311
@@ -33,8 +35,8 @@ def say_ready(grpc, http) -> None:
     print(ready_line(grpc, http), flush=True)  # noqa: T201
 
 
-def hold_the_device() -> None:
-    """Let the null device wait until stdin is closed."""
+def hold_the_device(fault: str | None) -> None:
+    """Let the null device wait until stdin is closed, and fail then if it is to."""
     from stages.device.null_engine import NullEngine  # noqa: PLC0415
 
     released, start = threading.Event(), NullEngine.start
@@ -46,10 +48,21 @@ def hold_the_device() -> None:
 
     def held_start(engine, batch):
         released.wait()
+        if fault is not None:
+            raise error_of(fault)
         return start(engine, batch)
 
     threading.Thread(target=wait_for_stdin, daemon=True).start()
     NullEngine.start = held_start
+
+
+def error_of(fault: str) -> Exception:
+    """What PyTorch raises."""
+    import torch  # noqa: PLC0415 (heavy)
+
+    if fault == "plain":
+        return RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+    return torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
 
 if __name__ == "__main__":

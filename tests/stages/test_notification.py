@@ -6,7 +6,7 @@ import trio
 from core_builders import batch_of, chunk_of, load_of, open_ticket, result_of
 
 from stages.answer import Answer
-from stages.errors import Internal
+from stages.errors import Internal, NotServing
 from stages.notification import run_notification
 from stages.ticket import OpenTickets
 
@@ -51,6 +51,14 @@ async def test_a_failed_batch_fails_its_requests_and_no_other(tickets):
         assert isinstance(outcome, Internal)
         assert "secret" not in str(outcome)
     assert isinstance(heard["c"][0], Answer)
+
+
+async def test_a_device_that_was_lost_is_no_fault_of_its_requests(tickets):
+    heard = []
+    ticket = open_ticket(tickets, 1, reply=heard.append)
+    error = RuntimeError("CUDA error: an illegal memory access was encountered")
+    await notify(tickets, result_of(batch_of(chunk_of(ticket, [1])), vectors=None, error=error))
+    assert [type(outcome) for outcome in heard] == [NotServing]
 
 
 async def test_a_broken_row_fails_only_its_item_with_zeros(tickets):
