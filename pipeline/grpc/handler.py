@@ -113,8 +113,9 @@ class CallHandler(EdgeHandler):
     def _tenant(self, headers: Mapping[str, str], route: Route) -> str:
         if route.public:
             return NOBODY
-        return self._switchboard.access.tenant(
-            headers.get("authorization"), headers.get("x-api-key")
+        access = self._switchboard.access
+        return access.tenant(
+            headers.get("authorization"), headers.get("x-api-key"), headers.get(access.header)
         )
 
     def _timeout_s(self, headers: Mapping[str, str], route: Route) -> float | None:

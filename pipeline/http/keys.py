@@ -6,7 +6,7 @@ from pipeline.http.asgi import App, Receive, Scope, Send
 from pipeline.http.call import TENANT
 from pipeline.http.errors import style_of
 from pipeline.security.access import Access
-from stages.errors import PenstockError, Unauthenticated
+from stages.errors import PenstockError
 
 
 class Keys:
@@ -31,18 +31,14 @@ class Keys:
         """Answer one call."""
         if scope["type"] == "http" and scope["path"] not in self._open_paths:
             try:
-                scope[TENANT] = self._access.tenant(*_credentials(scope))
-            except Unauthenticated as error:
+                scope[TENANT] = self._tenant(scope)
+            except PenstockError as error:
                 self._on_refused(error)
                 await style_of(scope["path"])(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-
-def _credentials(scope: Scope) -> tuple[str | None, str | None]:
-    """The headers ``authorization`` and ``x-api-key``."""
-    found: dict[bytes, str] = {}
-    for name, value in scope["headers"]:
-        if name in {b"authorization", b"x-api-key"}:
-            found[name] = value.decode("latin-1")
-    return found.get(b"authorization"), found.get(b"x-api-key")
+    def _tenant(self, scope: Scope) -> str:
+        names = (b"authorization", b"x-api-key", self._access.header.encode())
+        found = {name: value.decode("latin-1") for name, value in scope["headers"] if name in names}
+        return self._access.tenant(*map(found.get, names))

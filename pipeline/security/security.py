@@ -25,6 +25,7 @@ class Security:
 
     keys: Watched[KeyRing] | None
     tls: Tls | None
+    tenant_header: str = ""
 
     @classmethod
     def read(cls, settings: Settings) -> "Security":
@@ -35,19 +36,22 @@ class Security:
         """
         keys_file = settings.api_keys_file
         try:
-            return cls(keys_of(Path(keys_file)) if keys_file else None, _tls(settings))
+            keys = keys_of(Path(keys_file)) if keys_file else None
+            return cls(keys, _tls(settings), settings.tenant_header)
         except SecurityFileError as error:
             raise SettingError(str(error)) from None
 
     @property
     def grpc_access(self) -> Access:
         """Who may call over gRPC: a certificate that is needed comes with the handshake."""
-        return Access(self.keys)
+        return Access(self.keys, header=self.tenant_header)
 
     @property
     def http_access(self) -> Access:
         """Who may call the closed routes of the HTTP port."""
-        return Access(self.keys, is_certified) if self.asks_clients else Access(self.keys)
+        if self.asks_clients:
+            return Access(self.keys, is_certified, self.tenant_header)
+        return Access(self.keys, header=self.tenant_header)
 
     @property
     def grpc_tls(self) -> ssl.SSLContext | None:

@@ -1,14 +1,13 @@
 """Settings that tell callers apart: their weights, and the header that names them."""
 
-import re
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from attrs import frozen
 
+from pipeline.security.key_ring import NAME
 from pipeline.settings.kinds import Text
 
-NAME: Final = r"[\w.@/-]{1,64}"
 LEAST: Final = 0.01  # a weight; below it a turn is nothing
 MOST: Final = 100.0
 HEADER: Final = Text("a header's name of a-z, 0-9 and -", r"([a-z0-9][a-z0-9-]{0,63})?")
@@ -29,7 +28,7 @@ class TenantWeights:
         """The value, or :class:`ValueError`; a TOML file may have an array of pairs."""
         pairs = raw if isinstance(raw, list) else list(_pairs(raw))
         weights = {name: float(weight) for name, weight in pairs}
-        names_fit = all(isinstance(name, str) and re.fullmatch(NAME, name) for name in weights)
+        names_fit = all(isinstance(name, str) and NAME.fullmatch(name) for name in weights)
         if len(weights) < len(pairs) or not names_fit:
             raise ValueError(raw)
         if not all(LEAST <= weight <= MOST for weight in weights.values()):

@@ -122,6 +122,20 @@ def test_without_keys_there_is_no_tenant():
     assert desk.submitted[0][0].tenant == ""
 
 
+def test_a_trusted_header_names_the_caller():
+    desk = FakeDesk()
+    with (
+        running_edge(desk, access=Access(header="x-tenant")) as edge,
+        grpc.insecure_channel(edge.target) as channel,
+    ):
+        call = method(channel, EMBED, EmbedResponse)
+        assert call(REQUEST, metadata=[("x-tenant", "bob")], timeout=20).count == 1
+        error = refused(call, REQUEST, metadata=[("x-tenant", "not a name")], timeout=20)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert error.details().startswith("x-tenant: must be 1 to 64 of")
+    assert [request.tenant for request, _ in desk.submitted] == ["bob"]
+
+
 @pytest.mark.parametrize(
     "metadata", [None, [("authorization", "Bearer wrong")], [("x-api-key", OTHER_KEY)]]
 )

@@ -90,3 +90,12 @@ async def test_without_the_setting_no_page_may():
     async with running_http() as http:
         reply = await http.post("/v1/embeddings", {"input": "a"}, headers={"origin": ORIGIN})
         assert "access-control-allow-origin" not in reply.headers
+
+
+async def test_a_trusted_header_names_the_caller():
+    async with running_http(access=Access(header="x-tenant")) as http:
+        reply = await http.post("/v1/embeddings", {"input": "a"}, headers={"X-Tenant": "bob"})
+        assert reply.status_code == 200
+        assert http.desk.submitted[-1][0].tenant == "bob"
+        reply = await http.post("/v1/embeddings", {"input": "a"}, headers={"X-Tenant": "a b"})
+        assert reply.status_code == 400

@@ -8,7 +8,7 @@ from pipeline.security.access import Access, keys_of
 from pipeline.security.errors import SecurityFileError
 from pipeline.security.key_ring import make_key
 from pipeline.security.watched import LOOK_EVERY_S, keep_renewing
-from stages.errors import Unauthenticated
+from stages.errors import InvalidInput, Unauthenticated
 
 KEY, LINE = make_key("alice")
 NEW_KEY, NEW_LINE = make_key("alice")
@@ -40,6 +40,23 @@ def test_a_certificate_that_is_needed_comes_first(file):
     access = Access(keys_of(file), lambda: False)
     assert refused(access, f"Bearer {KEY}") == "a client certificate is needed"
     assert refused(Access(None, lambda: False), None) == "a client certificate is needed"
+
+
+def test_a_trusted_header_names_the_caller_in_place_of_the_key(file):
+    access = Access(keys_of(file), header="x-tenant")
+    assert access.tenant(f"Bearer {KEY}", None, "bob") == "bob"
+    assert access.tenant(f"Bearer {KEY}") == "alice"
+    assert Access(header="x-tenant").tenant(None, None, "bob") == "bob"
+    assert Access().tenant(None, None, "bob") == ""  # nobody is trusted to say so
+    with pytest.raises(Unauthenticated):
+        access.tenant(None, None, "bob")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a\n", "x" * 65, "é"])
+def test_what_is_no_name_is_refused_and_not_repeated(name):
+    with pytest.raises(InvalidInput, match=r"^x-tenant: must be 1 to 64 of A-Z") as caught:
+        Access(header="x-tenant").tenant(None, None, name)
+    assert not name or name not in str(caught.value)
 
 
 def test_a_missing_and_a_wrong_key_are_told_the_same(file):

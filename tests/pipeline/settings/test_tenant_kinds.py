@@ -15,7 +15,7 @@ def test_weights_are_names_with_numbers():
     assert KIND.parse([["search", 3]]) == (("search", 3.0),)
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z.@/-]{1,9}", fullmatch=True), st.integers(1, 100)))
+@given(st.dictionaries(st.from_regex(r"[a-z._-]{1,9}", fullmatch=True), st.integers(1, 100)))
 def test_what_is_shown_is_taken_back(weights):
     value = tuple((name, float(weight)) for name, weight in weights.items())
     assert KIND.parse(KIND.show(value)) == value
