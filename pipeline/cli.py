@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # at run time it would be the whole server
     from pipeline.lifecycle import Addresses
 
 CONFIG_VARIABLE = "PENSTOCK_CONFIG"
+KEY_VARIABLE = "PENSTOCK_API_KEY"  # not a flag: others on the machine see those
 SETTINGS_USAGE = "[--config FILE] [--SETTING VALUE ...]"
 
 
@@ -69,16 +70,22 @@ def _run(options: argparse.Namespace) -> int:
 def _ask_server(options: argparse.Namespace) -> int:
     from pipeline import client_commands  # noqa: PLC0415 (numpy and grpclib)
 
-    target = options.target or _own_server()
+    access = client_commands.Access(
+        options.target or _own_server(),
+        os.environ.get(KEY_VARIABLE, ""),
+        options.tls,
+        options.ca_file,
+    )
     try:
         if options.command == "info":
-            client_commands.info(target, as_json=options.json)
+            client_commands.info(access, as_json=options.json)
         else:
             client_commands.embed(
-                target,
+                access,
                 texts=options.texts,
                 file=options.file,
                 output=options.output,
+                resume=options.resume,
                 prompt_name=options.prompt_name,
             )
     except client_commands.CommandError as error:
@@ -210,13 +217,25 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
     source.add_argument("texts", nargs="*", default=[], metavar="TEXT", help="a text to embed")
     source.add_argument("--file", metavar="LINES", help="UTF-8 file, a text a line; - for stdin")
     parser.add_argument("--output", metavar="VECTORS.npy", type=Path, help="write a .npy file")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where an earlier run with the same --file and --output stopped",
+    )
     parser.add_argument("--prompt-name", default="", metavar="NAME", help="a prompt of the model")
     _add_target(parser)
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--target", metavar="HOST:PORT", help="the server (default: 127.0.0.1 and GRPC_PORT)"
+        "--target",
+        metavar="HOST:PORT",
+        help="the server (default: 127.0.0.1 and GRPC_PORT); a key it needs stands in "
+        f"{KEY_VARIABLE}",
+    )
+    parser.add_argument("--tls", action="store_true", help="the server speaks TLS")
+    parser.add_argument(
+        "--ca-file", metavar="FILE", type=Path, help="PEM file with whom to trust; implies --tls"
     )
 
 

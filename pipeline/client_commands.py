@@ -4,17 +4,21 @@ A .npy file appears under its name only when it is whole.
 """
 
 import json
+import ssl
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Never
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from attrs import frozen
+from numpy.typing import NDArray
+from penstock.client import Client, ClientError, tls_context
 from tqdm import tqdm
 
-from pipeline.grpc import client
+from pipeline.text_lines import FileLines, GivenLines, Lines, LinesError, stdin_lines
+from pipeline.vector_file import VectorFile, VectorFileError
 
 BAR_AFTER_S = 1.0  # shorter work needs no progress bar
 REDRAW_S = {True: 0.1, False: 5.0}  # on a terminal, and in a log
@@ -24,8 +28,34 @@ class CommandError(Exception):
     """The command failed; the message is one line for its user."""
 
 
+@frozen
+class Access:
+    """How to reach a server: its address, the API key, and for TLS whom to trust."""
+
+    target: str
+    api_key: str = ""
+    tls: bool = False
+    ca_file: Path | None = None
+
+    def client(self) -> Client:
+        """A client; close it."""
+        context: ssl.SSLContext | None = None
+        if self.tls or self.ca_file is not None:
+            try:
+                context = tls_context(self.ca_file)
+            except OSError as error:
+                raise CommandError(f"--ca-file {self.ca_file}: {error.strerror or error}") from None
+        return Client(self.target, api_key=self.api_key or None, tls=context)
+
+
 def embed(
-    target: str, *, texts: Sequence[str], file: str | None, output: Path | None, prompt_name: str
+    access: Access,
+    *,
+    texts: Sequence[str],
+    file: str | None,
+    output: Path | None,
+    resume: bool,
+    prompt_name: str,
 ) -> None:
     """Embed ``texts``, or the lines of ``file``, to stdout or to ``output``.
 
@@ -35,37 +65,22 @@ def embed(
     """
     if output is not None and output.suffix != ".npy":
         raise CommandError(f"--output {output}: must end in .npy")
-    wanted = read_lines(file) if file else list(texts)
-    bar = tqdm(
-        total=len(wanted),
-        desc="Embedding",
-        unit="text",
-        delay=BAR_AFTER_S,
-        mininterval=REDRAW_S[sys.stderr.isatty()],
-    )
-    try:
-        with bar:
-            job = partial(
-                client.embed_texts, target, prompt_name=prompt_name, on_progress=bar.update
-            )
-            if output is None:
-                vectors = job(wanted)
-            else:
-                dimension = client.embed_texts(target, wanted[:1], prompt_name=prompt_name).shape[1]
-                _write(output, (len(wanted), dimension), partial(job, wanted))
-    except client.ClientError as error:
-        raise CommandError(str(error)) from error
-    if output is None:
-        for vector in vectors:
-            # the shortest digits that give the same float32 back
-            print(json.dumps([float(str(value)) for value in vector]))  # noqa: T201
+    if resume and (output is None or file in {None, "-"}):
+        raise CommandError("--resume: needs --file with a name, and --output")
+    with _in_words(file, output), access.client() as client:
+        lines = _lines(texts, file)
+        if output is None:
+            _print(client.embed(lines.between(0, len(lines)), bulk=True, prompt_name=prompt_name))
+        else:
+            _fill(output, client, lines, prompt_name, resume=resume)
 
 
-def info(target: str, *, as_json: bool) -> None:
-    """Print what the server at ``target`` serves."""
+def info(access: Access, *, as_json: bool) -> None:
+    """Print what the server serves."""
     try:
-        facts = client.info(target)
-    except client.ClientError as error:
+        with access.client() as client:
+            facts = client.info()
+    except ClientError as error:
         raise CommandError(str(error)) from error
     if as_json:
         print(json.dumps(facts, indent=2))  # noqa: T201
@@ -75,35 +90,62 @@ def info(target: str, *, as_json: bool) -> None:
         print(f"{name:{width}}  {value}")  # noqa: T201
 
 
-def read_lines(file: str) -> list[str]:
-    """The lines of a UTF-8 file ("-" is stdin), without their ends."""
-    try:
-        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        raise CommandError(f"--file {file}: {error.strerror or error}") from error
-    lines = raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()  # the end of the last line starts no other
-    if not lines:
-        raise CommandError(f"--file {file}: holds no lines")
-    texts = []
-    for number, line in enumerate(lines, 1):
-        try:
-            texts.append(line.removesuffix(b"\r").decode("utf-8"))
-        except UnicodeDecodeError:
-            raise CommandError(f"--file {file}: line {number} is not UTF-8") from None
-    return texts
+def _lines(texts: Sequence[str], file: str | None) -> Lines:
+    if file is None:
+        return GivenLines(texts)
+    return stdin_lines() if file == "-" else FileLines(Path(file))
 
 
-def _write(output: Path, shape: tuple[int, int], fill: Callable[..., object]) -> None:
-    """A .npy file of ``shape``, filled by ``fill(out=...)``; nothing when that fails."""
+def _fill(output: Path, client: Client, lines: Lines, prompt_name: str, *, resume: bool) -> None:
+    """Write the vectors of ``lines``, or of what an earlier run left to do."""
+    facts = client.info()
+    model = {"fingerprint": facts["fingerprint"], "prompt_name": prompt_name}
+    origin = {**lines.origin(), **model}
+    with (
+        VectorFile(output, len(lines), facts["dimension"], origin, resume=resume) as vectors,
+        _bar(len(lines), vectors.done.count) as bar,
+    ):
+        for start, end in tuple(vectors.gaps()):
+            wanted = lines.between(start, end)
+            parts = client.stream(
+                wanted, bulk=True, prompt_name=prompt_name, fingerprint=facts["fingerprint"]
+            )
+            with closing(parts):
+                for part in parts:
+                    vectors.write(start + part.start, part.vectors)
+                    bar.update(len(part.vectors))
+        lines.origin()
+
+
+def _print(vectors: NDArray[np.float32]) -> None:
+    for vector in vectors:
+        # the shortest digits that give the same float32 back
+        print(json.dumps([float(str(value)) for value in vector]))  # noqa: T201
+
+
+def _bar(total: int, done: int) -> "tqdm[Never]":
+    return tqdm(
+        total=total,
+        initial=done,
+        desc="Embedding",
+        unit="text",
+        delay=BAR_AFTER_S,
+        mininterval=REDRAW_S[sys.stderr.isatty()],
+    )
+
+
+@contextmanager
+def _in_words(file: str | None, output: Path | None) -> Iterator[None]:
+    """Errors as one line for whoever gave the command."""
     try:
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".penstock-") as folder:
-            path = Path(folder) / "vectors.npy"
-            table = open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-            fill(out=table)
-            table.flush()
-            del table
-            path.replace(output)
+        yield
+    except LinesError as error:
+        raise CommandError(f"--file {file}: {error}") from error
+    except VectorFileError as error:
+        raise CommandError(f"--output {output}: {error}") from error
+    except ClientError as error:
+        raise CommandError(str(error)) from error
+    except BrokenPipeError:  # stdout's reader has gone
+        raise
     except OSError as error:
         raise CommandError(f"--output {output}: {error.strerror or error}") from error

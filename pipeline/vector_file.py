@@ -1,0 +1,170 @@
+"""A .npy file that is filled in parts, and survives its writer's death.
+
+Until it is whole it is called ``NAME.part``, and beside it stands ``NAME.progress``: what
+it is made from, as JSON, and then a line for each range of rows that is safe on disk. A
+range is noted only after its rows have been synced, so whatever is noted is there, also
+when the machine fails; a last line without an end counts for nothing. Rows are written,
+not mapped, and take no memory here.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.row_ranges import RowRanges
+
+SYNC_EVERY_S: Final = 5.0
+SYNC_EVERY_ROWS: Final = 16384
+ROW_TYPE: Final = np.dtype("<f4")
+
+
+class VectorFileError(Exception):
+    """The file cannot be written or gone on with; the message says why."""
+
+
+class VectorFile:
+    """float32 [rows, dimension] at ``output``, of which ``origin`` says what it is made from.
+
+    With ``resume`` what an earlier run left is gone on with, provided that its origin is
+    the same. Without, such a rest is an error, and nothing stays behind when this run fails.
+
+    Raises:
+        VectorFileError: another run writes it, or what is there has another origin.
+        OSError: it cannot be written.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        rows: int,
+        dimension: int,
+        origin: Mapping[str, object],
+        *,
+        resume: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._output = output
+        self._part = output.with_name(output.name + ".part")
+        self._progress = output.with_name(output.name + ".progress")
+        self._shape = rows, dimension
+        self._resume = resume
+        self._clock = clock
+        self._header = _npy_header(self._shape)
+        self.done = RowRanges()
+        self._unsynced = RowRanges()
+        self._synced_at = clock()
+        self._log = os.open(self._progress, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._begin(json.dumps({**origin, "rows": rows, "dimension": dimension}))
+        except BaseException:
+            os.close(self._log)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self._finish()
+            elif self._resume:
+                self._sync()
+        finally:
+            os.close(self._rows)
+            os.close(self._log)
+            if kind is not None and not self._resume:
+                self._part.unlink()
+                self._progress.unlink()
+
+    def gaps(self) -> Iterator[tuple[int, int]]:
+        """The ranges of rows that are missing."""
+        return self.done.gaps(self._shape[0])
+
+    def write(self, start: int, vectors: NDArray[np.float32]) -> None:
+        """Put float32 [n, dimension] at the rows from ``start`` on."""
+        if vectors.ndim != 2 or vectors.shape[1] != self._shape[1]:
+            raise VectorFileError(f"rows of shape {vectors.shape[1:]}, not {self._shape[1:]}")
+        data = np.ascontiguousarray(vectors, ROW_TYPE).data.cast("B")
+        at = len(self._header) + start * self._shape[1] * ROW_TYPE.itemsize
+        while data:
+            written = os.pwrite(self._rows, data, at)
+            data, at = data[written:], at + written
+        self._unsynced.add(start, start + len(vectors))
+        late = self._clock() >= self._synced_at + SYNC_EVERY_S
+        if late or self._unsynced.count >= SYNC_EVERY_ROWS:
+            self._sync()
+
+    def _begin(self, origin: str) -> None:
+        try:
+            fcntl.flock(self._log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise VectorFileError("another run is writing it") from None
+        notes = os.pread(self._log, os.fstat(self._log).st_size, 0).decode(errors="replace")
+        whole = notes.split("\n")[:-1]
+        if whole and self._part.exists():
+            if not self._resume:
+                raise VectorFileError(
+                    f"{self._part.name} holds a part of it: go on with --resume, or remove that"
+                )
+            self._go_on(whole, origin)
+            return
+        self._rows = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.pwrite(self._rows, self._header, 0)
+        size = self._shape[0] * self._shape[1] * ROW_TYPE.itemsize
+        os.ftruncate(self._rows, len(self._header) + size)
+        os.fsync(self._rows)
+        os.ftruncate(self._log, 0)
+        self._note(origin)
+
+    def _go_on(self, notes: list[str], origin: str) -> None:
+        before, now = json.loads(notes[0]), json.loads(origin)
+        other = sorted(name for name in before | now if before.get(name) != now.get(name))
+        if other:
+            what = ", ".join(
+                f"{name} was {before.get(name)} and is {now.get(name)}" for name in other
+            )
+            raise VectorFileError(f"{self._part.name} is part of something else: {what}")
+        for note in notes[1:]:
+            start, end = map(int, note.split())
+            self.done.add(start, end)
+        self._rows = os.open(self._part, os.O_RDWR)
+        # A torn last line would swallow the next note.
+        os.ftruncate(self._log, sum(len(note.encode()) + 1 for note in notes))
+
+    def _sync(self) -> None:
+        """Make what has been written safe, then note it."""
+        os.fsync(self._rows)
+        for start, end in self._unsynced:
+            self._note(f"{start} {end}")
+            self.done.add(start, end)
+        self._unsynced = RowRanges()
+        self._synced_at = self._clock()
+
+    def _note(self, line: str) -> None:
+        os.lseek(self._log, 0, os.SEEK_END)
+        os.write(self._log, line.encode() + b"\n")
+        os.fsync(self._log)
+
+    def _finish(self) -> None:
+        self._sync()
+        missing = next(self.gaps(), None)
+        if missing is not None:
+            raise VectorFileError(f"the rows {missing[0]} to {missing[1] - 1} are missing")
+        self._part.replace(self._output)
+        self._progress.unlink()
+
+
+def _npy_header(shape: tuple[int, int]) -> bytes:
+    """What stands before the rows, as numpy writes it."""
+    header = BytesIO()
+    description: dict[str, Any] = {"descr": ROW_TYPE.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, description)
+    return header.getvalue()

@@ -1,0 +1,292 @@
+"""Both clients against an edge."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import numpy as np
+import pytest
+from attrs import evolve
+from certificates import Certificates
+from edge_fakes import LIMITS, MODEL, SNAPSHOT, FakeBoard, FakeDesk, answer_to, running_edge
+from penstock.client import AsyncClient, Client, ClientError, errors, tls_context
+
+from pipeline.security.access import Access, keys_of
+from pipeline.security.key_ring import make_key
+from stages.answer import ItemError
+from stages.errors import DeadlineExceeded, Internal, Overloaded, TooLarge
+from stages.lane import Lane
+
+
+def texts(count):
+    return ["x" * (index % 50) for index in range(count)]
+
+
+def expected(wanted):
+    rows = np.arange(8, dtype=np.float64) + np.array([[len(text) + 1] for text in wanted])
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def embedded(edge, inputs, **options):
+    with Client(edge.target) as client:
+        return client.embed(inputs, **options)
+
+
+def test_vectors_come_in_the_order_of_the_inputs():
+    wanted = texts(500)
+    with running_edge() as edge:
+        vectors = embedded(edge, wanted)
+        assert len(edge.desk.submitted) == 8  # 64 items are allowed in a call
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, expected(wanted), atol=1e-6)
+
+
+def test_inputs_may_be_of_unknown_number():
+    with running_edge() as edge:
+        vectors = embedded(edge, iter(texts(200)))
+    np.testing.assert_allclose(vectors, expected(texts(200)), atol=1e-6)
+
+
+def test_ids_may_be_given_in_place_of_texts():
+    items = [np.arange(1, n + 1) for n in range(1, 100)]
+    with running_edge() as edge:
+        vectors = embedded(edge, items, normalize=False)
+    assert vectors[:, 0].tolist() == [item.sum() + 1 for item in items]
+
+
+def test_what_is_asked_for_arrives():
+    with running_edge() as edge:
+        plain = embedded(
+            edge, ["abc"], prompt_name="query", normalize=False, dimensions=3, truncate=False,
+            truncate_left=True, bulk=True,
+        )  # fmt: skip
+        (request, _), *_ = edge.desk.submitted
+    assert plain.tolist() == [[4, 5, 6]]
+    assert (request.prompt_name, request.truncate) == ("query", False)
+    assert (request.side.name, request.lane) == ("LEFT", Lane.BULK)
+
+
+def test_what_does_not_exist_cannot_be_asked_for():
+    with running_edge() as edge, pytest.raises(TypeError, match="dimension"):
+        embedded(edge, ["a"], dimension=3)
+
+
+def test_asyncio_programs_have_the_same():
+    async def both():
+        async with AsyncClient(edge.target) as client:
+            return await asyncio.gather(client.embed(texts(100)), client.embed(texts(70)))
+
+    with running_edge() as edge:
+        first, second = asyncio.run(both())
+    np.testing.assert_allclose(first, expected(texts(100)), atol=1e-6)
+    np.testing.assert_allclose(second, expected(texts(70)), atol=1e-6)
+
+
+def test_a_stream_holds_no_more_than_its_calls_in_flight():
+    read = count()
+    desk = FakeDesk()
+    with running_edge(desk) as edge, Client(edge.target, calls_at_once=2) as client:
+        stream = client.stream(str(next(read)) for _ in range(10_000))
+        rows = len(next(stream).vectors)
+        assert rows == 64
+        assert next(read) <= 3 * (64 + 1)
+        stream.close()
+        assert next(read) <= 3 * (64 + 1) + 1
+
+
+def test_one_client_serves_several_threads():
+    with running_edge() as edge, Client(edge.target) as client, ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda n: client.embed(texts(n)), range(60, 80)))
+    for n, vectors in zip(range(60, 80), found, strict=True):
+        np.testing.assert_allclose(vectors, expected(texts(n)), atol=1e-6)
+
+
+def test_an_overloaded_server_is_tried_again_when_it_says():
+    refusals = iter([0.01, 0.02])
+
+    def answer(request):
+        for after_s in refusals:
+            return Overloaded("full", reason="latency", retry_after_s=after_s)
+        return answer_to(request)
+
+    with running_edge(FakeDesk(answer=answer)) as edge:
+        assert embedded(edge, ["a"]).shape == (1, 8)
+        assert len(edge.desk.submitted) == 3
+
+
+def test_patience_ends():
+    board = FakeBoard(snapshot=evolve(SNAPSHOT, accepting_requests=False, retry_after_s=9))
+    with (
+        running_edge(board=board) as edge,
+        Client(edge.target, patience_s=0.2) as client,
+        pytest.raises(errors.Unavailable, match="refused: overloaded") as caught,
+    ):
+        client.embed(["a"])
+    assert caught.value.passing
+    assert caught.value.retry_after_s == 9
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (TooLarge("too large"), errors.InvalidRequest),
+        (DeadlineExceeded("too late"), errors.DeadlineExceeded),
+        (Internal("oh"), errors.ServerFailed),
+    ],
+)
+def test_what_cannot_succeed_is_not_tried_again(error, kind):
+    with running_edge(FakeDesk(answer=lambda _: error)) as edge:
+        with pytest.raises(kind, match=str(error)):
+            embedded(edge, ["a"])
+        assert len(edge.desk.submitted) == 1
+
+
+def test_a_wrong_request_names_its_field():
+    with (
+        running_edge() as edge,
+        pytest.raises(errors.InvalidRequest, match="this model has: passage") as caught,
+    ):
+        embedded(edge, ["a"], prompt_name="nothing")
+    assert caught.value.field == "prompt_name"
+
+
+def test_a_failed_input_is_named_by_its_place_in_the_whole():
+    def answer(request):
+        if "bad" in request.texts:
+            place = request.texts.index("bad")
+            return answer_to(request, errors=(ItemError(place, "INTERNAL", "not finite"),))
+        return answer_to(request)
+
+    with (
+        running_edge(FakeDesk(answer=answer)) as edge,
+        pytest.raises(errors.ItemFailed, match="input 77: not finite") as caught,
+    ):
+        embedded(edge, ["good"] * 77 + ["bad"])
+    assert caught.value.index == 77
+
+
+def test_all_of_it_has_one_deadline():
+    with running_edge(FakeDesk(hold=True)) as edge:
+        with pytest.raises(errors.DeadlineExceeded):
+            embedded(edge, ["a"], timeout_s=0.3)
+        edge.desk.wait_for(lambda desk: desk.abandoned)
+
+
+def test_another_model_in_between_is_an_error():
+    board = FakeBoard()
+
+    def answer(request):
+        if "b" in request.texts:
+            board.model = evolve(MODEL, fingerprint="f" * 16)
+        return answer_to(request)
+
+    with (
+        running_edge(FakeDesk(answer=answer), board) as edge,
+        Client(edge.target, calls_at_once=1) as client,
+    ):
+        with pytest.raises(errors.ModelChanged, match="0123456789abcdef"):
+            client.embed(["a"] * 64 + ["b"] + ["c"] * 64)
+        with pytest.raises(errors.ModelChanged):
+            list(client.stream(["a"], fingerprint="0" * 16))
+
+
+def test_no_server_is_said_in_words():
+    with running_edge() as edge:
+        target = edge.target
+    with (
+        Client(target) as client,
+        pytest.raises(errors.Unreachable, match=f"at {target}: Connection refused"),
+    ):
+        client.info()
+
+
+def test_a_server_that_goes_away_is_said():
+    desk = FakeDesk(hold=True)
+    with running_edge(desk) as edge, Client(edge.target, patience_s=0.1) as client:
+
+        def stop():
+            desk.wait_for(lambda desk: desk.held)
+            edge.stop()
+
+        with ThreadPoolExecutor(1) as threads:
+            stopped = threads.submit(stop)
+            with pytest.raises((errors.Unavailable, errors.Unreachable)):
+                client.embed(["a"])
+            stopped.result()
+
+
+@pytest.mark.parametrize("target", ["", "x:y", ":5", "host:0", "host:70000"])
+def test_what_is_no_address_is_said(target):
+    with pytest.raises(errors.InvalidRequest, match="give host:port"):
+        Client(target)
+
+
+def test_nothing_to_embed_is_an_error():
+    with running_edge() as edge, pytest.raises(ClientError, match="no inputs"):
+        embedded(edge, [])
+
+
+def test_info_is_flat_and_plain():
+    with running_edge() as edge, Client(edge.target) as client:
+        facts = client.info()
+    assert facts["model_id"] == "fake"
+    assert facts["prompt_names"] == ["passage", "query"]
+    assert facts["max_items"] == LIMITS.max_items
+    assert {type(value) for value in facts.values()} <= {str, int, bool, float, list}
+
+
+def test_keys_and_tls_are_spoken(tmp_path):
+    pki, (key, line) = Certificates(tmp_path), make_key("alice")
+    (tmp_path / "keys").write_text(f"{line}\n")
+    root = tmp_path / "root.pem"
+    root.write_bytes(pki.root_pem())
+    options = {"tls": pki.tls().grpc, "access": Access(keys_of(tmp_path / "keys"))}
+    with running_edge(**options) as edge:
+        with Client(edge.target, api_key=key, tls=tls_context(root)) as client:
+            assert client.embed(["a"]).shape == (1, 8)
+        with (
+            Client(edge.target, tls=tls_context(root)) as client,
+            pytest.raises(errors.Unauthenticated),
+        ):
+            client.embed(["a"])
+        with (
+            Client(edge.target, api_key=key, tls=True) as client,
+            pytest.raises(errors.Unreachable),
+        ):
+            client.embed(["a"])
+
+
+def test_closing_ends_what_is_in_flight_and_the_thread():
+    desk = FakeDesk(hold=True)
+    before = threading.active_count()
+    with running_edge(desk) as edge, ThreadPoolExecutor(1) as threads:
+        client = Client(edge.target)
+        call = threads.submit(client.embed, ["a"])
+        desk.wait_for(lambda desk: desk.held)
+        client.close()
+        client.close()
+        with pytest.raises(errors.Closed):
+            call.result(20)
+        with pytest.raises(errors.Closed):
+            client.info()
+    assert threading.active_count() == before
+
+
+def test_it_needs_no_more_than_it_says():
+    """So that it can be split off: grpclib (with what that needs), protobuf and numpy."""
+    code = (
+        "import sys, penstock.client as c; c.Client('localhost').close();"
+        "print(*{m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", "import site; site.main();" + code],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    grpclib = {"grpclib", "h2", "hpack", "hyperframe", "multidict"}
+    allowed = {"__main__", "penstock", "numpy", "google"} | grpclib
+    # What an environment's own .pth files import is none of ours.
+    ours = set(done.stdout.split()) - {"_distutils_hack"}
+    assert ours <= allowed
