@@ -7,17 +7,17 @@ Shape: TypeAlias = dict[str, Any]
 NULL = {"type": "null"}
 
 
-def text(about: str = "", **more: object) -> Shape:
+def text(about: str = "", /, **more: object) -> Shape:
     """A string."""
     return _about({"type": "string", **more}, about)
 
 
-def whole(about: str = "", **more: object) -> Shape:
+def whole(about: str = "", /, **more: object) -> Shape:
     """A whole number."""
     return _about({"type": "integer", **more}, about)
 
 
-def number(about: str = "", **more: object) -> Shape:
+def number(about: str = "", /, **more: object) -> Shape:
     """A number."""
     return _about({"type": "number", **more}, about)
 
@@ -32,7 +32,7 @@ def one_of(about: str, *words: str) -> Shape:
     return {"enum": [*words, None], "default": words[0], "description": about}
 
 
-def many(items: Shape, about: str = "", **more: object) -> Shape:
+def many(items: Shape, about: str = "", /, **more: object) -> Shape:
     """An array."""
     return _about({"type": "array", "items": items, **more}, about)
 
