@@ -11,7 +11,10 @@ from attrs import define, evolve, field
 from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits
 from stages.answer import Answer, Outcome, Timings
 from stages.messages import EmbedRequest
+from stages.output import Output
+from stages.ragged_rows import SPARSE_ENTRY, RaggedRows
 from stages.ticket import Reply, Ticket
+from stages.tokenizer_work import TokenList
 
 DIMENSION = 8
 
@@ -67,6 +70,34 @@ def answer_to(request: EmbedRequest, **changes: Any) -> Answer:
         timings=Timings(0.001, 0.002, 0.003, 0.004, 0.010),
     )
     return evolve(answer, **changes)
+
+
+def answer_by_output(request: EmbedRequest) -> Answer:
+    """What a model that offers everything would answer, with one label."""
+    match request.output:
+        case Output.TOKENS:
+            items = [np.repeat(row[np.newaxis], 3, axis=0) for row in vectors_of(request)]
+            return answer_to(request, ragged=RaggedRows.of(items, items[0]))
+        case Output.SPARSE:
+            entry = np.array([(3, 0.1), (7, 1.5)], SPARSE_ENTRY)
+            return answer_to(request, ragged=RaggedRows.of([entry] * request.items, entry))
+        case Output.SCORES:
+            return answer_to(request, vectors=vectors_of(request)[:, :1])
+        case Output.PIECES:
+            return answer_to(request, pieces=[spelled(text) for text in request.texts])
+        case Output.TEXT:
+            ids = [request.ids.item(index).tolist() for index in range(request.items)]
+            return answer_to(request, texts=[" ".join(map(str, item)) for item in ids])
+        case _:
+            return answer_to(request)
+
+
+def spelled(text: str) -> TokenList:
+    """A token before all, then one a character."""
+    ids, places = range(len(text) + 1), range(len(text))
+    special = [index == 0 for index in ids]
+    stops = [0, *(place + 1 for place in places)]
+    return TokenList(text, ids, ["[CLS]", *text], special, [0, *places], stops)
 
 
 @define(eq=False)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pipeline.face import StatusBoard
-from pipeline.http import openai, tei
+from pipeline.http import openai
 from pipeline.http.asgi import App
 from pipeline.http.call import Answering, Edge, Work
 from pipeline.http.errors import NoSuchRoute, WrongMethod, style_of
@@ -24,6 +24,8 @@ from pipeline.http.live.feed import Feed
 from pipeline.http.live.routes import live_routes
 from pipeline.http.openapi.routes import openapi_routes
 from pipeline.http.probes import probes
+from pipeline.http.tei.info import Bounds, info
+from pipeline.http.tei.routes import tei_routes
 from pipeline.http.unread import Unread
 from pipeline.observability.metrics import Metrics
 from pipeline.security.access import Access
@@ -44,7 +46,7 @@ def make_app(
     access: Access,
     feed: Feed,
     *,
-    bounds: tei.Bounds,
+    bounds: Bounds,
     cors_origins: Sequence[str] = (),
     hang_timeout_s: float = 30.0,
 ) -> App:
@@ -83,22 +85,21 @@ def _work(edge: Edge) -> Iterator[Route]:
 
     yield route("/v1/embeddings", openai.embeddings)
     yield route("/embeddings", openai.embeddings)
-    yield route("/embed", tei.embed)
-    yield route("/similarity", tei.similarity)
-    yield route("/", tei.root)
+    for path, answer in tei_routes():
+        yield route(path, answer)
 
 
-def _known(board: StatusBoard, bounds: tei.Bounds) -> Iterator[Route]:
+def _known(board: StatusBoard, bounds: Bounds) -> Iterator[Route]:
     """What is known now, and only read."""
 
     async def models(_: Request) -> Response:
         return openai.models(board)
 
-    async def info(_: Request) -> Response:
-        return tei.info(board, bounds)
+    async def about(_: Request) -> Response:
+        return info(board, bounds)
 
     yield Route("/v1/models", models)
-    yield Route("/info", info)
+    yield Route("/info", about)
 
 
 def _handlers(routes: Iterable[Route]) -> dict[Any, Handler]:

@@ -22,12 +22,14 @@ from pipeline.requests import (
     loaded_model,
     prompt_name_of,
     request_id_of,
+    require_output,
     tokens_run,
 )
 from stages.answer import Answer
 from stages.answer_format import AnswerFormat, Encoding
 from stages.lane import Lane
 from stages.messages import EmbedRequest, Side
+from stages.output import Output
 
 FORMATS = {"float": False, "base64": True}
 SIDES = {"right": Side.RIGHT, "left": Side.LEFT}
@@ -68,6 +70,7 @@ def read_embeddings(fields: Fields, call: Call, model: ModelInfo) -> tuple[Embed
     """What is asked for, checked in everything but the number of tokens of a text."""
     fields.string("model")
     fields.string("user")
+    require_output(model, Output.POOLED)
     texts, ids = read_items(fields.needed("input"), "input", input_limits(model, call.limits))
     request = EmbedRequest(
         request_id=_request_id(fields, call),

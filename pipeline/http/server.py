@@ -22,7 +22,7 @@ from pipeline.http.app import make_app
 from pipeline.http.call import Edge
 from pipeline.http.live.feed import Feed
 from pipeline.http.places import Places
-from pipeline.http.tei import Bounds
+from pipeline.http.tei.info import Bounds
 from pipeline.observability.metrics import Metrics
 from pipeline.security.access import Access
 from pipeline.security.tls import HANDSHAKE_S

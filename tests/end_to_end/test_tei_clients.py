@@ -67,3 +67,24 @@ def test_headers_count_the_tokens(server):
     reply = httpx.post(server.http + "/embed", json={"inputs": ["water", "a " * 400]})
     assert reply.headers["x-compute-tokens"] == str(3 + 256)
     assert int(reply.headers["x-total-time"]) >= int(reply.headers["x-inference-time"])
+
+
+def test_tokens_have_vectors_and_their_mean_is_the_text(server, grpc):
+    (rows,) = httpx.post(server.http + "/embed_all", json={"inputs": "a river runs"}).json()
+    assert np.float32(rows).shape == (5, 384)
+    mean = np.float32(rows).mean(axis=0)
+    expected = vectors_in(grpc.embed(texts=["a river runs"]))[0]
+    np.testing.assert_allclose(mean / np.linalg.norm(mean), expected, atol=2e-6)
+
+
+def test_tokenize_and_decode(server):
+    (tokens,) = httpx.post(server.http + "/tokenize", json={"inputs": "A turbine"}).json()
+    assert [token["text"] for token in tokens] == ["[CLS]", "A", "turbine", "[SEP]"]
+    assert tokens[2] | {"id": 0} == {
+        "id": 0, "text": "turbine", "special": False, "start": 2, "stop": 9
+    }  # fmt: skip
+    ids = [token["id"] for token in tokens]
+    assert httpx.post(server.http + "/decode", json={"ids": ids}).json() == ["a turbine"]
+    with_special = {"ids": ids, "skip_special_tokens": False}
+    (text,) = httpx.post(server.http + "/decode", json=with_special).json()
+    assert text.startswith("[CLS]")

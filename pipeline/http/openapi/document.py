@@ -3,8 +3,10 @@
 from typing import Final
 
 from pipeline.face import ModelInfo, RequestLimits
-from pipeline.http.openapi.schemas import Bounds, schemas
+from pipeline.http.openapi.bounds import Bounds
+from pipeline.http.openapi.schemas import schemas
 from pipeline.http.openapi.shapes import Shape, ref
+from stages.output import Output
 
 OPENAI: Final = "OpenAI"
 TEI: Final = "Text Embeddings Inference"
@@ -37,7 +39,7 @@ def document(model: ModelInfo | None, limits: RequestLimits, version: str) -> Sh
             "summary": "An embedding server: texts or token ids in, vectors out.",
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
-        "paths": _paths(),
+        "paths": _paths(model),
         "components": {
             "schemas": schemas(Bounds.of(model, limits)),
             "securitySchemes": {
@@ -49,7 +51,7 @@ def document(model: ModelInfo | None, limits: RequestLimits, version: str) -> Sh
     }
 
 
-def _paths() -> Shape:
+def _paths(model: ModelInfo | None) -> Shape:
     embeddings = _work(OPENAI, "Embed texts or token ids", "Embeddings")
     return {
         "/v1/embeddings": {"post": embeddings},
@@ -58,10 +60,16 @@ def _paths() -> Shape:
             "get": _read(OPENAI, "The model that is loaded", {200: "Models", 503: "OpenAIError"})
         },
         "/embed": {"post": _work(TEI, "A vector an item", "Embed")},
+        "/embed_all": {"post": _work(TEI, "A vector a token", "EmbedAll")},
+        "/embed_sparse": {"post": _work(TEI, "Weights of tokens", "EmbedSparse")},
+        "/rerank": {"post": _work(TEI, "How well texts answer a query, best first", "Rerank")},
+        "/predict": {"post": _work(TEI, "The scores of labels, highest first", "Predict")},
+        "/tokenize": {"post": _work(TEI, "The tokens of texts", "Tokenize")},
+        "/decode": {"post": _work(TEI, "The texts of token ids", "Decode")},
         "/similarity": {"post": _work(TEI, "How near sentences are to one", "Similarity")},
         "/": {
             "get": _page("The pipeline, as it works"),
-            "post": _work(TEI, "Embed or similarity, by what `inputs` is", "Embed", "Similarity"),
+            "post": _work(TEI, "What the loaded model is for", *_purpose(model)),
         },
         "/info": {
             "get": _read(TEI, "What is loaded, and its limits", {200: "Info", 503: "TeiError"})
@@ -89,6 +97,15 @@ def _paths() -> Shape:
             }
         },
     }
+
+
+def _purpose(model: ModelInfo | None) -> tuple[str, ...]:
+    """The calls that are answered at ``/``."""
+    if model is None:
+        return "Embed", "Similarity", "EmbedSparse", "Rerank", "Predict"
+    if Output.SCORES in model.outputs:
+        return ("Rerank" if len(model.labels) == 1 else "Predict",)
+    return ("Embed", "Similarity") if Output.POOLED in model.outputs else ("EmbedSparse",)
 
 
 def _work(tag: str, summary: str, *names: str) -> Shape:

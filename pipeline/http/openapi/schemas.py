@@ -1,8 +1,6 @@
 """The shapes of requests and answers, with the limits that are in force."""
 
-from attrs import frozen
-
-from pipeline.face import ModelInfo, RequestLimits
+from pipeline.http.openapi.bounds import Bounds, items_shape
 from pipeline.http.openapi.shapes import (
     NULL,
     Shape,
@@ -17,30 +15,7 @@ from pipeline.http.openapi.shapes import (
     thing,
     whole,
 )
-
-
-@frozen
-class Bounds:
-    """What the loaded model takes; wide open while there is none."""
-
-    max_items: int
-    max_tokens: int
-    vocabulary: int
-    dimension: int
-    prompts: tuple[str, ...]
-
-    @classmethod
-    def of(cls, model: ModelInfo | None, limits: RequestLimits) -> "Bounds":
-        """The bounds in force."""
-        if model is None:
-            return cls(limits.max_items, 1 << 20, 1 << 31, 1 << 16, ())
-        return cls(
-            limits.max_items,
-            model.max_tokens,
-            model.vocabulary,
-            model.dimension,
-            tuple(sorted(model.prompts)),
-        )
+from pipeline.http.openapi.tei_schemas import tei_schemas
 
 
 def schemas(bounds: Bounds) -> Shape:
@@ -48,21 +23,8 @@ def schemas(bounds: Bounds) -> Shape:
     return {
         **_common(bounds),
         **_openai(bounds),
-        **_tei(bounds),
+        **tei_schemas(bounds),
     }
-
-
-def _items(bounds: Bounds, about: str, **more: object) -> Shape:
-    ids = many(
-        whole(minimum=0, maximum=bounds.vocabulary - 1), "The token ids of an item", minItems=1
-    )
-    return either(
-        about,
-        text("A text", **more),
-        many(text(**more), "Texts", minItems=1, maxItems=bounds.max_items),
-        ids,
-        many(ids, "The token ids of several items", minItems=1, maxItems=bounds.max_items),
-    )
 
 
 def _common(bounds: Bounds) -> Shape:
@@ -95,7 +57,7 @@ def _openai(bounds: Bounds) -> Shape:
     return {
         "EmbeddingsRequest": thing(
             {
-                "input": _items(bounds, "What to embed"),
+                "input": items_shape(bounds, "What to embed"),
                 "model": maybe(text("Taken as it comes: there is one model")),
                 "user": maybe(text("Taken as it comes")),
                 "encoding_format": one_of("Numbers, or base64 of their bytes", "float", "base64"),
@@ -149,54 +111,4 @@ def _openai(bounds: Bounds) -> Shape:
             *("object", "data"),
         ),
         "OpenAIError": thing({"error": thing(about_error, *about_error)}, "error"),
-    }
-
-
-def _tei(bounds: Bounds) -> Shape:
-    options = {
-        "truncate": flag("Cut texts that are too long; else they are errors", default=True),
-        "truncation_direction": one_of("Where texts are cut", "right", "left"),
-        "prompt_name": ref("Prompt"),
-    }
-    sentence = text(minLength=1)
-    pairs = {
-        "source_sentence": sentence,
-        "sentences": many(sentence, minItems=1, maxItems=bounds.max_items - 1),
-    }
-    nullable = {"type": ["string", "null"]}
-    return {
-        "EmbedRequest": thing(
-            {
-                "inputs": _items(bounds, "What to embed", minLength=1),
-                "normalize": flag("Vectors of length 1", default=True),
-                "dimensions": ref("Dimensions"),
-                **options,
-            },
-            "inputs",
-        ),
-        "EmbedAnswer": many(ref("Vector"), "A vector an item"),
-        "SimilarityRequest": thing(
-            {"inputs": thing(pairs, *pairs), "parameters": maybe(thing(options))}, "inputs"
-        ),
-        "SimilarityAnswer": many(number(), "The cosine of each sentence to the source sentence"),
-        "Info": thing(
-            {
-                "model_id": text(),
-                "model_sha": nullable,
-                "model_dtype": text(),
-                "model_type": thing({}),
-                "max_concurrent_requests": whole(),
-                "max_input_length": whole("In tokens"),
-                "max_batch_tokens": whole(),
-                "max_batch_requests": {"type": ["integer", "null"]},
-                "max_client_batch_size": whole(),
-                "auto_truncate": {"type": "boolean"},
-                "tokenization_workers": whole(),
-                "version": text(),
-                "sha": nullable,
-                "docker_label": nullable,
-            },
-            *("model_id", "model_dtype", "model_type", "max_input_length"),
-        ),
-        "TeiError": thing({"error": text(), "error_type": text()}, "error", "error_type"),
     }

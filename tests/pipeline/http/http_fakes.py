@@ -14,7 +14,7 @@ from pipeline.http.call import Edge
 from pipeline.http.live.feed import Feed
 from pipeline.http.places import Places
 from pipeline.http.server import HttpServer
-from pipeline.http.tei import Bounds
+from pipeline.http.tei.info import Bounds
 from pipeline.observability.metrics import Metrics
 from pipeline.security.access import Access
 

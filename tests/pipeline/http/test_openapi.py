@@ -1,14 +1,15 @@
 """The OpenAPI document holds: for every route, and against the application itself."""
 
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import httpx
 import jsonschema
 import pytest
 import schemathesis
 import trio
-from desk_fakes import LIMITS, MODEL, FakeBoard, FakeDesk
+from attrs import evolve
+from desk_fakes import LIMITS, MODEL, FakeBoard, FakeDesk, answer_by_output
 from http_fakes import running_http
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
@@ -18,6 +19,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi import checks
 
 from pipeline.http.openapi.document import document as document_of
+from stages.output import Output
 
 CHECKS = (
     not_a_server_error,
@@ -30,18 +32,31 @@ CHECKS = (
 ENDLESS = "/live"
 REFUSALS = {"expected-statuses": ["400", "413", "415", "422"]}  # of what breaks the schema
 CONFIG = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": REFUSALS}})
-SCHEMA = schemathesis.openapi.from_dict(document_of(MODEL, LIMITS, "1"), config=CONFIG)
-SCHEMA = SCHEMA.exclude(path=ENDLESS)
-OPERATIONS = [result.ok() for result in SCHEMA.get_all_operations()]
+EMBEDDER = evolve(MODEL, outputs=(Output.POOLED, Output.TOKENS, Output.SPARSE))
+RERANKER = evolve(MODEL, outputs=(Output.SCORES,), labels=("relevant",))
+SCORED = {"/rerank", "/predict"}
 
 
-@pytest.fixture(scope="module")
-def base():
-    """A server in a thread of its own, for clients that are not of Trio."""
+def operations(model, wanted):
+    document = document_of(model, LIMITS, "1")
+    schema = schemathesis.openapi.from_dict(document, config=CONFIG)
+    found = [result.ok() for result in schema.get_all_operations()]
+    return [(model, operation) for operation in found if wanted(operation.path)]
+
+
+OPERATIONS = [
+    *operations(EMBEDDER, lambda path: path not in SCORED | {ENDLESS}),
+    *operations(RERANKER, lambda path: path in SCORED | {"/"}),
+]
+
+
+@contextmanager
+def serving(model):
+    """The address of a server in a thread of its own, for clients that are not of Trio."""
     ready, found = threading.Event(), []
 
     async def main():
-        async with running_http() as http:
+        async with running_http(FakeDesk(answer_by_output), FakeBoard(model=model)) as http:
             found.extend((http, trio.lowlevel.current_trio_token(), stop := trio.Event()))
             ready.set()
             await stop.wait()
@@ -54,6 +69,17 @@ def base():
     with suppress(trio.RunFinishedError):
         token.run_sync_soon(stop.set)
     thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def bases():
+    with serving(EMBEDDER) as embedder, serving(RERANKER) as reranker:
+        yield {EMBEDDER.outputs: embedder, RERANKER.outputs: reranker}
+
+
+@pytest.fixture(scope="module")
+def base(bases):
+    return bases[EMBEDDER.outputs]
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +130,10 @@ async def test_the_page_needs_no_other_host():
 
 
 @pytest.mark.parametrize("mode", GenerationMode)
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda found: found.label)
-def test_the_application_does_what_it_says(operation, mode, base):
+@pytest.mark.parametrize(
+    ("model", "operation"), OPERATIONS, ids=lambda found: getattr(found, "label", "")
+)
+def test_the_application_does_what_it_says(model, operation, mode, bases):
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
         max_examples=30,
@@ -114,7 +142,7 @@ def test_the_application_does_what_it_says(operation, mode, base):
         suppress_health_check=list(HealthCheck),
     )
     def holds(case):
-        case.call_and_validate(base_url=base, checks=CHECKS, timeout=30)
+        case.call_and_validate(base_url=bases[model.outputs], checks=CHECKS, timeout=30)
 
     with suppress(Unsatisfiable):  # what takes nothing cannot be called wrongly
         holds()

@@ -1,0 +1,53 @@
+"""``GET /info``: what is loaded, and what bounds it."""
+
+from typing import Any
+
+from attrs import frozen
+from starlette.responses import Response
+
+from pipeline.face import ModelInfo, StatusBoard
+from pipeline.http.reply import json_reply
+from pipeline.requests import loaded_model
+from stages.output import Output
+
+
+@frozen
+class Bounds:
+    """What ``GET /info`` says beside the model and the limits of a request."""
+
+    version: str
+    max_concurrent_requests: int
+    max_batch_tokens: int
+
+
+def info(board: StatusBoard, bounds: Bounds) -> Response:
+    """Answer ``GET /info``."""
+    model = loaded_model(board)
+    return json_reply(
+        {
+            "model_id": model.model_id,
+            "model_sha": None,
+            "model_dtype": model.dtype,
+            "model_type": model_type(model),
+            "max_concurrent_requests": bounds.max_concurrent_requests,
+            "max_input_length": model.max_tokens,
+            "max_batch_tokens": bounds.max_batch_tokens,
+            "max_batch_requests": None,
+            "max_client_batch_size": board.limits.max_items,
+            "auto_truncate": True,
+            "tokenization_workers": 1,
+            "version": bounds.version,
+            "sha": None,
+            "docker_label": None,
+        }
+    )
+
+
+def model_type(model: ModelInfo) -> dict[str, Any]:
+    """What the model is for: a classifier with one label ranks."""
+    if Output.SCORES in model.outputs:
+        ids = {str(index): label for index, label in enumerate(model.labels)}
+        labels = {"id2label": ids, "label2id": {label: int(index) for index, label in ids.items()}}
+        return {"reranker" if len(model.labels) == 1 else "classifier": labels}
+    sparse = Output.SPARSE in model.outputs
+    return {"embedding": {"pooling": "splade" if sparse else model.pooling}}

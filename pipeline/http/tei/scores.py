@@ -1,0 +1,99 @@
+"""``/rerank`` and ``/predict``: what a cross-encoder or a classifier says."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+from starlette.responses import Response
+
+from pipeline.http.call import Call
+from pipeline.http.fields import Fields
+from pipeline.http.items import read_texts
+from pipeline.http.reply import json_reply
+from pipeline.http.tei.request import request_for, timing_headers
+from pipeline.requests import input_limits
+from stages.answer_format import probabilities
+from stages.errors import InvalidInput, NoItems, NotOffered
+from stages.messages import EmbedRequest, Float32
+from stages.output import Output
+
+PAIRS = "inputs: must be a text, a pair of texts, or a list of lists of one or of two texts"
+
+
+async def rerank(call: Call) -> Response:
+    """``POST /rerank``: how well each text answers the query, the best first."""
+
+    def understand(fields: Fields) -> tuple[EmbedRequest, bool, bool]:
+        raw, with_text = (
+            fields.flag(name, default=False) for name in ("raw_scores", "return_text")
+        )
+        query, limits = fields.string("query"), input_limits(call.model, call.limits)
+        texts = read_texts(fields.needed("texts"), "texts", limits)
+        (query,) = read_texts([query], "query", limits)
+        if not query:
+            raise NoItems("query: is empty", field="query")
+        request = request_for((texts, None), Output.SCORES, fields, call, queries=(query,))
+        if len(call.model.labels) > 1:
+            raise NotOffered("the loaded model is a classifier with several labels: it cannot rank")
+        return request, raw, with_text
+
+    request, raw, with_text = await call.read(understand)
+    answer = await call.ask(request)
+    scores = _scores(answer.vectors, raw=raw)[:, 0]
+    texts = request.texts or ()
+    ranks = [
+        {"index": index, "score": float(scores[index])}
+        | ({"text": texts[index]} if with_text else {})
+        for index in (-scores).argsort(kind="stable").tolist()
+    ]
+    return json_reply(ranks, headers=timing_headers(request, answer, call.model))
+
+
+async def predict(call: Call) -> Response:
+    """``POST /predict``: the score of each label, the highest first."""
+    asked = await call.read(lambda fields: _read_predict(fields, call))
+    answer = await call.ask(asked.request)
+    labels = call.model.labels
+    predictions = [_labelled(row, labels) for row in _scores(answer.vectors, raw=asked.raw)]
+    headers = timing_headers(asked.request, answer, call.model)
+    return json_reply(predictions if asked.many else predictions[0], headers=headers)
+
+
+@frozen
+class Asked:
+    """A request for scores; ``many``: of a list of inputs, which is answered by a list."""
+
+    request: EmbedRequest
+    raw: bool
+    many: bool
+
+
+def _read_predict(fields: Fields, call: Call) -> Asked:
+    inputs = fields.needed("inputs")
+    many = isinstance(inputs, list) and bool(inputs) and isinstance(inputs[0], list)
+    rows = inputs if many else [inputs if isinstance(inputs, list) else [inputs]]
+    sizes = {len(row) if _is_texts(row) else 0 for row in rows}
+    if inputs == []:
+        raise NoItems("inputs: no items; at least 1 is needed", field="inputs")
+    if not sizes <= {1, 2}:
+        raise InvalidInput(PAIRS, field="inputs")
+    if len(sizes) > 1:
+        raise InvalidInput("inputs: texts and pairs cannot be mixed in a call", field="inputs")
+    limits = input_limits(call.model, call.limits)
+    texts = read_texts([row[-1] for row in rows], "inputs", limits)
+    queries = read_texts([row[0] for row in rows], "inputs", limits) if sizes == {2} else ()
+    request = request_for((texts, None), Output.SCORES, fields, call, queries=queries)
+    return Asked(request, fields.flag("raw_scores", default=False), many)
+
+
+def _is_texts(row: object) -> bool:
+    return isinstance(row, list) and set(map(type, row)) == {str}
+
+
+def _scores(vectors: Float32, *, raw: bool) -> Float32:
+    return vectors if raw else probabilities(vectors)
+
+
+def _labelled(row: Float32, labels: Sequence[str]) -> list[dict[str, Any]]:
+    order = (-row).argsort(kind="stable").tolist()
+    return [{"score": float(row[index]), "label": labels[index]} for index in order]
