@@ -21,12 +21,13 @@ from pipeline.face import (
     not_serving,
 )
 from pipeline.health_level import HealthLevel
+from pipeline.requests import require_output
 from pipeline.statuses import retry_after_s
 from pipeline.topology import Pipeline
 from stages.admission_policies import pressure, refusal
 from stages.asked import Asked
 from stages.cost_model import Work
-from stages.errors import PenstockError
+from stages.errors import NotOffered, PenstockError
 from stages.messages import EmbedRequest
 from stages.ticket import Reply, Ticket
 
@@ -88,13 +89,20 @@ class FrontDesk:
 
     def submit(self, request: EmbedRequest, *, timeout_s: float, reply: Reply) -> Ticket | None:
         """See :class:`pipeline.face.Desk`."""
-        if not self._taking or self._pipeline is None:
-            refused = not_serving(self._phase)
-            for _ in range(request.requests):
-                self._on_refused(refused)
-            reply(refused)
+        if not self._taking or self._pipeline is None or self._model is None:
+            self._refuse(not_serving(self._phase), request, reply)
+            return None
+        try:
+            require_output(self._model, request.output)
+        except NotOffered as error:
+            self._refuse(error, request, reply)
             return None
         return self._pipeline.submit(request, timeout_s=timeout_s, reply=reply)
+
+    def _refuse(self, error: PenstockError, request: EmbedRequest, reply: Reply) -> None:
+        for _ in range(request.requests):
+            self._on_refused(error)
+        reply(error)
 
     def abandon(self, ticket: Ticket) -> None:
         """See :class:`pipeline.face.Desk`."""

@@ -90,6 +90,7 @@ class Server:
             port=self.settings.grpc_port,
             max_concurrent_requests=self.settings.max_concurrent_requests,
             max_stream_requests=self.settings.max_stream_requests,
+            max_batch_tokens=self.settings.max_tokens_per_batch,
             limits=planning.edge_limits(self.settings),
             reflection=self.settings.grpc_reflection,
             on_refused=self.reports.metrics.refused,

@@ -29,10 +29,11 @@ class GrpcStatus(IntEnum):
 
 
 class Face(Enum):
-    """A family of clients, and the status by which they know an overload."""
+    """A family of clients."""
 
-    PENSTOCK = GrpcStatus.UNAVAILABLE
-    GPU_INFERENCE = GrpcStatus.RESOURCE_EXHAUSTED
+    PENSTOCK = "penstock.v1"
+    GPU_INFERENCE = "gpu_inference"
+    TEI = "tei.v1"
 
 
 @frozen
@@ -60,7 +61,7 @@ OVERLOADED_HTTP: Final = 429
 def grpc_status(error: PenstockError, face: Face = Face.PENSTOCK) -> GrpcStatus:
     """The gRPC status of ``error`` for the clients of ``face``."""
     if isinstance(error, Overloaded):
-        return face.value
+        return GrpcStatus.UNAVAILABLE if face is Face.PENSTOCK else GrpcStatus.RESOURCE_EXHAUSTED
     return STATUSES[error.code].grpc
 
 

@@ -24,10 +24,12 @@ from pipeline.grpc.loop_thread import LoopThread
 from pipeline.grpc.reflection import reflection_routes
 from pipeline.grpc.route import Route
 from pipeline.grpc.switchboard import Switchboard
+from pipeline.grpc.tei import services
+from pipeline.grpc.tei.services import TeiServices
 from pipeline.security.access import Access
 from stages.errors import PenstockError
 
-SERVICES: Final = (embedding_service.SERVICE, inference_service.SERVICE)
+SERVICES: Final = (embedding_service.SERVICE, inference_service.SERVICE, *services.SERVICES)
 
 
 class GrpcServer:
@@ -36,7 +38,8 @@ class GrpcServer:
     ``max_concurrent_requests`` bounds the calls in flight over all connections; what
     is above is refused at once. ``limits`` bound what a client costs; those of a request
     come from ``board.limits``. ``max_stream_requests`` bounds the requests in flight on
-    one stream. ``version`` is what Info says; None: the installed one's.
+    one stream. ``max_batch_tokens`` is what TEI's Info says of it, ``version`` what every
+    Info says; None: the installed one's.
     ``access`` says who may call; None: everybody. With ``tls`` nothing else is spoken.
     """
 
@@ -50,6 +53,7 @@ class GrpcServer:
         max_concurrent_requests: int = 1024,
         limits: EdgeLimits | None = None,
         max_stream_requests: int = 256,
+        max_batch_tokens: int = 32768,
         reflection: bool = False,
         on_refused: Callable[[PenstockError], None] = lambda _: None,
         version: str | None = None,
@@ -63,6 +67,7 @@ class GrpcServer:
         self._max_calls = max_concurrent_requests
         self._limits = limits or EdgeLimits()
         self._max_stream_requests = max_stream_requests
+        self._max_batch_tokens = max_batch_tokens
         self._reflection = reflection
         self._on_refused = on_refused
         self._version = metadata.version("penstock") if version is None else version
@@ -144,6 +149,14 @@ class GrpcServer:
             max_stream_requests=self._max_stream_requests,
         ).routes()
         yield from InferenceService(bridge, self._board).routes()
+        yield from TeiServices(
+            bridge,
+            self._board,
+            version=self._version,
+            max_calls=self._max_calls,
+            max_stream_requests=self._max_stream_requests,
+            max_batch_tokens=self._max_batch_tokens,
+        ).routes()
         yield from Health(self._board, SERVICES).routes()
         if self._reflection:
             yield from reflection_routes([*SERVICES, health.SERVICE])

@@ -27,6 +27,7 @@ def test_each_error_has_its_statuses(error, grpc, http, after_s):
 
 def test_only_an_overload_differs_by_face():
     assert grpc_status(OVERLOADED, Face.GPU_INFERENCE) is GrpcStatus.RESOURCE_EXHAUSTED
+    assert grpc_status(OVERLOADED, Face.TEI) is GrpcStatus.RESOURCE_EXHAUSTED
     assert grpc_status(errors.NotServing("x"), Face.GPU_INFERENCE) is GrpcStatus.UNAVAILABLE
 
 

@@ -2,6 +2,7 @@ import runpy
 from pathlib import Path
 
 import penstock.compat.gpu_inference_pb2
+import penstock.compat.tei_pb2
 import penstock.v1.embedding_pb2
 from google.protobuf import descriptor_pool
 
@@ -54,5 +55,30 @@ def test_field_numbers_are_those_that_clients_rely_on():
 
 def test_services_keep_their_names_on_the_wire():
     pool = descriptor_pool.Default()
-    for name in ("penstock.v1.EmbeddingService", "gpu_inference.InferenceService"):
+    tei = [f"tei.v1.{name}" for name in ("Info", "Embed", "Predict", "Rerank", "Tokenize")]
+    for name in ("penstock.v1.EmbeddingService", "gpu_inference.InferenceService", *tei):
         assert pool.FindServiceByName(name).full_name == name
+
+
+def test_tei_s_numbers_are_theirs():
+    """Name and number of each field, as TEI's clients have them."""
+    tei = penstock.compat.tei_pb2
+    named = {
+        name: list(numbers(getattr(tei, name)).items())
+        for name in tei.DESCRIPTOR.message_types_by_name
+    }
+    assert {name: [number for _, number in fields] for name, fields in named.items()} == {
+        name: list(range(1, len(fields) + 1)) for name, fields in named.items()
+    }
+    assert [name for name, _ in named["EmbedRequest"]] == [
+        *("inputs", "truncate", "normalize", "truncation_direction", "prompt_name", "dimensions")
+    ]
+    assert [name for name, _ in named["RerankRequest"]] == [
+        *("query", "texts", "truncate", "raw_scores", "return_text", "truncation_direction")
+    ]
+    assert [name for name, _ in named["InfoResponse"]] == [
+        *("version", "sha", "docker_label", "model_id", "model_sha", "model_dtype", "model_type"),
+        *("max_concurrent_requests", "max_input_length", "max_batch_tokens"),
+        *("max_batch_requests", "max_client_batch_size", "tokenization_workers"),
+    ]
+    assert [name for name, _ in named["SimpleToken"]] == ["id", "text", "special", "start", "stop"]

@@ -15,6 +15,7 @@ CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 SERVICES = ["", "penstock.v1.EmbeddingService", "gpu_inference.InferenceService"]
+SERVICES += [f"tei.v1.{name}" for name in ("Info", "Embed", "Predict", "Rerank", "Tokenize")]
 
 
 @pytest.mark.parametrize("service", SERVICES)

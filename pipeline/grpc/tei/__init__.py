@@ -1,0 +1,1 @@
+"""``tei.v1``: clients of Text Embeddings Inference work unchanged."""

@@ -1,0 +1,117 @@
+"""Predict, PredictPair and Rerank: messages to questions."""
+
+from collections.abc import Sequence
+
+from penstock.compat.tei_pb2 import (
+    Prediction,
+    PredictPairRequest,
+    PredictRequest,
+    PredictResponse,
+    Rank,
+    RerankRequest,
+    RerankResponse,
+    RerankStreamRequest,
+)
+
+from pipeline.grpc.tei.question import Asker, Question
+from pipeline.requests import input_limits
+from stages.answer import Answer
+from stages.errors import InvalidInput, NoItems, NotOffered
+from stages.input_limits import check_texts
+from stages.messages import EmbedRequest
+from stages.output import Output
+from stages.scores import finish_scores
+
+RANK_BYTES = 16  # of a score and its place
+
+
+def predict(wire: PredictRequest, asker: Asker) -> Question:
+    """A score for each label of one text."""
+    asker.require(Output.SCORES)
+    texts = asker.texts_of([wire.inputs])
+    request = asker.request(wire, Output.SCORES, texts=texts)
+    return _labelled(request, asker, raw=wire.raw_scores)
+
+
+def predict_pair(wire: PredictPairRequest, asker: Asker) -> Question:
+    """A score for each label of one text or of a pair."""
+    asker.require(Output.SCORES)
+    if len(wire.inputs) not in {1, 2}:
+        raise InvalidInput(
+            f"inputs: {len(wire.inputs)} texts; a text or a pair is needed", field="inputs"
+        )
+    if len(wire.inputs) == 1:
+        request = asker.request(wire, Output.SCORES, texts=asker.texts_of(list(wire.inputs)))
+    else:
+        request = _pairs(wire, asker, [wire.inputs[0]], [wire.inputs[1]])
+    return _labelled(request, asker, raw=wire.raw_scores)
+
+
+def rerank(wire: RerankRequest, asker: Asker) -> Question:
+    """Texts by how well they answer the query, the best first."""
+    _require_ranking(asker)
+    request = _pairs(wire, asker, [wire.query], wire.texts)
+    return _ranked(request, asker, raw=wire.raw_scores, with_text=wire.return_text)
+
+
+def rerank_many(wires: Sequence[RerankStreamRequest], asker: Asker) -> Question:
+    """The same of texts that came one by one, each with a query of its own."""
+    _require_ranking(asker)
+    if not wires:
+        raise NoItems("texts: no items; at least 1 is needed", field="texts")
+    first = wires[0]
+    queries, texts = [wire.query for wire in wires], [wire.text for wire in wires]
+    if len(set(queries)) == 1:
+        queries = queries[:1]
+    request = _pairs(first, asker, queries, texts)
+    return _ranked(request, asker, raw=first.raw_scores, with_text=first.return_text)
+
+
+def _require_ranking(asker: Asker) -> None:
+    asker.require(Output.SCORES)
+    if len(asker.model.labels) != 1:
+        raise NotOffered(
+            f"the loaded model scores {len(asker.model.labels)} labels: it ranks no texts"
+        )
+
+
+def _pairs(
+    wire: object, asker: Asker, queries: Sequence[str], texts: Sequence[str]
+) -> EmbedRequest:
+    limits = input_limits(asker.model, asker.limits)
+    checked = check_texts(texts, limits)
+    asked = check_texts(queries, limits)
+    for index, text in enumerate(checked):
+        if not text and not asked[index if len(asked) > 1 else 0]:
+            raise NoItems(f"item {index}: both of its texts are empty", field="texts")
+    return asker.request(wire, Output.SCORES, texts=checked, queries=asked)
+
+
+def _labelled(request: EmbedRequest, asker: Asker, *, raw: bool) -> Question:
+    labels = asker.model.labels
+
+    def write(answer: Answer) -> PredictResponse:
+        metadata = asker.metadata(request, answer)
+        scores = finish_scores(answer.vectors, raw=raw)[0].tolist()
+        named = sorted(zip(scores, labels, strict=True), key=lambda pair: -pair[0])
+        predictions = [Prediction(score=score, label=label) for score, label in named]
+        return PredictResponse(predictions=predictions, metadata=metadata)
+
+    return Question(request, write, sum(map(len, labels)) + RANK_BYTES * len(labels))
+
+
+def _ranked(request: EmbedRequest, asker: Asker, *, raw: bool, with_text: bool) -> Question:
+    texts = request.texts or ()
+
+    def write(answer: Answer) -> RerankResponse:
+        metadata = asker.metadata(request, answer)
+        scores = finish_scores(answer.vectors, raw=raw)[:, 0].tolist()
+        order = sorted(range(len(scores)), key=lambda index: -scores[index])
+        ranks = [
+            Rank(index=index, score=scores[index], text=texts[index] if with_text else None)
+            for index in order
+        ]
+        return RerankResponse(ranks=ranks, metadata=metadata)
+
+    size = RANK_BYTES * len(texts) + (sum(map(len, texts)) if with_text else 0)
+    return Question(request, write, size)

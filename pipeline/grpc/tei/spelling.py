@@ -1,0 +1,73 @@
+"""Tokenize and Decode: messages to questions. The tokenizer alone answers them."""
+
+from typing import Final
+
+import numpy as np
+from penstock.compat.tei_pb2 import (
+    DecodeRequest,
+    DecodeResponse,
+    EncodeRequest,
+    EncodeResponse,
+    SimpleToken,
+)
+
+from pipeline.grpc.tei.question import Asker, Question
+from pipeline.requests import input_limits
+from stages.answer import Answer
+from stages.errors import InvalidInput, NoItems
+from stages.messages import RaggedIds
+from stages.output import Output
+from stages.ragged_input import from_lengths
+
+TOKEN_BYTES: Final = 16  # beside a token's text
+
+
+def tokenize(wire: EncodeRequest, asker: Asker) -> Question:
+    """The tokens of a text."""
+    texts = asker.texts_of([wire.inputs])
+    request = asker.request(
+        wire, Output.PIECES, texts=texts, special_tokens=wire.add_special_tokens
+    )
+
+    def write(answer: Answer) -> EncodeResponse:
+        (found,) = answer.pieces
+        tokens = []
+        each = zip(found.ids, found.names, found.special, found.starts, found.stops, strict=True)
+        for token_id, name, special, start, stop in each:
+            if special:
+                tokens.append(SimpleToken(id=token_id, text=name, special=True))
+            else:
+                text = found.text[start:stop]
+                tokens.append(SimpleToken(id=token_id, text=text, start=start, stop=stop))
+        return EncodeResponse(tokens=tokens)
+
+    return Question(request, write, (TOKEN_BYTES + 1) * len(wire.inputs))
+
+
+def decode(wire: DecodeRequest, asker: Asker) -> Question:
+    """The text that ids stand for."""
+    request = asker.request(
+        wire,
+        Output.TEXT,
+        ids=_ids(wire, asker),
+        special_tokens=not wire.skip_special_tokens,
+    )
+
+    def write(answer: Answer) -> DecodeResponse:
+        (text,) = answer.texts
+        return DecodeResponse(text=text)
+
+    return Question(request, write, TOKEN_BYTES * len(wire.ids))
+
+
+def _ids(wire: DecodeRequest, asker: Asker) -> RaggedIds:
+    if not wire.ids:
+        raise NoItems("ids: no items; at least 1 is needed", field="ids")
+    vocabulary = asker.model.vocabulary
+    if max(wire.ids) >= vocabulary:
+        raise InvalidInput(
+            f"ids: there is one outside the vocabulary 0 ... {vocabulary - 1}", field="ids"
+        )
+    ids = np.array(wire.ids, "<i4")
+    length = np.array([len(ids)], "<i4")
+    return from_lengths(ids.tobytes(), length.tobytes(), input_limits(asker.model, asker.limits))
