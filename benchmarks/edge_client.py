@@ -66,11 +66,12 @@ async def load(
         await asyncio.gather(*map(one, range(at_once)))
     took_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_s
     await asyncio.gather(*(channel.close() for channel in channels))
-    p50, p99 = np.percentile(latencies_s, (50, 99)) * 1e3
+    p50, p95, p99 = np.percentile(latencies_s, (50, 95, 99)) * 1e3
     return {
         "calls": len(latencies_s),
         "seconds": took_s,
         "p50_ms": float(p50),
+        "p95_ms": float(p95),
         "p99_ms": float(p99),
         "client_cpu_s": cpu_s,
     }

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from benchmarks.edge_state import EdgeState, answer_signals
 from pipeline.cli import prepare_environment
 from pipeline.links import Observer
 from pipeline.logs import set_up_logs
@@ -48,6 +49,14 @@ class RunningServer:
         if match is None:
             raise RuntimeError("the server has gone")
         return int(match[1]) * 1024
+
+    def edge_state(self) -> EdgeState:
+        """What the gRPC port has in hand now."""
+        if self.process.stdout is None:
+            raise RuntimeError("no pipe to the server")
+        self.process.send_signal(signal.SIGUSR1)
+        state: EdgeState = json.loads(self.process.stdout.readline())
+        return state
 
 
 @contextmanager
@@ -98,6 +107,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crash-share", type=float, default=0.0)
     share = parser.parse_args().crash_share
+    answer_signals()
     return serve_until_stopped(
         (StageCrashes((StageCrash(share=share),), random.Random(0)),) if share else (),  # noqa: S311
         lambda grpc, http: print(json.dumps({"grpc": grpc, "http": http}), flush=True),

@@ -135,7 +135,8 @@ class Call:
 
     def leave(self) -> None:
         """The call is over."""
-        self.let_go(self._held_bytes)
+        self._room.give_back(self._held_bytes)
+        self._held_bytes = 0
         self.guard.in_flight -= self._has_place
         self._has_place = False
 
@@ -188,7 +189,10 @@ class Call:
         data = b""
         if whole := len(prefix) == PREFIX.size:
             size = self._size_in(prefix)
-            data = await self._receive_rest(size)
+            self._within = True
+            receive = self._stream.recv_data if size <= SMALL_BYTES else self._receive_rest
+            data = await receive(size)
+            self._within = False
             whole = len(data) == size
         if whole:
             return data
@@ -197,12 +201,9 @@ class Call:
         raise InvalidInput("the stream ended in the middle of a message")
 
     async def _receive_rest(self, size: int) -> bytes:
-        held = size if size > SMALL_BYTES else 0
-        self._within = True
-        self.hold(held)
+        self.hold(size)
         data = await self._stream.recv_data(size)
-        self.let_go(held)
-        self._within = False
+        self.let_go(size)
         return data
 
     def _size_in(self, prefix: bytes) -> int:
@@ -267,7 +268,7 @@ class Call:
 
     async def _send_data(self, data: bytes, messages: int = 1) -> None:
         h2: Any = self._stream._h2_connection  # noqa: SLF001 - as above
-        h2.flood.data_frames += messages + len(data) // h2.max_outbound_frame_size
+        h2.flood.transfers += messages + len(data) // h2.max_outbound_frame_size
         self._torn = True
         await self._stream.send_data(data)
         self._torn = False

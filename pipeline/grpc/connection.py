@@ -24,7 +24,7 @@ from pipeline.grpc.server_h2 import ServerH2
 from pipeline.grpc.stream import EdgeStream
 
 LINGER_S: Final = 2.0  # clients close at once when they read the end; some never do
-CUT_OFF_S: Final = 0.5  # for a GOAWAY to be read by a client that broke the protocol
+CUT_OFF_S: Final = 0.25  # for a GOAWAY to be read by a client that broke the protocol
 
 
 class EdgeConnection(Connection):

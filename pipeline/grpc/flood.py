@@ -9,8 +9,9 @@ therefore pays for them:
 - RST_STREAM: every answered call pays for one, so half of a client's calls may be
   cancelled or run out of time at any rate. Streams that are opened and reset at once,
   again and again, have no answers to pay with.
-- WINDOW_UPDATE: every message and every DATA frame that was sent pays for two, one for
-  the stream and one for the connection: clients send them as they read.
+- WINDOW_UPDATE: every call that was begun, every message and every DATA frame that was
+  sent pays for two, one for the stream and one for the connection: clients send them
+  as they begin to read, and as they read.
 
 What goes beyond comes out of the bucket like the rest. HEADERS and DATA are work,
 except DATA that carries nothing.
@@ -31,7 +32,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-UPDATES_A_DATA_FRAME: Final = 2
+UPDATES_A_TRANSFER: Final = 2
 SETTINGS_COST: Final = 10  # they touch every open stream, and clients send two or three
 SETTING_BYTES: Final = 6
 
@@ -45,7 +46,8 @@ class Flood(ProtocolError):
 class FloodMeter:
     """Counts one connection's control frames: ``per_s`` of them, ``burst`` at once.
 
-    ``answers`` and ``data_frames`` are counted up by those who send them.
+    ``answers`` (of calls) and ``transfers`` (calls begun, messages and DATA frames sent)
+    are counted up by those who begin or send them.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class FloodMeter:
         self._tokens = float(burst)
         self._filled_at = clock()
         self.answers = 0
-        self.data_frames = 0
+        self.transfers = 0
         self._updates_paid = 0
 
     def note(self, frame: Frame | None) -> None:
@@ -83,7 +85,7 @@ class FloodMeter:
     def answered(self) -> None:
         """A call has been answered with one message."""
         self.answers += 1
-        self.data_frames += 1
+        self.transfers += 1
 
     def charge(self, tokens: int = 1) -> None:
         """Take ``tokens`` out of the bucket.
@@ -104,10 +106,10 @@ class FloodMeter:
         self.answers = min(self.answers, self._burst) - 1  # or a million calls pay for a flood
 
     def _window_update(self) -> None:
-        if self.data_frames:
-            self._updates_paid += UPDATES_A_DATA_FRAME * min(self.data_frames, self._burst)
+        if self.transfers:
+            self._updates_paid += UPDATES_A_TRANSFER * min(self.transfers, self._burst)
             self._updates_paid = min(self._updates_paid, self._burst)
-            self.data_frames = 0
+            self.transfers = 0
         if self._updates_paid:
             self._updates_paid -= 1
         else:

@@ -20,7 +20,7 @@ class EdgeLimits:
     max_connections: int = 4096
     max_streams: int = 1088
     max_metadata_bytes: int = 16 << 10
-    max_held_bytes: int = 32 << 20
+    max_held_bytes: int = 24 << 20
     control_frames_per_s: float = 500.0
     control_frames_burst: int = 2000
     stall_timeout_s: float = 10.0

@@ -91,6 +91,7 @@ class EdgeProcessor(EventsProcessor):
                 f"at most {self._max_metadata_bytes} are allowed",
             )
         else:
+            self._h2.flood.transfers += 1
             super().process_request_received(event)
 
     def process_window_updated(self, event: WindowUpdated) -> None:

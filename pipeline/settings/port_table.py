@@ -65,7 +65,7 @@ class PortSettings(ModelSettings):
         "Maximum bytes of a gRPC call's metadata, 32 a field included; clients are told of it",
     )
     max_held_bytes: int = setting(
-        32 << 20,
+        24 << 20,
         Size(1 << 16, 1 << 36),
         "Bytes of ordered answers and of unfinished messages that one gRPC connection may keep "
         "waiting; calls beyond it are refused, but never a connection's only one",

@@ -84,7 +84,7 @@ def test_an_answer_pays_for_a_reset_and_for_two_window_updates():
 
 def test_a_million_answers_pay_for_one_burst_of_resets():
     meter = FloodMeter(500, 100, Clock())
-    meter.answers = meter.data_frames = 1_000_000
+    meter.answers = meter.transfers = 1_000_000
     assert notes_until_flood(meter, RstStreamFrame(1)) == 200
     assert notes_until_flood(FloodMeter(500, 100, Clock()), PingFrame()) == 100
 
@@ -183,6 +183,8 @@ def test_a_client_that_cancels_two_calls_in_five_is_served_on():
             if stream is None:
                 assert client.result(client.open(body=BODY)) == OK
             else:
+                client.h2.increment_flow_control_window(1, stream)
+                client.h2.increment_flow_control_window(1)
                 client.h2.reset_stream(stream, ErrorCodes.CANCEL)
                 client.flush()
         assert client.errors == []
