@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from enum import Enum, StrEnum
 from typing import Final, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
+from pipeline.load_report import LoadReport
 from stages.errors import NotServing
 from stages.messages import EmbedRequest
 from stages.output import Output
@@ -103,6 +104,7 @@ class LoadSnapshot:
     retry_after_s: float  # when not accepting: predicted time until there is room
     open_requests: int
     devices: tuple[DeviceState, ...] = (DeviceState(),)  # in the order of DEVICE
+    report: LoadReport = field(factory=LoadReport)  # for balancers
 
     @property
     def idle_for_s(self) -> float:

@@ -21,6 +21,7 @@ from pipeline.face import (
     not_serving,
 )
 from pipeline.health_level import HealthLevel
+from pipeline.load_report import LoadAverages
 from pipeline.requests import require_output
 from pipeline.statuses import retry_after_s
 from pipeline.topology import Pipeline
@@ -51,6 +52,7 @@ class FrontDesk:
         self._pipeline: Pipeline | None = None
         self._model: ModelInfo | None = None
         self._level = HealthLevel()
+        self._averages = LoadAverages(trio.current_time())
         self._opened_at = trio.current_time()
         self._snapshot = self._look()
 
@@ -72,6 +74,7 @@ class FrontDesk:
     def open(self, pipeline: Pipeline, model: ModelInfo) -> None:
         """The model has warmed up: serve, unless the server is shutting down by now."""
         self._pipeline, self._model = pipeline, model
+        pipeline.tickets.on_end(self._averages.ended)
         if self._phase is Phase.LOADING:
             self._enter(Phase.SERVING, taking=True)
 
@@ -159,4 +162,5 @@ class FrontDesk:
             retry_after_s=(retry_after_s(refused) or 0.0) if refused else 0.0,
             open_requests=len(pipeline.tickets),
             devices=tuple(DeviceState(each.batches, each.silent_s(now)) for each in load.devices),
+            report=self._averages.look(load.busy_share, view.drain_s, now),
         )

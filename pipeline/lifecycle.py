@@ -93,6 +93,7 @@ class Server:
             max_batch_tokens=self.settings.max_tokens_per_batch,
             limits=planning.edge_limits(self.settings),
             reflection=self.settings.grpc_reflection,
+            load_reports=self.settings.load_reports,
             on_refused=self.reports.metrics.refused,
             access=self.security.grpc_access,
             tls=self.security.grpc_tls,

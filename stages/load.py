@@ -102,6 +102,11 @@ class LoadMeter:
         return sum(device.batches for device in self.devices)
 
     @property
+    def busy_share(self) -> float:
+        """The part of the devices that has something in hand."""
+        return sum(device.batches > 0 for device in self.devices) / len(self.devices)
+
+    @property
     def tokens_on_device(self) -> int:
         """True tokens that devices have in hand."""
         return sum(device.work.tokens for device in self.devices)

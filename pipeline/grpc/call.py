@@ -30,9 +30,7 @@ from stages.errors import InvalidInput, TooLarge
 
 PREFIX: Final = struct.Struct(">?I")  # compressed, bytes that follow
 SMALL_BYTES: Final = 1 << 16  # a message that is not complete counts from here on
-OK_TRAILERS: Final = (("grpc-status", "0"),)
 OPENING_BLOCK: Final = hpack_block(OPENING)
-OK_BLOCK: Final = hpack_block(OK_TRAILERS)
 
 
 class Call:
@@ -243,7 +241,7 @@ class Call:
         """End a streaming call with OK."""
         if not self._opened:
             await self._stream.send_headers(list(OPENING))
-        self.end(list(OK_TRAILERS))
+        self.end(list(self.guard.endings.now.trailers))
 
     async def reply(self, message: Message) -> None:
         """Send the one answer and end the call with OK, in one write where it fits."""
@@ -253,7 +251,8 @@ class Call:
         h2: Any = stream._h2_connection  # noqa: SLF001 - as grpclib's own send_data
         if stream.id not in h2.streams:
             raise StreamClosedError(stream.id or 0)
-        if h2.answer(stream.id, OPENING_BLOCK, data, OK_BLOCK):
+        ending = self.guard.endings.now
+        if h2.answer(stream.id, OPENING_BLOCK, data, ending.block):
             h2.flood.answered()
             stream.connection.flush()
             return
@@ -264,7 +263,7 @@ class Call:
             h2.send_data(stream.id, data)
         else:
             await self._send_data(data)
-        self.end(list(OK_TRAILERS))
+        self.end(list(ending.trailers))
 
     async def _send_data(self, data: bytes, messages: int = 1) -> None:
         h2: Any = self._stream._h2_connection  # noqa: SLF001 - as above

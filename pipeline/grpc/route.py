@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from attrs import frozen
 from google.protobuf.message import Message
 
+from pipeline.grpc.endings import Endings
 from pipeline.statuses import Face
 from stages.errors import PenstockError
 
@@ -40,6 +41,7 @@ class Guard(Protocol):
     """Who says whether work can be taken, and counts it."""
 
     in_flight: int  # requests, over all connections
+    endings: Endings  # of calls that went well
 
     def refusal(self) -> PenstockError | None:
         """Why work cannot be taken now; None when it can."""

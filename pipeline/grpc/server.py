@@ -16,6 +16,7 @@ from pipeline.face import Desk, StatusBoard
 from pipeline.grpc import embedding_service, health, inference_service
 from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.embedding_service import EmbeddingService
+from pipeline.grpc.endings import Endings
 from pipeline.grpc.health import Health
 from pipeline.grpc.inference_service import InferenceService
 from pipeline.grpc.limits import EdgeLimits
@@ -55,6 +56,7 @@ class GrpcServer:
         max_stream_requests: int = 256,
         max_batch_tokens: int = 32768,
         reflection: bool = False,
+        load_reports: bool = False,
         on_refused: Callable[[PenstockError], None] = lambda _: None,
         version: str | None = None,
         access: Access | None = None,
@@ -69,6 +71,7 @@ class GrpcServer:
         self._max_stream_requests = max_stream_requests
         self._max_batch_tokens = max_batch_tokens
         self._reflection = reflection
+        self._endings = Endings(board if load_reports else None)
         self._on_refused = on_refused
         self._version = metadata.version("penstock") if version is None else version
         self._access = access or Access()
@@ -137,6 +140,7 @@ class GrpcServer:
             max_bytes=self._board.limits.max_request_bytes,
             on_refused=self._on_refused,
             access=self._access,
+            endings=self._endings,
         )
         return Listener(switchboard, self._limits)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from pipeline.face import StatusBoard
+from pipeline.grpc.endings import Endings
 from pipeline.grpc.route import Route
 from pipeline.requests import refusal
 from pipeline.security.access import Access
@@ -21,12 +22,14 @@ class Switchboard:
         max_bytes: int,
         on_refused: Callable[[PenstockError], None],
         access: Access,
+        endings: Endings | None = None,
     ) -> None:
         self.routes: Mapping[str, Route] = {route.path: route for route in routes}
         self.board = board
         self.max_calls = max_calls
         self.max_bytes = max_bytes
         self.access = access
+        self.endings = endings or Endings()
         self._on_refused = on_refused
         self.in_flight = 0  # guarded calls, and the requests of guarded streams
 

@@ -118,6 +118,9 @@ class Settings(PortSettings):
         "Header (gRPC metadata) that names the caller in place of its API key; set it only behind "
         "a proxy that you trust to write it",
     )
+    load_reports: bool = setting(
+        False, Flag(), "End gRPC answers with an ORCA load report, for balancers that weigh by it"
+    )
     standing_queue_ms: float = setting(
         3000.0,
         Number(0, 3_600_000, above=True),
