@@ -1,9 +1,10 @@
 """How do health and metrics answer while the server is saturated, and what does it weigh?
 
-``python -m benchmarks.saturation [--seconds 20] [--clients 48]``
+``python -m benchmarks.saturation [--seconds 20] [--clients 48]`` (and, to see that ten
+minutes of it are taken for no hang: ``HANG_TIMEOUT_S=5 ... --seconds 600``)
 
 The embedded model on the CPU, more calls at a time than it can serve; beside it
-one client asks /health and /metrics every 20 ms. Prints latencies and the
+one client asks /health, /metrics and /livez every 20 ms. Prints latencies and the
 server's largest resident memory.
 """
 
@@ -23,7 +24,7 @@ from benchmarks.texts import mixed_texts
 
 METHOD: Final = "/penstock.v1.EmbeddingService/Embed"
 PROBE_EVERY_S: Final = 0.02
-PATHS: Final = ("/health", "/metrics")
+PATHS: Final = ("/health", "/metrics", "/livez")  # another status than 200 ends the benchmark
 
 
 @frozen

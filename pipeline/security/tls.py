@@ -2,7 +2,8 @@
 
 asyncio and Trio both start a handshake with ``SSLContext.wrap_bio``, so a context that
 hands that on to the newest one is all that a reload takes: connections that stand keep
-theirs, and a file that cannot be used never meets a handshake.
+theirs, a file that cannot be used never meets a handshake, and a session of before is not
+taken up again, as the newest context has other keys for tickets.
 
 With a client CA the gRPC port asks every client for a certificate that it signed. The
 HTTP port cannot: probes and scrapers have none. There a certificate is checked when it
@@ -108,9 +109,6 @@ def _context(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    # A session that is taken up again would skip the check of a certificate by new files.
-    context.options |= ssl.OP_NO_TICKET
-    context.num_tickets = 0
     context.set_alpn_protocols(list(protocols))
     _load_pair(context, files)
     if files.client_ca is not None:

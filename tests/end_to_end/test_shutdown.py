@@ -151,7 +151,7 @@ def test_a_second_signal_ends_it_at_once(held, second):
 
 
 def test_a_stage_that_keeps_crashing_ends_the_process_and_every_call_is_answered(held):
-    with held("--crash-share", "1", RESTARTS_MAX="2") as server, client_of(server) as client:
+    with held("--crash-share", "0.999", RESTARTS_MAX="2") as server, client_of(server) as client:
         server.release()
         calls = [client.embed_later(texts=TEXTS) for _ in range(8)]
         assert {code_of(call.result) for call in calls} == {grpc.StatusCode.UNAVAILABLE}

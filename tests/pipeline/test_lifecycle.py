@@ -8,6 +8,8 @@ import trio
 from core_builders import ids_request
 from trio.testing import wait_all_tasks_blocked
 
+from pipeline.device_watch import DeviceLost
+from pipeline.face import Phase
 from pipeline.lifecycle import Server
 from pipeline.settings.sources import load_settings
 from pipeline.supervisor import StageFailed
@@ -38,19 +40,18 @@ def device(monkeypatch):
 
 
 class Running:
-    """A server whose admission crashes once the device has a batch; ``heard`` are outcomes."""
+    """A server that will fail with ``error``; ``heard`` are outcomes, and the phase then."""
 
-    def __init__(self, nursery):
+    def __init__(self, nursery, error, *faults, **settings):
         self.ready, self.ending, self.failed = trio.Event(), trio.Event(), trio.Event()
-        settings = load_settings({}, SETTINGS)[0]
-        self.server = Server(settings, (CrashingOnceBusy(),), self.ending.set)
+        self.server = Server(load_settings({}, SETTINGS | settings)[0], faults, self.ending.set)
         self.heard = []
-        nursery.start_soon(self._run)
+        nursery.start_soon(self._run, error)
 
-    async def _run(self):
+    async def _run(self, error):
         try:
             await self.server.run(trio.Event(), self._say_ready)
-        except* StageFailed:
+        except* error:
             self.failed.set()
 
     def _say_ready(self, addresses):
@@ -59,18 +60,21 @@ class Running:
 
     def ask(self):
         """Hand in a request."""
-        self.server.desk.submit(ids_request([5, 6]), timeout_s=100, reply=self.heard.append)
+        self.server.desk.submit(ids_request([5, 6]), timeout_s=100, reply=self._hear)
+
+    def _hear(self, outcome):
+        self.heard.append((type(outcome), self.server.desk.snapshot.phase))
 
 
 async def test_a_failed_server_says_so_while_its_device_hangs(nursery, device):
-    running = Running(nursery)
+    running = Running(nursery, StageFailed, CrashingOnceBusy())
     await running.ready.wait()
     running.ask()
     while not running.server.desk.snapshot.gpu_queue_depth:
         await wait_all_tasks_blocked()
     running.ask()
     await running.ending.wait()
-    assert [type(outcome) for outcome in running.heard] == [NotServing, NotServing]
+    assert [outcome for outcome, _ in running.heard] == [NotServing, NotServing]
     async with httpx.AsyncClient(base_url=running.http) as client:
         page = await client.get("/health")
         assert (page.status_code, page.json()["status"]) == (503, "failed")
@@ -78,3 +82,24 @@ async def test_a_failed_server_says_so_while_its_device_hangs(nursery, device):
     assert not running.failed.is_set()
     device.set()
     await running.failed.wait()
+
+
+async def test_a_device_that_hangs_is_told_by_health_before_its_callers_hear(nursery, device):
+    running = Running(nursery, DeviceLost, HANG_TIMEOUT_S="0.3")
+    await running.ready.wait()
+    running.ask()
+    running.ask()
+    await running.ending.wait()
+    assert running.heard == [(NotServing, Phase.FAILED)] * 2
+    device.set()
+    await running.failed.wait()
+
+
+async def test_a_device_that_breaks_between_batches_fails_the_server(nursery, monkeypatch):
+    def broken_idle(engine):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(NullEngine, "idle", broken_idle)
+    running = Running(nursery, ZeroDivisionError)
+    await running.failed.wait()
+    assert running.server.desk.snapshot.phase is Phase.FAILED

@@ -21,11 +21,13 @@ def pki(tmp_path):
     return Certificates(tmp_path)
 
 
-def handshake(server_context, client_context):
+def handshake(server_context, client_context, session=None):
     """Both ends of a finished handshake; the error of whichever end refuses."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = server_context.wrap_bio(to_server, to_client, server_side=True)
-    client = client_context.wrap_bio(to_client, to_server, server_hostname="127.0.0.1")
+    client = client_context.wrap_bio(
+        to_client, to_server, server_hostname="127.0.0.1", session=session
+    )
     unfinished = [client, server]
     while unfinished:
         for end in tuple(unfinished):
@@ -76,6 +78,19 @@ def test_new_handshakes_use_the_new_certificate_and_old_connections_go_on(pki):
         handshake(tls.grpc, pki.trusting())
     client.write(b"still here")
     assert server.read(10) == b"still here"
+
+
+def test_a_session_of_before_does_not_spare_a_client_the_new_check(pki):
+    tls, known = pki.tls(mutual=True), pki.trusting(show=pki.clients)
+    server, client = handshake(tls.grpc, known)
+    server.write(b"with a ticket")
+    assert client.read(13) == b"with a ticket"
+    again = handshake(tls.grpc, known, client.session)[1]
+    assert again.session_reused
+    trustme.CA().cert_pem.write_to_path(pki.client_ca)
+    tls.files.renew()
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        handshake(tls.grpc, known, client.session)
 
 
 def test_a_new_client_authority_takes_the_place_of_the_old(pki):
