@@ -36,6 +36,17 @@ def test_a_call_needs_certificate_and_key_and_a_probe_needs_neither(server, pki)
     for path in ("/health", "/livez", "/readyz", "/metrics"):
         page = httpx.get(server.http + path, verify=pki.trusting())
         assert page.status_code == 200
+    stranger, known = pki.trusting(), pki.trusting(show=pki.clients)
+    with_key = {"authorization": f"Bearer {KEY}"}
+    for context, headers, status in (
+        (stranger, {}, 401),
+        (stranger, with_key, 401),
+        (known, {}, 401),
+        (known, with_key, 200),
+    ):
+        with httpx.Client(base_url=server.http, verify=context) as client:
+            page = client.post("/v1/embeddings", json={"input": "a"}, headers=headers)
+        assert page.status_code == status
     assert "callers need TLS and an API key" in server.ready_lines[0]
     server.signal()
     assert server.exit_code() == 0
