@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from attrs import define
+from grpclib.const import Status
 from grpclib.server import Server, Stream
 from penstock.v1.embedding_grpc import EmbeddingServiceBase
 from penstock.v1.embedding_pb2 import EmbedResponse
@@ -27,7 +28,10 @@ class PlainService(EmbeddingServiceBase):
         raise NotImplementedError
 
     async def Info(self, stream: Stream) -> None:  # noqa: N802 - the generated name
-        raise NotImplementedError
+        """Refuse with a pushback, as far as grpclib lets it."""
+        await stream.recv_message()
+        metadata = {"grpc-retry-pushback-ms": "1500"}
+        await stream.send_trailing_metadata(status=Status.UNAVAILABLE, metadata=metadata)
 
 
 @define(eq=False)

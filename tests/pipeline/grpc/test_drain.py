@@ -10,7 +10,6 @@ from edge_fakes import FakeBoard, FakeDesk, answer_to, running_edge
 from grpclib.health.v1.health_pb2 import HealthCheckRequest
 from h2.settings import SettingCodes
 from penstock.v1.embedding_pb2 import EmbedRequest
-from plain_server import plain_server
 from raw_client import framed, raw_client
 
 from pipeline.grpc.loop_thread import LoopThread
@@ -52,19 +51,6 @@ def test_a_drain_serves_what_is_on_its_way_and_lets_all_finish():
             pass
         drain.join(10)
         assert not drain.is_alive()
-
-
-def test_plain_grpclib_cancels_what_is_in_flight():
-    with plain_server() as plain, raw_client(plain.port) as client:
-        plain.in_loop(plain.service.release.clear)
-        stream = client.open(body=BODY)
-        client.flush()
-        assert plain.service.started.acquire(timeout=10)
-        plain.in_loop(plain.server.close)
-        plain.in_loop(plain.service.release.set)
-        client.barrier()
-        assert stream not in client.responses  # and nothing more will come
-        assert client.goaways == []
 
 
 def test_a_drain_stops_listening_and_ends_idle_connections_and_watches():
