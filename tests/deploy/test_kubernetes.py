@@ -92,10 +92,12 @@ def test_a_start_has_minutes_and_a_hung_device_has_none():
 
 
 def test_the_end_has_the_time_that_a_drain_takes():
-    before_s = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
     own_s = sum(setting(name) for name in DEFAULTS if name.startswith("SHUTDOWN_"))
-    drain_s = before_s + own_s + WATCHDOG_S
-    assert POD["terminationGracePeriodSeconds"] >= math.ceil(drain_s)
+    assert POD["terminationGracePeriodSeconds"] >= math.ceil(own_s + WATCHDOG_S)
+
+
+def test_it_serves_on_until_proxies_know_that_it_goes():
+    assert setting("SHUTDOWN_HOLD_S") >= 5
 
 
 def test_it_runs_without_privileges_and_writes_only_below_tmp():
