@@ -57,7 +57,9 @@ class TextTokenizer:
             vocabulary=len(tokenizer),
             prefix=prefix,
             suffix=suffix,
-            pairs=None if backend is None else _pair_template(backend),
+            pairs=None
+            if backend is None
+            else _pair_template(backend, typed="token_type_ids" in tokenizer.model_input_names),
             tokenizer=tokenizer if backend is None else backend,
             lower_case=lower_case,
         )
@@ -142,8 +144,11 @@ def _from_files(folder: Path, trust_remote_code: bool) -> Any:
     return tokenizer
 
 
-def _pair_template(backend: Any) -> PairTemplate | None:
-    """The special ids around and between two texts; None where their types are of no known form."""
+def _pair_template(backend: Any, *, typed: bool) -> PairTemplate | None:
+    """The special ids around and between two texts; None where their types are of no known form.
+
+    ``typed``: the model was trained with token types.
+    """
     bare = backend.encode("a", add_special_tokens=False).ids
     pair = backend.encode("a", "a")
     first, second = (
@@ -162,7 +167,7 @@ def _pair_template(backend: Any) -> PairTemplate | None:
         tuple(ids[: first[0]]),
         tuple(ids[between]),
         tuple(ids[second[-1] + 1 :]),
-        None if single == len(types) else single - between.start,
+        single - between.start if typed and single < len(types) else None,
     )
 
 

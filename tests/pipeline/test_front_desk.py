@@ -13,7 +13,8 @@ from pipeline.topology import Pipeline
 from stages.admission_policies import LatencyPolicy, TokenBudget
 from stages.answer import Answer
 from stages.cost_model import CostModel, Work
-from stages.errors import NotServing
+from stages.errors import NotOffered, NotServing
+from stages.output import Output
 from stages.ticket import OpenTickets
 
 LIMITS = RequestLimits(10, 1000, 100, 30.0)
@@ -69,6 +70,17 @@ async def test_open_it_serves(desk, nursery, mock_clock):
     await wait_all_tasks_blocked()
     (answer,) = heard
     assert isinstance(answer, Answer)
+
+
+async def test_what_the_model_does_not_give_is_refused_at_the_desk(mock_clock, nursery):
+    refused = []
+    desk = FrontDesk(LIMITS, refused.append)
+    serve(desk, nursery)
+    (error,) = submit(desk, ids_request([1] * 4, output=Output.SCORES))
+    assert isinstance(error, NotOffered)
+    assert str(error) == "the loaded model does not give scores (it gives pooled)"
+    assert refused == [error]
+    assert submit(desk, ids_request([1] * 4, output=Output.TEXT)) == []  # the tokenizer does
 
 
 async def test_a_snapshot_cannot_be_changed(desk, mock_clock):

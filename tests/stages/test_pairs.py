@@ -37,7 +37,7 @@ def ids_of(tokenizer, text):
 @given(first=TEXTS, second=TEXTS, most=st.integers(5, 26), side=st.sampled_from(Side))
 def test_a_pair_is_cut_and_joined_as_the_tokenizer_does_it(template, first, second, most, side):
     tokenizer = tokenizer_of(*template)
-    rules = TokenRules(max_tokens=most, pairs=_pair_template(tokenizer))
+    rules = TokenRules(max_tokens=most, pairs=_pair_template(tokenizer, typed=True))
     whole = tokenizer.encode(first, second)
     tokenizer.enable_truncation(most, direction=side.name.lower())
     expected = tokenizer.encode(first, second)
@@ -79,7 +79,12 @@ def test_a_tokenizer_that_says_nothing_of_pairs_makes_none():
 
 def test_types_of_no_known_form_make_no_template():
     mixed = "[CLS]:1 $A:0 [SEP]:0 $B:1 [SEP]:1"
-    assert _pair_template(tokenizer_of("$A", mixed)) is None
+    assert _pair_template(tokenizer_of("$A", mixed), typed=True) is None
+
+
+def test_without_types_all_tokens_are_of_the_first_text():
+    template = _pair_template(tokenizer_of(*BERT), typed=False)
+    assert (template.middle, template.second_from) == ((2,), None)
 
 
 def test_where_special_tokens_alone_are_too_many_no_text_is_left():

@@ -199,3 +199,41 @@ def test_a_broken_file_is_named(folder, name, text, named):
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"has no config\.json"):
         Recipe.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "task"),
+    [
+        ("BertModel", "embed"),
+        ("BertForMaskedLM", "masked_lm"),
+        ("BertForSequenceClassification", "classify"),
+        ("BertForTokenClassification", "embed"),
+    ],
+)
+def test_the_task_is_that_of_the_architecture(folder, architecture, task):
+    write(folder, "config.json", {**BERT, "architectures": [architecture]})
+    assert Recipe.read(folder).task == task
+
+
+def test_a_declared_pooling_makes_an_embedding_model_of_a_classifier(folder):
+    write(folder, "config.json", {**BERT, "architectures": ["BertForSequenceClassification"]})
+    declare(folder, f"{SHORT}.Transformer", f"{SHORT}.Pooling")
+    assert Recipe.read(folder).task == "embed"
+
+
+def test_labels_stand_in_the_order_of_their_numbers(folder):
+    named = {str(number): f"label {number}" for number in (10, 2, 0)}
+    write(folder, "config.json", {**BERT, "id2label": named})
+    recipe = Recipe.read(folder)
+    assert recipe.labels == ("label 0", "label 2", "label 10")
+    assert recipe.named_labels(3) == recipe.labels
+    assert recipe.named_labels(2) == ("LABEL_0", "LABEL_1")
+
+
+@pytest.mark.parametrize(
+    "change", [{"pooling_strategy": "sum"}, {"activation_function": "log1p_relu"}]
+)
+def test_splade_of_another_kind_is_refused(folder, change):
+    declare(folder, f"{SHORT}.MLMTransformer", f"{SHORT}.SpladePooling", pooling=change)
+    with pytest.raises(ModelError, match="this kind of SpladePooling is not known"):
+        Recipe.read(folder)
