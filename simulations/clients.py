@@ -52,10 +52,9 @@ class Population:
         self._await_next()
 
     def _lengths(self, arrival: Arrival) -> list[int]:
-        if arrival.lengths:
-            return [min(length, self.bank.longest) for length in arrival.lengths]
-        clients, rng = self.clients, self.rng
-        return [clients.lengths.draw(rng) for _ in range(clients.items.draw(rng))]
+        clients, rng, lengths = self.clients, self.rng, arrival.lengths
+        drawn = lengths or [clients.lengths.draw(rng) for _ in range(clients.items.draw(rng))]
+        return [min(length, self.bank.longest) for length in drawn]
 
     def call(self, lengths: list[int]) -> None:
         """Make a call with texts of these lengths now."""

@@ -16,6 +16,7 @@ from pipeline.requests import refusal
 from simulations.agenda import Agenda
 from simulations.scenario import Host
 from stages.answer import Outcome
+from stages.errors import DeadlineExceeded
 from stages.messages import EmbedRequest
 from stages.ticket import Ticket
 
@@ -84,6 +85,8 @@ class Edge:
     def _time_is_up(self, call: EdgeCall) -> None:
         if call.ticket is not None:
             self.desk.abandon(call.ticket)
+        if call.ticket is not None:  # by the pipeline's clock it was not quite: the edge says so
+            self._answered(call, DeadlineExceeded("the time is up"))
 
     def _answered(self, call: EdgeCall, outcome: Outcome) -> None:
         self.in_flight -= 1

@@ -15,6 +15,7 @@ from pipeline.supervisor import StageFailed
 from pipeline.topology import Pipeline
 from simulations.agenda import Agenda
 from simulations.bank import DIMENSION, MOST_IDS, Bank
+from simulations.budget_watch import BudgetWatch
 from simulations.checkers import CheckedDesk, Violations
 from simulations.determinism import stream
 from simulations.edge import Edge
@@ -98,11 +99,12 @@ class Replica:
         self.watch = PlannerWatch(plan.limits, self.violations)
         tickets = OpenTickets()
         tickets.on_end(self.watch.ended)
+        budget = BudgetWatch(plan, tickets, self.violations)
         self.pipeline = Pipeline(
             plan,
             tickets,
             watchers=self.watchers,
-            observers=(*self.observers, self.watch, *self._crashing()),
+            observers=(*self.observers, self.watch, budget, *self._crashing()),
             on_restart=self.restarts.append,
         )
         machines.start_soon(tokenizer.run)

@@ -29,7 +29,7 @@ from simulations.scenario import Clients, Scenario
 from simulations.tally import SLOTS, Tally, Totals
 
 OVER_LONG: Final = 64  # tokens by which a text may exceed the model's maximum
-SETTLE_S: Final = 5.0  # after the last call has ended, before servers are asked again
+SETTLE_S: Final = 5.0  # after the last call and batch, before servers are asked again
 LOOK_S: Final = 0.1  # between two looks whether all calls have ended
 PROBE: Final = Clients("probe", Bursts(1, 0.5), lengths=Fixed(64))
 PROBE_S: Final = 5.0  # for which they call, one after another
@@ -146,7 +146,10 @@ class _Simulation:
         await self._wait_for(populations)
 
     async def _drain(self) -> None:
-        """After a while all must be well again."""
+        """A while after the devices are free all must be well again."""
+        with trio.move_on_after(self.scenario.recovery_s):
+            while any(replica.pipeline.load.batches_on_device for replica in self.replicas):  # noqa: ASYNC110
+                await trio.sleep(LOOK_S)
         await trio.sleep(SETTLE_S)
         answered = AlwaysAnswered(self.violations)
         right = RightVectors(self.bank, self.scenario.max_tokens, self.violations)

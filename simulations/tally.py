@@ -8,12 +8,13 @@ from collections.abc import Mapping
 
 from attrs import define, field, fields_dict
 
+from pipeline.observability.outcomes import reason_of
 from simulations.calls import Call
 from simulations.durations import Durations
 from stages.answer import Answer, Outcome
 from stages.batch_result import BatchResult
 from stages.channels import Message
-from stages.errors import DeadlineExceeded, NotServing, Overloaded
+from stages.errors import DeadlineExceeded
 
 SLOTS = 120  # pieces of time from the beginning to the end of arrivals
 
@@ -111,8 +112,8 @@ class Tally:
             slot.tokens += call.tokens
             slot.latencies.add(now - call.at_s)
             return
-        if isinstance(outcome, Overloaded | NotServing):
-            reason = outcome.reason if isinstance(outcome, Overloaded) else "not_serving"
+        reason = reason_of(outcome)
+        if reason is not None:
             self.reasons[reason] += 1
             slot.refused[reason] += 1
             totals.refusals.add(now - call.sent_at_s)

@@ -3,7 +3,11 @@
 A batch weighs by its share of a full one's time: short ones say little.
 """
 
+from typing import Final
+
 from attrs import define
+
+FARTHEST: Final = 4.0
 
 
 def share_of_full(busy_s: float, full_s: float) -> float:
@@ -37,7 +41,10 @@ class ServiceRate:
 class Drift:
     """Moving average of observed over predicted time: 2 on a device half as fast as measured.
 
-    ``alpha`` is the weight of the newest full batch.
+    ``alpha`` is the weight of the newest full batch. A batch weighs by what it took or by
+    what was expected of it, whichever is more: so an average that is far too high comes
+    down with the first batches that show it. One batch counts as FARTHEST times the
+    average at most: a hang says nothing about those after it.
     """
 
     alpha: float
@@ -46,5 +53,6 @@ class Drift:
     def observe(self, predicted_s: float, busy_s: float, full_s: float) -> None:
         """Learn from a batch that took ``busy_s``."""
         if busy_s > 0 and predicted_s > 0:
-            weight = self.alpha * share_of_full(busy_s, full_s)
-            self.ratio += weight * (busy_s / predicted_s - self.ratio)
+            seen = min(busy_s / predicted_s, FARTHEST * self.ratio)
+            weighs_s = max(busy_s, predicted_s * self.ratio)
+            self.ratio += self.alpha * share_of_full(weighs_s, full_s) * (seen - self.ratio)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.averages import Drift, ServiceRate
+from stages.averages import FARTHEST, Drift, ServiceRate
 
 
 def test_the_first_batch_sets_the_rate_and_later_ones_move_it():
@@ -56,6 +56,26 @@ def test_a_short_batch_moves_the_drift_by_its_share_of_a_full_one():
     drift = Drift(alpha=0.5)
     drift.observe(predicted_s=0.05, busy_s=0.1, full_s=1.0)
     assert drift.ratio == pytest.approx(1.0 + 0.05 * 1.0)
+
+
+def test_one_batch_that_hangs_hardly_moves_the_drift():
+    drift = Drift(alpha=0.3)
+    drift.observe(predicted_s=0.01, busy_s=60.0, full_s=0.25)
+    assert drift.ratio == pytest.approx(1.0 + 0.3 * (FARTHEST - 1.0))
+
+
+def test_a_device_that_stays_slow_is_known_after_a_few_batches():
+    drift = Drift(alpha=0.3)
+    for _ in range(10):
+        drift.observe(predicted_s=0.1, busy_s=2.0, full_s=0.25)
+    assert drift.ratio > 15.0
+
+
+def test_a_drift_that_is_far_too_high_comes_down_with_short_batches_too():
+    drift = Drift(alpha=0.3, ratio=1000.0)
+    for _ in range(20):
+        drift.observe(predicted_s=0.02, busy_s=0.02, full_s=0.25)
+    assert drift.ratio < 10.0
 
 
 @pytest.mark.parametrize(("predicted_s", "busy_s"), [(0.0, 1.0), (1.0, 0.0), (1.0, -1.0)])

@@ -280,10 +280,17 @@ def test_what_cannot_be_answered_in_time_is_told_so_and_not_run():
     late = open_ticket(tickets, 1, timeout_s=2.0, reply=heard.append)
     planner.add(chunk_of(late, [16]), 0.0)
     in_time = add(tickets, planner, [16], timeout_s=2.3)
-    batch = planner.next_batch(0.0, device_idle=True, cost=cost, starts_in_s=0.5)
+    batch = planner.next_batch(0.0, device_idle=False, cost=cost, starts_in_s=0.5)
     assert [chunk.ticket for chunk in batch.chunks] == [in_time]
     assert [error.code for error in heard] == ["DEADLINE_EXCEEDED"]
     assert planner.held_items == 0
+
+
+def test_an_idle_device_runs_also_what_a_prediction_gives_up():
+    tickets, planner = planner_of(max_batch_s=9.0)
+    doubtful = add(tickets, planner, [16], timeout_s=1.0)
+    batch = planner.next_batch(0.0, device_idle=True, cost=CostModel(0.1, 100.0, 0.0))
+    assert [chunk.ticket for chunk in batch.chunks] == [doubtful]
 
 
 def test_a_lowered_ceiling_holds_from_the_next_batch_on():

@@ -1,0 +1,57 @@
+"""Whether the token budget is kept: what open requests have reserved, seen from outside.
+
+Admission bounds what is queued, which is what is reserved and not on a device. So what is
+reserved stays below the budget, with what tenants within their share may overdraw, and
+all that devices can have in hand. A request that finds nothing queued may enter whatever
+its size, and texts are counted by a guess until they are tokenized.
+"""
+
+from typing import Final
+
+from attrs import define, field
+
+from pipeline.plan import PipelinePlan
+from pipeline.topology import LINK_CAPACITY, ROOM_PER_DEVICE
+from simulations.checkers import Violations
+from stages.admission_policies import TokenBudget
+from stages.channels import Message
+from stages.fair_share import OVERDRAFT
+from stages.ticket import OpenTickets
+from stages.tokenizing import REQUESTS_AT_ONCE
+
+GUESSED: Final = LINK_CAPACITY + REQUESTS_AT_ONCE + 2  # requests on their way through tokenizing
+
+
+@define(eq=False)
+class BudgetWatch:
+    """An observer of the links; it says nothing where no policy bounds the tokens."""
+
+    plan: PipelinePlan
+    tickets: OpenTickets
+    violations: Violations
+    budget: int | None = field(init=False)
+    _largest: int = 0  # request so far, in tokens
+
+    @budget.default
+    def _of_policies(self) -> int | None:
+        """What may be queued and on devices."""
+        limits, devices = self.plan.limits, len(self.plan.devices)
+        for policy in self.plan.policies:
+            if isinstance(policy, TokenBudget):
+                in_hand = ROOM_PER_DEVICE * max(limits.max_tokens, limits.buckets[-1])
+                return int(OVERDRAFT * policy.max_tokens) + devices * in_hand
+        return None
+
+    def received(self, stage: str, message: Message, now: float) -> None:
+        """See :class:`pipeline.links.Observer`."""
+
+    def sent(self, stage: str, message: Message, now: float) -> None:
+        """See :class:`pipeline.links.Observer`."""
+        del now
+        if stage != "tokenizing" or self.budget is None:
+            return
+        for ticket, _ in message.shares():
+            self._largest = max(self._largest, ticket.reserved_tokens)
+        most, reserved = self.budget + GUESSED * self._largest, self.tickets.reserved_tokens
+        if reserved > most:
+            self.violations.add(f"{reserved} tokens are reserved, above {most}")
