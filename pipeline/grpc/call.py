@@ -2,8 +2,7 @@
 
 Stands in for ``grpclib.server.Stream`` and mends what that leaves open:
 
-- a message is measured by its 5-byte prefix before anything of it is buffered;
-- compression, broken protobuf and a message that ends early each have their status;
+- what is wrong with a message has its status (:mod:`pipeline.grpc.incoming`);
 - what a call keeps waiting is counted, and it shows whether it waits for its client;
 - an answer goes out in one write: first headers, message and trailers together;
 - whatever ends the call, the stream is ended with it.
@@ -12,24 +11,22 @@ Internals touched: ``Stream._h2_connection`` (which grpclib's own sending uses).
 """
 
 import asyncio
-import struct
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from h2.errors import ErrorCodes
 from h2.exceptions import StreamClosedError
 
 from pipeline.grpc.connection import end_stream, reset_stream
-from pipeline.grpc.route import Guard, Route, Unimplemented
+from pipeline.grpc.framing import framed
+from pipeline.grpc.incoming import Incoming
+from pipeline.grpc.route import Guard, Route
 from pipeline.grpc.stall import Room
 from pipeline.grpc.stream import EdgeStream
 from pipeline.grpc.trailers import OPENING, Headers, hpack_block
-from stages.errors import InvalidInput, TooLarge
 
-PREFIX: Final = struct.Struct(">?I")  # compressed, bytes that follow
-SMALL_BYTES: Final = 1 << 16  # a message that is not complete counts from here on
 OPENING_BLOCK: Final = hpack_block(OPENING)
 
 
@@ -62,15 +59,13 @@ class Call:
         self.deadline = deadline
         self.tenant = tenant
         self.handed_in = False  # to the bridge: from there on others count the outcome
-        self.stopped = False  # by us, before the client had sent all
         self.stalled = False  # by its client, and ended for that
         self._room = room
         self._held_bytes = 0
         self._has_place = False  # counts as in flight
-        self._within = False  # the prefix of a message has come, and not yet the rest
         self._brought = brought
         self._stream = stream
-        self._max_bytes = max_bytes
+        self.incoming = Incoming(stream, route.request, self, max_bytes)
         self.timeout = timeout
         self._opened = False  # the first header block is out
         self._torn = False  # a message is out in part
@@ -91,7 +86,7 @@ class Call:
         """Whether the client keeps the call waiting, with its message or by not reading."""
         stream = self._stream
         return stream.blocked or (
-            stream.buffer.is_waited_for and (self._within or not self.route.streaming)
+            stream.buffer.is_waited_for and (self.incoming.within or not self.route.streaming)
         )
 
     @property
@@ -142,75 +137,10 @@ class Call:
         """The next message, an instance of ``route.request``; None after the last.
 
         Raises:
-            InvalidInput: it cannot be decoded, or the stream ended within it.
-            TooLarge: its prefix announces more than the limit; nothing is buffered.
-            Unimplemented: it is compressed.
+            InvalidInput, TooLarge, Unimplemented: see :meth:`Incoming.some`.
         """
-        data = await self._receive_bytes()
-        return None if data is None else self.decode(data)
-
-    async def receive_some(self, at_most: int) -> list[bytes]:
-        """The next message and those that have come with it, still encoded; none after the last.
-
-        Raises:
-            InvalidInput, TooLarge, Unimplemented: as :meth:`receive`.
-        """
-        first = await self._receive_bytes()
-        if first is None:
-            return []
-        found = [first]
-        body = self._stream.buffer
-        while len(found) < at_most and (prefix := body.peek(PREFIX.size)) is not None:
-            whole = body.peek(PREFIX.size + self._size_in(prefix))
-            if whole is None:
-                break
-            body.skip(len(whole))
-            found.append(whole[PREFIX.size :])
-        return found
-
-    def decode(self, data: bytes) -> Any:
-        """A message as an instance of ``route.request``.
-
-        Raises:
-            InvalidInput: it is none.
-        """
-        try:
-            return self.route.request.FromString(data)
-        except DecodeError:
-            name = self.route.request.DESCRIPTOR.full_name
-            raise InvalidInput(f"the message is not a valid {name}") from None
-
-    async def _receive_bytes(self) -> bytes | None:
-        prefix = await self._stream.recv_data(PREFIX.size)
-        if not prefix:
-            return None
-        data = b""
-        if whole := len(prefix) == PREFIX.size:
-            size = self._size_in(prefix)
-            self._within = True
-            receive = self._stream.recv_data if size <= SMALL_BYTES else self._receive_rest
-            data = await receive(size)
-            self._within = False
-            whole = len(data) == size
-        if whole:
-            return data
-        if self.stopped:
-            return None
-        raise InvalidInput("the stream ended in the middle of a message")
-
-    async def _receive_rest(self, size: int) -> bytes:
-        self.hold(size)
-        data = await self._stream.recv_data(size)
-        self.let_go(size)
-        return data
-
-    def _size_in(self, prefix: bytes) -> int:
-        compressed, size = PREFIX.unpack(prefix)
-        if compressed:
-            raise Unimplemented("messages must not be compressed (grpc-encoding: identity)")
-        if size > self._max_bytes:
-            raise TooLarge(f"the message has {size} bytes; at most {self._max_bytes} are allowed")
-        return int(size)
+        some = await self.incoming.some(1)
+        return self.incoming.decode(some[0]) if some else None
 
     async def recv_message(self) -> Any:
         """:meth:`receive`, by the name that grpclib's own services call."""
@@ -231,11 +161,6 @@ class Call:
             await self._stream.send_headers(list(OPENING))
             self._opened = True
         await self._send_data(data, messages)
-
-    def stop(self) -> None:
-        """Take no more than what has come by now: the server is shutting down."""
-        body = self._stream.buffer
-        self.stopped = body.stop()
 
     async def finish(self) -> None:
         """End a streaming call with OK."""
@@ -283,13 +208,3 @@ class Call:
             reset_stream(self._stream, ErrorCodes.CANCEL)
         else:
             end_stream(self._stream, trailers)
-
-
-def framed(message: Message) -> bytes:
-    """``message`` as it goes over the wire, behind its prefix."""
-    return prefixed(message.SerializeToString())
-
-
-def prefixed(data: bytes) -> bytes:
-    """A serialised message behind its prefix."""
-    return PREFIX.pack(False, len(data)) + data

@@ -11,7 +11,7 @@ from pipeline.face import StatusBoard
 from pipeline.grpc import convoy
 from pipeline.grpc.bridge import Bridge, Crossing
 from pipeline.grpc.embed_messages import read_request
-from pipeline.grpc.in_flight import Flight
+from pipeline.grpc.flight import Flight
 from pipeline.requests import loaded_model, request_id_of
 from pipeline.statuses import grpc_status, retry_after_s
 from stages.answer import Outcome
@@ -20,7 +20,7 @@ from stages.errors import InvalidInput, PenstockError
 
 @frozen(eq=False)
 class StreamedEmbed:
-    """A :class:`~pipeline.grpc.in_flight.StreamedMethod`."""
+    """A :class:`~pipeline.grpc.flight.StreamedMethod`."""
 
     bridge: Bridge
     board: StatusBoard

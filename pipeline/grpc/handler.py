@@ -95,7 +95,7 @@ class CallHandler(EdgeHandler):
         """
         for call, task in self._running.values():
             if call.route.streaming and call.route.guarded:
-                call.stop()
+                call.incoming.stop()
             elif call.route.streaming:
                 task.cancel()
 

@@ -5,83 +5,28 @@ lands its answer, which never waits. The writer sends all that has landed by the
 go. A request keeps its place until its answer has gone out: of a client that does not
 read nothing more is read either, and little waits for it.
 
-What a method does with one request is a :class:`StreamedMethod`. Work that cannot be
-taken, or takes too long, fails its request alone; what breaks the framing of the stream
-ends it, after the answers to what came before. A server that shuts down answers what has
-come and ends the stream with OK: at any other status clients of grpcio throw away answers
-that they have not read yet.
+What a method does with its requests is a :class:`~pipeline.grpc.flight.StreamedMethod`.
+Work that cannot be taken, or takes too long, fails its request alone; what breaks the
+framing of the stream ends it, after the answers to what came before. A server that shuts
+down answers what has come and ends the stream with OK: at any other status clients of
+grpcio throw away answers that they have not read yet.
 """
 
 import asyncio
 from asyncio import TimerHandle
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Final
 
-from google.protobuf.message import Message
-
-from pipeline.grpc.call import Call, framed, prefixed
+from pipeline.grpc.call import Call
+from pipeline.grpc.flight import Flight, StreamedMethod
+from pipeline.grpc.framing import framed
 from pipeline.grpc.route import Unimplemented
 from stages.errors import DeadlineExceeded, InvalidInput, PenstockError
 
 MAX_UNSENT_BYTES: Final = 1 << 20  # of answers; above it nothing more is read
 SEND_BYTES: Final = 1 << 16  # in one go, unless a single answer has more
-
-
-class Flight:
-    """One request on its way: its place, its deadline (``time.monotonic``), its one answer.
-
-    ``give_up`` is called when nobody wants the answer any more. ``handed_in`` says that
-    others count the outcome.
-    """
-
-    __slots__ = ("_stream", "answer", "deadline", "give_up", "handed_in", "held_bytes", "request")
-
-    def __init__(self, stream: "InFlight", request: Any, deadline: float) -> None:
-        self._stream = stream
-        self.request = request
-        self.deadline = deadline
-        self.answer: bytes | Exception | None = None
-        self.give_up: Callable[[], object] | None = None
-        self.handed_in = False
-        self.held_bytes = 0
-
-    def hold(self, answer_bytes: int) -> None:
-        """The answer, and those of others with it, will have so many bytes.
-
-        Raises:
-            Overloaded: too much waits on this connection already.
-        """
-        self._stream.hold(self, answer_bytes)
-
-    def land(self, message: bytes) -> None:
-        """Answer the request with a message, serialised; nothing when it has been answered."""
-        if self.answer is None:
-            self._stream.landed(self, prefixed(message))
-
-    def fail(self, error: PenstockError) -> None:
-        """Answer with what the method makes of ``error``; as :meth:`land`."""
-        if self.answer is None:
-            self._stream.failed(self, error)
-
-
-class StreamedMethod(Protocol):
-    """What is done with each request of a stream."""
-
-    def begin(self, flights: Sequence[Flight]) -> None:
-        """Start to work on requests that came together: each lands or fails, at once or later.
-
-        Never waits, never raises.
-        """
-        ...
-
-    def failed(self, request: Any, error: PenstockError) -> Message:
-        """The answer to a request that failed; what it raises ends the stream.
-
-        ``request`` is empty where it could not be decoded.
-        """
-        ...
 
 
 class InFlight:
@@ -171,7 +116,7 @@ class InFlight:
             while self._places_taken >= self._limit or self._unsent_bytes > MAX_UNSENT_BYTES:
                 self._freed.clear()
                 await self._freed.wait()
-            some = await self._call.receive_some(self._limit - self._places_taken)
+            some = await self._call.incoming.some(self._limit - self._places_taken)
             if not some:
                 return
             ready = [flight for data in some if (flight := self._take_off(data)) is not None]
@@ -192,7 +137,7 @@ class InFlight:
         self._places_taken += 1
         guard.in_flight += 1
         try:
-            flight.request = call.decode(data)
+            flight.request = call.incoming.decode(data)
         except InvalidInput as error:
             refused = error
         if refused is None:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeAlias
 from attrs import frozen
 
 from pipeline.grpc.bridge import Bridge
-from pipeline.grpc.in_flight import Flight
+from pipeline.grpc.flight import Flight
 from pipeline.grpc.tei.question import Asker, Question
 from stages.answer import Outcome
 from stages.errors import PenstockError
@@ -17,7 +17,7 @@ Read: TypeAlias = Callable[[Any, Asker], Question]
 
 @frozen(eq=False)
 class StreamedQuestions:
-    """A :class:`~pipeline.grpc.in_flight.StreamedMethod`; an error ends the stream.
+    """A :class:`~pipeline.grpc.flight.StreamedMethod`; an error ends the stream.
 
     ``asker`` is asked for at each message: the model may be gone.
     """

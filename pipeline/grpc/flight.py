@@ -1,0 +1,80 @@
+"""One request on its way on a stream, and what a method does with it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+from pipeline.grpc.framing import prefixed
+from stages.errors import PenstockError
+
+
+class Landing(Protocol):
+    """Where the answers of a stream's requests arrive."""
+
+    def landed(self, flight: "Flight", answer: bytes | Exception) -> None:
+        """``flight`` has its answer, framed; an exception ends the stream."""
+        ...
+
+    def failed(self, flight: "Flight", error: PenstockError) -> None:
+        """``flight`` has failed."""
+        ...
+
+    def hold(self, flight: "Flight", size: int) -> None:
+        """Keep ``size`` bytes until the answer of ``flight`` has gone out."""
+        ...
+
+
+class Flight:
+    """One request on its way: its place, its deadline (``time.monotonic``), its one answer.
+
+    ``give_up`` is called when nobody wants the answer any more. ``handed_in`` says that
+    others count the outcome.
+    """
+
+    __slots__ = ("_stream", "answer", "deadline", "give_up", "handed_in", "held_bytes", "request")
+
+    def __init__(self, stream: Landing, request: Any, deadline: float) -> None:
+        self._stream = stream
+        self.request = request
+        self.deadline = deadline
+        self.answer: bytes | Exception | None = None
+        self.give_up: Callable[[], object] | None = None
+        self.handed_in = False
+        self.held_bytes = 0
+
+    def hold(self, answer_bytes: int) -> None:
+        """The answer, and those of others with it, will have so many bytes.
+
+        Raises:
+            Overloaded: too much waits on this connection already.
+        """
+        self._stream.hold(self, answer_bytes)
+
+    def land(self, message: bytes) -> None:
+        """Answer the request with a message, serialised; nothing when it has been answered."""
+        if self.answer is None:
+            self._stream.landed(self, prefixed(message))
+
+    def fail(self, error: PenstockError) -> None:
+        """Answer with what the method makes of ``error``; as :meth:`land`."""
+        if self.answer is None:
+            self._stream.failed(self, error)
+
+
+class StreamedMethod(Protocol):
+    """What is done with each request of a stream."""
+
+    def begin(self, flights: Sequence[Flight]) -> None:
+        """Start to work on requests that came together: each lands or fails, at once or later.
+
+        Never waits, never raises.
+        """
+        ...
+
+    def failed(self, request: Any, error: PenstockError) -> Message:
+        """The answer to a request that failed; what it raises ends the stream.
+
+        ``request`` is empty where it could not be decoded.
+        """
+        ...

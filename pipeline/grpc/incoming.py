@@ -1,0 +1,113 @@
+"""The messages of one call as they come from its client.
+
+A message is measured by its prefix before anything of it is buffered. Compression,
+broken protobuf and a message that ends early each have their status.
+"""
+
+from typing import Any, Final, Protocol
+
+from google.protobuf.message import DecodeError, Message
+
+from pipeline.grpc.framing import PREFIX
+from pipeline.grpc.route import Unimplemented
+from pipeline.grpc.stream import EdgeStream
+from stages.errors import InvalidInput, TooLarge
+
+SMALL_BYTES: Final = 1 << 16  # a message that is not complete counts from here on
+
+
+class Holder(Protocol):
+    """Who counts what waits."""
+
+    def hold(self, size: int) -> None:
+        """So many bytes wait; Overloaded when that is too much."""
+        ...
+
+    def let_go(self, size: int) -> None:
+        """So many bytes wait no more."""
+        ...
+
+
+class Incoming:
+    """What is read of ``stream``: messages of the type ``kind``, each at most ``max_bytes``.
+
+    ``within`` says that the prefix of one has come and not yet the rest; ``stopped``
+    that we read no further, although the client had not sent all.
+    """
+
+    def __init__(
+        self, stream: EdgeStream, kind: type[Message], holder: Holder, max_bytes: int
+    ) -> None:
+        self.within = False
+        self.stopped = False
+        self._stream = stream
+        self._kind = kind
+        self._holder = holder
+        self._max_bytes = max_bytes
+
+    async def some(self, at_most: int) -> list[bytes]:
+        """The next message and those that have come with it, still encoded; none after the last.
+
+        Raises:
+            InvalidInput: the stream ended within it.
+            TooLarge: its prefix announces more than the limit; nothing is buffered.
+            Unimplemented: it is compressed.
+        """
+        first = await self._next()
+        if first is None:
+            return []
+        found = [first]
+        body = self._stream.buffer
+        while len(found) < at_most and (prefix := body.peek(PREFIX.size)) is not None:
+            whole = body.peek(PREFIX.size + self._size_in(prefix))
+            if whole is None:
+                break
+            body.skip(len(whole))
+            found.append(whole[PREFIX.size :])
+        return found
+
+    def decode(self, data: bytes) -> Any:
+        """A message of :meth:`some`.
+
+        Raises:
+            InvalidInput: it is none of this kind.
+        """
+        try:
+            return self._kind.FromString(data)
+        except DecodeError:
+            name = self._kind.DESCRIPTOR.full_name
+            raise InvalidInput(f"the message is not a valid {name}") from None
+
+    def stop(self) -> None:
+        """Take no more than what has come by now: the server is shutting down."""
+        self.stopped = self._stream.buffer.stop()
+
+    async def _next(self) -> bytes | None:
+        prefix = await self._stream.recv_data(PREFIX.size)
+        if not prefix:
+            return None
+        if len(prefix) == PREFIX.size:
+            size = self._size_in(prefix)
+            self.within = True
+            receive = self._stream.recv_data if size <= SMALL_BYTES else self._large
+            data = await receive(size)
+            self.within = False
+            if len(data) == size:
+                return data
+        if self.stopped:
+            return None
+        raise InvalidInput("the stream ended in the middle of a message")
+
+    async def _large(self, size: int) -> bytes:
+        self._holder.hold(size)
+        data = await self._stream.recv_data(size)
+        self._holder.let_go(size)
+        return data
+
+    def _size_in(self, prefix: bytes) -> int:
+        compressed, size = PREFIX.unpack(prefix)
+        if compressed:
+            raise Unimplemented("messages must not be compressed (grpc-encoding: identity)")
+        if size > self._max_bytes:
+            raise TooLarge(f"the message has {size} bytes; at most {self._max_bytes} are allowed")
+        return int(size)
