@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import CONFIG_VARIABLE, _parser
+from pipeline.cli import CONFIG_VARIABLE, KEY_VARIABLE, _parser
 from pipeline.http.health import CAN_SERVE
 from pipeline.settings.report import as_markdown
 from pipeline.settings.rows import rows
@@ -26,7 +26,7 @@ def test_the_settings_table_is_the_tables():
 
 
 def test_every_variable_in_the_text_is_a_setting():
-    known = {row.name for row in rows()} | {CONFIG_VARIABLE}
+    known = {row.name for row in rows()} | {CONFIG_VARIABLE, KEY_VARIABLE}
     others = {"MODEL", "FLOAT32", "SIGTERM", "HOST:PORT", "LICENSE", "FILE"}
     named = set(re.findall(r"\b[A-Z]{3,}(?:_[A-Z0-9]+)+\b", README)) - others
     assert named <= known

@@ -5,7 +5,7 @@ import httpx
 import pytest
 from certificates import Certificates
 from penstock.v1.embedding_pb2 import EmbedRequest
-from server_processes import Client, serving
+from server_processes import Client, penstock, serving
 
 from pipeline.security.key_ring import make_key
 
@@ -51,3 +51,27 @@ def test_a_call_needs_certificate_and_key_and_a_probe_needs_neither(server, pki)
     server.signal()
     assert server.exit_code() == 0
     assert KEY not in server.log.read_text()
+
+
+def test_the_command_speaks_tls_and_shows_its_key(tmp_path, pki):
+    (tmp_path / "keys").write_text(f"{LINE}\n")
+    root = tmp_path / "root.pem"
+    root.write_bytes(pki.root_pem())
+    settings = pki.settings() | {"API_KEYS_FILE": str(tmp_path / "keys")}
+    with serving(tmp_path / "log", DEVICE="null", **settings) as server:
+        command = ["embed", "--target", server.grpc, "some text"]
+        answered = penstock(*command, "--ca-file", str(root), PENSTOCK_API_KEY=KEY)
+        keyless = penstock(*command, "--ca-file", str(root))
+        stranger = penstock(*command, "--tls", PENSTOCK_API_KEY=KEY)
+    assert (answered.returncode, answered.stderr) == (0, "")
+    assert (keyless.returncode, stranger.returncode) == (1, 1)
+    assert "a valid API key is needed" in keyless.stderr
+    assert "cannot reach a server" in stranger.stderr
+    assert KEY not in answered.stdout + keyless.stderr + stranger.stderr
+
+
+def test_a_ca_file_that_cannot_be_read_is_said(tmp_path):
+    done = penstock("info", "--target", "127.0.0.1:1", "--ca-file", str(tmp_path / "nothing"))
+    assert done.returncode == 1
+    assert "--ca-file" in done.stderr
+    assert "No such file" in done.stderr

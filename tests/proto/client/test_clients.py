@@ -1,11 +1,13 @@
 """Both clients against an edge."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from pipeline.security.key_ring import make_key
 from stages.answer import ItemError
 from stages.errors import DeadlineExceeded, Internal, Overloaded, TooLarge
 from stages.lane import Lane
+
+ROOT = Path(__file__).parents[3]
 
 
 def texts(count):
@@ -273,6 +277,15 @@ def test_closing_ends_what_is_in_flight_and_the_thread():
         with pytest.raises(errors.Closed):
             client.info()
     assert threading.active_count() == before
+
+
+def test_the_example_in_readme_does_what_it_says():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (example,) = [block for block in blocks if "penstock.client" in block]
+    found = {}
+    with running_edge() as edge:
+        exec(example.replace("localhost:50051", edge.target), found)  # noqa: S102
+    assert (found["vectors"].dtype, found["vectors"].shape) == (np.float32, (2, 8))
 
 
 def test_it_needs_no_more_than_it_says():
