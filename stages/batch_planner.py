@@ -25,33 +25,27 @@ that presses, else with the oldest stale head, else the largest, a full one befo
 the number of rows is rounded up to a fixed size where captured graphs need it. PACKED:
 whatever is next, of any length, without padding. Collected by length as well, the items of
 a request go into many batches and it is answered with the last: simulated with 16
-documents a call and a second to answer them, at five times the load a quarter of the
-device's time went to calls that came too late, and none does now. A batch is bounded in
-items, in tokens (padded ones, where there are any) and in predicted time on the device,
-which cannot be interrupted; one item always fits, and so does the smallest fixed size in
-time. What cannot be answered in time by the batch is answered so and not run.
+documents a call, a second to answer them and five times the load, 26% of the device's time
+went to calls that came too late, and without 10%. In both layouts a batch is of one output.
+It is bounded in items, in tokens (padded ones, where there are any) and in predicted time on
+the device, which cannot be interrupted; one item always fits, and so does the smallest
+fixed size in time. What its batch could not answer in time is answered so and not run.
 """
 
-from collections.abc import Callable
 from itertools import count
 from math import inf
-from typing import Final, TypeAlias
+from typing import Final
 
 from stages.batch_draft import BatchDraft
 from stages.batch_limits import BatchLimits
 from stages.batch_room import Room
 from stages.cost_model import NO_WORK, CostModel
-from stages.held import Held
-from stages.lane import Lane
-from stages.lane_queue import LaneQueue
+from stages.deadline_queue import Kind
 from stages.messages import Batch, Chunk, Layout
-from stages.standing_queue import StandingQueue
-from stages.ticket import Ticket
+from stages.waiting_line import Alive, WaitingLine
 
 SURE: Final = 0.9  # of a predicted time: a device may be faster than it was
 REAL_SHARE: Final = 0.1  # of a batch's time: a fixed cost below it is not worth a wait
-
-Alive: TypeAlias = Callable[[Ticket, float, float], bool]
 
 
 class BatchPlanner:
@@ -64,42 +58,39 @@ class BatchPlanner:
     def __init__(self, limits: BatchLimits, alive: Alive) -> None:
         self.limits = limits
         self._alive = alive
-        self._held = Held()
-        self._buckets = {width: Held(self._held) for width in limits.widths}
-        order = limits.precedence
-        self._lanes = {
-            lane: LaneQueue(limits.buckets[-1], order.weights, self._buckets) for lane in Lane
-        }
-        self._standing = StandingQueue(order.standing_target_s, order.standing_interval_s)
+        self._line = WaitingLine(limits, alive)
         self._numbers = count(1)
 
     @property
     def held_items(self) -> int:
         """Items waiting."""
-        return self._held.items
+        return self._line.held.items
 
     @property
     def held_tokens(self) -> int:
         """True tokens waiting; never above ``max_held_tokens``."""
-        return self._held.tokens
+        return self._line.held.tokens
 
     def waiting(self) -> list[tuple[int, int, int]]:
         """For each bucket its width in tokens, and the items and tokens that wait in it."""
-        return [(width, held.items, held.tokens) for width, held in self._buckets.items()]
+        found = {width: [0, 0] for width in self.limits.widths}
+        for kind, held in self._line.kinds.items():
+            found[kind.width][0] += held.items
+            found[kind.width][1] += held.tokens
+        return [(width, items, tokens) for width, (items, tokens) in found.items()]
 
     def add(self, chunk: Chunk, now: float) -> Chunk | None:
         """Queue what fits of ``chunk``; returns the rest, to be offered again."""
         if chunk.tokens > self.limits.max_held_tokens - self.held_tokens:
-            self._drop_dead(now)
+            self._line.drop_dead(now)
         tokens = self.limits.max_held_tokens - self.held_tokens
-        lane = self._lanes[chunk.ticket.lane]
         if chunk.tokens <= tokens:
-            lane.add(chunk, now)
+            self._line.add(chunk, now)
             return None
         fitting = Room(tokens, tokens, inf, None).fitting(chunk)
         if fitting:
             head, chunk = chunk.split(fitting)
-            lane.add(head, now)
+            self._line.add(head, now)
         return chunk
 
     def next_batch(
@@ -117,33 +108,24 @@ class BatchPlanner:
         ``starts_in_s``. With ``more_coming`` requests are known to be on their way to
         the planner.
         """
-        self._tidy(now)
+        self._line.tidy(now)
         room = self.limits.room(cost)
         hurry_s = starts_in_s + self._predicted_s(cost)
         while self._is_time(now, device_idle, more_coming, cost, room, hurry_s):
-            width = self._most_urgent(now, room, hurry_s)
-            draft = self._fill(width, room, now, cost, starts_in_s)
+            kind = self._most_urgent(now, room, hurry_s)
+            draft = self._fill(kind, room, now, cost, starts_in_s)
             if draft.chunks:
-                self._standing.left(now - draft.newest_at, now)
-                return self._batch(width, draft.chunks)
+                return self._batch(kind.width, draft.chunks)
         return None
 
     def due_at(self, *, device_idle: bool, cost: CostModel | None = None) -> float:
         """When ``next_batch`` may have a batch without further work; inf when empty."""
-        if not self._held.items:
+        if not self._line.held.items:
             return inf
         delay = self.limits.stale_after_s
         if device_idle:
             delay = min(delay, self._worthwhile_delay_s(cost))
-        return min(self._oldest_at + delay, self._deadline - self._predicted_s(cost))
-
-    @property
-    def _oldest_at(self) -> float:
-        return min(lane.oldest_at for lane in self._lanes.values())
-
-    @property
-    def _deadline(self) -> float:
-        return min(lane.deadline for lane in self._lanes.values())
+        return min(self._line.oldest_at + delay, self._line.deadline - self._predicted_s(cost))
 
     def _is_time(
         self,
@@ -154,53 +136,53 @@ class BatchPlanner:
         room: Room,
         hurry_s: float,
     ) -> bool:
-        if not self._held.items:
+        if not self._line.held.items:
             return False
         if device_idle and not more_coming:
             return True
-        oldest_at = self._oldest_at
+        oldest_at = self._line.oldest_at
         return (
             now >= oldest_at + self.limits.stale_after_s
-            or now >= self._deadline - hurry_s
-            or any(self._is_full(width, room) for width in self._buckets)
+            or now >= self._line.deadline - hurry_s
+            or any(self._is_full(kind, room) for kind in self._line.kinds)
             or (device_idle and now >= oldest_at + self._worthwhile_delay_s(cost))
         )
 
-    def _most_urgent(self, now: float, room: Room, hurry_s: float) -> int:
-        """The bucket of the tenant whose turn it is that is served first."""
-        tenants = (lane.first() for lane in self._lanes.values())
-        queues = list(next(tenant for tenant in tenants if tenant is not None))
+    def _most_urgent(self, now: float, room: Room, hurry_s: float) -> Kind:
+        """What is served first of the tenant whose turn it is."""
+        queues = list(self._line.first() or ())
         if len(queues) == 1:
-            return queues[0].width
+            return queues[0].kind
         pressed = min(queues, key=lambda queue: queue.deadline)
         if now >= pressed.deadline - hurry_s:
-            return pressed.width
+            return pressed.kind
         oldest = min(queues, key=lambda queue: queue.oldest_at)
         if now >= oldest.oldest_at + self.limits.stale_after_s:
-            return oldest.width
-        full = [queue for queue in queues if self._is_full(queue.width, room)]
-        return max(full or queues, key=lambda queue: queue.held.tokens).width
+            return oldest.kind
+        full = [queue for queue in queues if self._is_full(queue.kind, room)]
+        return max(full or queues, key=lambda queue: queue.held.tokens).kind
 
     def _worthwhile_delay_s(self, cost: CostModel | None) -> float:
         """How long an idle device may wait for work that is known to come."""
         if cost is None:
             return self.limits.min_delay_s
-        if cost.fixed_s < REAL_SHARE * cost.seconds(self._held.work):
+        if cost.fixed_s < REAL_SHARE * cost.seconds(self._line.held.work):
             return 0.0
         return min(self.limits.min_delay_s, cost.fixed_s)
 
     def _predicted_s(self, cost: CostModel | None) -> float:
         """How long the next batch takes, at most; 0 while unknown."""
-        return min(self.limits.max_batch_s, cost.seconds(self._held.work)) if cost else 0.0
+        return min(self.limits.max_batch_s, cost.seconds(self._line.held.work)) if cost else 0.0
 
-    def _is_full(self, width: int, room: Room) -> bool:
+    def _is_full(self, kind: Kind, room: Room) -> bool:
+        held = self._line.kinds[kind]
         if self.limits.layout is Layout.PADDED:
-            return self._buckets[width].items >= self.limits.max_rows(width, room)
-        return room.is_filled_by(self._held.items, self._held.work)
+            return held.items >= self.limits.max_rows(kind.width, room)
+        return room.is_filled_by(held.items, held.work)
 
     def _fill(
         self,
-        width: int,
+        kind: Kind,
         room: Room,
         now: float,
         cost: CostModel | None,
@@ -213,12 +195,10 @@ class BatchPlanner:
             return self._alive(chunk.ticket, now, needs_s)
 
         if self.limits.layout is Layout.PADDED:
-            rows = self.limits.max_rows(width, room)
-            room = Room(rows, rows * width, inf, None)
+            rows = self.limits.max_rows(kind.width, room)
+            room = Room(rows, rows * kind.width, inf, None)
         draft = BatchDraft(room)
-        for name, lane in self._lanes.items():
-            newest_first = self._standing.stands and name is Lane.INTERACTIVE
-            lane.fill(draft, width, wanted, newest_first=newest_first)
+        self._line.fill(draft, kind, wanted, now)
         if busy and cost is not None:
             work = sum((chunk.work for chunk in draft.chunks), NO_WORK)
             ends = starts_in_s + SURE * cost.seconds(work)
@@ -231,25 +211,3 @@ class BatchPlanner:
         else:
             rows = self.limits.rows_for(sum(map(len, chunks)), width)
         return Batch(next(self._numbers), tuple(chunks), self.limits.layout, rows, width)
-
-    def _tidy(self, now: float) -> None:
-        """Drop what nobody waits for in front of a queue, and let old bulk work move up."""
-        interactive, bulk = self._lanes[Lane.INTERACTIVE], self._lanes[Lane.BULK]
-        for lane in self._lanes.values():
-            for queue in lane:
-                while queue and not self._alive((entry := queue.head()).chunk.ticket, now, 0.0):
-                    queue.drop(entry)
-        aged_at = now - self.limits.precedence.bulk_aging_s
-        for queue in bulk:
-            while queue.oldest_at <= aged_at:
-                entry = queue.oldest()
-                queue.drop(entry)
-                interactive.add(entry.chunk, entry.arrived_at)
-        self._standing.look(now - min(now, interactive.oldest_at))
-
-    def _drop_dead(self, now: float) -> None:
-        for lane in self._lanes.values():
-            for queue in lane:
-                for entry in queue:
-                    if not self._alive(entry.chunk.ticket, now, 0.0):
-                        queue.drop(entry)

@@ -1,4 +1,4 @@
-"""The waiting chunks of one tenant in one bucket: earliest deadline first, or newest first.
+"""The waiting chunks of one tenant and one kind: earliest deadline first, or newest first.
 
 Both orders are of the same entries: a heap has them by deadline, and by arrival where
 deadlines are equal; a deque has them by arrival. An entry that has left through the one
@@ -12,14 +12,22 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from attrs import define, field
 
 from stages.held import Held
 from stages.messages import Chunk
+from stages.output import Output
 
 SLACK: Final = 64  # entries that have left and are still passed over, before they are swept
+
+
+class Kind(NamedTuple):
+    """What runs together: items of one output, and of at most ``width`` tokens."""
+
+    width: int
+    output: Output
 
 
 @define(eq=False)
@@ -33,9 +41,9 @@ class Entry:
 
 @define(eq=False)
 class DeadlineQueue:
-    """Chunks whose texts have at most ``width`` tokens; ``held`` are their figures."""
+    """Chunks of one kind; ``held`` are their figures."""
 
-    width: int
+    kind: Kind
     held: Held
     _by_deadline: list[tuple[float, float, int, Entry]] = field(factory=list)
     _by_arrival: deque[Entry] = field(factory=deque)

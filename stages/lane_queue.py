@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from attrs import define, field
 
 from stages.batch_draft import BatchDraft
-from stages.deadline_queue import DeadlineQueue
+from stages.deadline_queue import DeadlineQueue, Kind
 from stages.held import Held
 from stages.messages import Chunk
 from stages.tenant_queue import TenantQueue
@@ -31,7 +31,7 @@ class LaneQueue:
 
     quantum: float
     weights: Mapping[str, float]
-    buckets: Mapping[int, Held]
+    kinds: Mapping[Kind, Held]
     _tenants: dict[str, TenantQueue] = field(factory=dict)
     _turns: deque[TenantQueue] = field(factory=deque)
 
@@ -43,11 +43,11 @@ class LaneQueue:
         for tenant in self._turns:
             yield from tenant
 
-    def add(self, chunk: Chunk, arrived_at: float) -> None:
+    def add(self, kind: Kind, chunk: Chunk, arrived_at: float) -> None:
         """Let ``chunk`` wait; its tenant joins the round behind the others."""
         name = chunk.ticket.tenant
         tenant = self._tenants.get(name) or self._known(name)
-        tenant.add(chunk, arrived_at)
+        tenant.add(kind, chunk, arrived_at)
         if not tenant.in_turns:
             tenant.in_turns, tenant.credit = True, 0.0
             self._turns.append(tenant)
@@ -68,8 +68,8 @@ class LaneQueue:
         """The earliest; inf when nothing waits."""
         return min([tenant.deadline for tenant in self._turns], default=inf)
 
-    def fill(self, draft: BatchDraft, width: int, wanted: Wanted, *, newest_first: bool) -> None:
-        """Move what fits of a bucket into ``draft``.
+    def fill(self, draft: BatchDraft, kind: Kind, wanted: Wanted, *, newest_first: bool) -> None:
+        """Move what fits of one kind into ``draft``.
 
         What is not ``wanted`` is dropped. Where the next item of the tenant whose turn
         it is does not fit, others fill what is left, on their credit; it stays its turn.
@@ -80,7 +80,7 @@ class LaneQueue:
                 tenant.credit += tenant.quantum
             if alone or tenant.credit > 0:
                 credit = inf if alone else tenant.credit
-                queue = tenant.queue(width)
+                queue = tenant.queue(kind)
                 taken = draft.take(queue, credit, wanted, newest_first=newest_first)
                 if alone:
                     return
@@ -90,12 +90,12 @@ class LaneQueue:
             if tenant:
                 self._turns.rotate(-1)
         for tenant in self._turns:
-            queue = tenant.queue(width)
+            queue = tenant.queue(kind)
             tenant.credit -= draft.take(queue, inf, wanted, newest_first=newest_first)
 
     def _known(self, name: str) -> TenantQueue:
         if len(self._tenants) >= REMEMBERED:
             self._tenants = {known: each for known, each in self._tenants.items() if each.in_turns}
         quantum = self.quantum * self.weights.get(name, 1.0)
-        tenant = self._tenants[name] = TenantQueue(quantum, self.buckets)
+        tenant = self._tenants[name] = TenantQueue(quantum, self.kinds)
         return tenant

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stages.batch_planner import BatchPlanner
 from stages.cost_model import CostModel, Work
 from stages.messages import Layout
+from stages.output import Output
 from stages.ticket import OpenTickets
 
 
@@ -301,3 +302,16 @@ def test_a_lowered_ceiling_holds_from_the_next_batch_on():
     assert planner.next_batch(0.0, device_idle=True).tokens == 64
     ceiling[0] = 16
     assert planner.next_batch(0.0, device_idle=True).tokens == 16
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_a_batch_is_of_one_output(layout):
+    tickets, planner = planner_of(layout)
+    asked = [Output.POOLED, Output.TOKENS, Output.POOLED, Output.TOKENS]
+    for output in asked:
+        ticket = open_ticket(tickets, 1)
+        planner.add(evolve(chunk_of(ticket, [4]), output=output), 0.0)
+    batches = [planner.next_batch(0.0, device_idle=True) for _ in range(2)]
+    outputs = [[chunk.output for chunk in batch.chunks] for batch in batches]
+    assert sorted(outputs) == [[Output.POOLED] * 2, [Output.TOKENS] * 2]
+    assert planner.next_batch(0.0, device_idle=True) is None

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.cost_model import Work
-from stages.deadline_queue import SLACK, DeadlineQueue
+from stages.deadline_queue import SLACK, DeadlineQueue, Kind
 from stages.held import Held
+from stages.output import Output
 from stages.ticket import OpenTickets
 
+KIND = Kind(4, Output.POOLED)
 # (seconds to the deadline, seconds since the one before, items)
 ARRIVALS = st.lists(
     st.tuples(st.sampled_from([1.0, 5.0, 30.0]), st.sampled_from([0.0, 0.5]), st.integers(1, 3)),
@@ -20,7 +22,7 @@ ARRIVALS = st.lists(
 
 def queue_of(arrivals):
     """A queue, and the tickets in it in the order of arrival, each with its arrival."""
-    tickets, queue, now, came = OpenTickets(), DeadlineQueue(4, Held()), 0.0, []
+    tickets, queue, now, came = OpenTickets(), DeadlineQueue(KIND, Held()), 0.0, []
     for timeout_s, later_s, items in arrivals:
         now += later_s
         ticket = open_ticket(tickets, items, timeout_s=timeout_s, now=now)
@@ -78,7 +80,7 @@ def test_in_any_mix_of_orders_it_knows_what_waits(arrivals, data):
 
 
 def test_who_comes_late_into_the_queue_keeps_the_time_of_arrival():
-    tickets, queue = OpenTickets(), DeadlineQueue(4, Held())
+    tickets, queue = OpenTickets(), DeadlineQueue(KIND, Held())
     first, second, third = (open_ticket(tickets, 1, timeout_s=9.0) for _ in range(3))
     for ticket, arrived_at in ((first, 1.0), (third, 3.0), (second, 2.0)):
         queue.add(chunk_of(ticket, [1]), arrived_at)
@@ -87,7 +89,7 @@ def test_who_comes_late_into_the_queue_keeps_the_time_of_arrival():
 
 
 def test_what_has_left_by_one_order_does_not_pile_up_in_the_other():
-    tickets, queue = OpenTickets(), DeadlineQueue(4, Held())
+    tickets, queue = OpenTickets(), DeadlineQueue(KIND, Held())
     queue.add(chunk_of(open_ticket(tickets, 1, timeout_s=1.0), [1]), 0.0)
     for number in range(20 * SLACK):
         queue.add(chunk_of(open_ticket(tickets, 1, timeout_s=9.0), [1]), float(number))

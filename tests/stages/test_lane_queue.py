@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from stages.batch_draft import BatchDraft
 from stages.batch_room import Room
+from stages.deadline_queue import Kind
 from stages.held import Held
 from stages.lane_queue import REMEMBERED, LaneQueue
+from stages.output import Output
 from stages.ticket import OpenTickets
 
 LONGEST = BUCKETS[-1]
@@ -22,18 +24,23 @@ class Lane:
 
     def __init__(self, weights=None, widths=(LONGEST,)):
         self.tickets = OpenTickets()
-        self.queue = LaneQueue(LONGEST, weights or {}, {width: Held() for width in widths})
+        self.queue = LaneQueue(
+            LONGEST, weights or {}, {Kind(width, Output.POOLED): Held() for width in widths}
+        )
+        self.widths = widths
         self.served = Counter()
 
     def add(self, tenant, *lengths):
         for length in lengths:
             ticket = open_ticket(self.tickets, 1, tenant=tenant)
-            self.queue.add(chunk_of(ticket, [length]), 0.0)
+            chunk = chunk_of(ticket, [length])
+            width = min(width for width in self.widths if width >= chunk.bucket)
+            self.queue.add(Kind(width, Output.POOLED), chunk, 0.0)
 
     def batch(self, tokens, width=LONGEST, wanted=lambda _: True):
         """Fill one batch; its chunks."""
         draft = BatchDraft(Room(10**6, tokens, inf, None))
-        self.queue.fill(draft, width, wanted, newest_first=False)
+        self.queue.fill(draft, Kind(width, Output.POOLED), wanted, newest_first=False)
         for chunk in draft.chunks:
             self.served[chunk.ticket.tenant] += chunk.tokens
         return draft.chunks
@@ -72,7 +79,7 @@ def test_no_room_is_left_while_something_fits_and_all_is_served_once(work, token
         left -= Counter((chunk.ticket.tenant, chunk.tokens) for chunk in chunks)
         assert chunks
         heads = {  # who came first in each queue, as all have one deadline
-            (name, queue.width): queue.head().chunk.tokens
+            (name, queue.kind): queue.head().chunk.tokens
             for name, tenant in lane.queue._tenants.items()
             for queue in tenant
         }
@@ -116,7 +123,7 @@ def test_a_batch_of_one_bucket_takes_from_it_alone():
     lane.add("a", 2, 16)
     lane.add("b", 3, 16)
     assert [chunk.tokens for chunk in lane.batch(100, width=4)] == [2, 3]
-    assert sorted(queue.width for queue in lane.queue) == [16, 16]
+    assert sorted(queue.kind.width for queue in lane.queue) == [16, 16]
 
 
 def test_what_is_not_wanted_is_dropped():
