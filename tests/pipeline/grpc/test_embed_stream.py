@@ -342,3 +342,27 @@ def test_ids_that_do_not_agree_with_their_lengths_fail_alone(talking):
     answers = talk.rest()
     assert answers["good"].count == 2
     assert "add up to 1 ids" in answers["bad"].errors[0].message
+
+
+def test_answers_that_are_not_read_do_not_pile_up():
+    row, limit, window = 4096, 3, 65_535  # floats, requests, bytes of HTTP/2's first window
+    desk = FakeDesk(answer=lambda request: answer_to(request, vectors=np.ones((1, row), "<f4")))
+    body = b"".join(framed(texts(f"r{number}", "a" * 290)) for number in range(50))
+    with (
+        running_edge(desk, max_stream_requests=limit) as edge,
+        raw_client(edge.port) as client,
+    ):
+        acknowledge, client.h2.acknowledge_received_data = (
+            client.h2.acknowledge_received_data,
+            lambda *_: None,
+        )
+        stream = client.open(STREAM, body)
+        client.flush()
+        while len(client.data.get(stream, b"")) < window:
+            assert client.read()
+        client.barrier()
+        assert items(desk.submitted) <= window // (4 * row) + limit
+        client.h2.acknowledge_received_data = acknowledge
+        acknowledge(window, stream)
+        assert client.result(stream) == 0
+    assert items(desk.submitted) == 50
