@@ -1,4 +1,4 @@
-"""The ``penstock`` command: serve, embed, info, config, calibrate, key, simulate.
+"""The ``penstock`` command: serve, embed, info, config, calibrate, key, simulate, plan.
 
 Exit codes: 0 done, 1 it failed (one line on stderr says why), 2 wrong usage or a
 setting that cannot be used, 130 interrupted. Settings are read before anything

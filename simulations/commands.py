@@ -1,9 +1,10 @@
-"""``penstock simulate``: a :class:`pipeline.commands.Command`, light until it runs."""
+"""``penstock simulate`` and ``penstock plan``, light until they run."""
 
 import argparse
 import logging
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -27,15 +28,59 @@ class Simulate:
 
     def run(self, options: argparse.Namespace) -> int:
         """See :class:`pipeline.commands.Command`. 1 when a check did not hold."""
-        from simulations.misfit import ScenarioError  # noqa: PLC0415
+        return _run(_simulate, options)
 
-        silence()
-        try:
-            return _simulate(options)
-        except ScenarioError as error:
-            return fail(str(error), 2)
-        except OSError as error:
-            return fail(f"{error.filename}: {error.strerror}", 1)
+
+class Plan:
+    """Say how many servers a scenario needs."""
+
+    help = "find the least number of servers that holds a scenario's traffic"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """See :class:`pipeline.commands.Command`."""
+        parser.add_argument("scenario", metavar="SCENARIO.toml", type=Path)
+        parser.add_argument(
+            "--p99-ms", type=float, required=True, help="the 99th percentile of latency to keep"
+        )
+        parser.add_argument(
+            "--answered", type=float, default=0.99, help="share to answer (default: 0.99)"
+        )
+        parser.add_argument("--most", type=int, default=64, help="servers to try (default: 64)")
+        parser.add_argument("--seed", type=int, default=0, help="decides all chance (default: 0)")
+
+    def run(self, options: argparse.Namespace) -> int:
+        """See :class:`pipeline.commands.Command`. 1 when ``--most`` do not suffice."""
+        return _run(_plan, options)
+
+
+def _run(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    from simulations.misfit import ScenarioError  # noqa: PLC0415
+
+    silence()
+    try:
+        return command(options)
+    except ScenarioError as error:
+        return fail(str(error), 2)
+    except OSError as error:
+        return fail(f"{error.filename}: {error.strerror}", 1)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from simulations.capacity import Goal, plan  # noqa: PLC0415 (the whole pipeline)
+    from simulations.scenario import read_scenario  # noqa: PLC0415
+
+    if not (options.p99_ms > 0.0 and 0.0 < options.answered <= 1.0 and options.most >= 1):
+        return fail("--p99-ms is above 0, --answered above 0 and at most 1, --most at least 1", 2)
+    scenario, goal = read_scenario(options.scenario), Goal(options.p99_ms / 1e3, options.answered)
+    fewest = None
+    for trial in plan(scenario, goal, seed=options.seed, most=options.most):
+        print(trial.as_line(), flush=True)  # noqa: T201
+        if trial.holds:
+            fewest = trial.replicas
+    if fewest is None:
+        return fail(f"{options.most} servers do not hold this traffic", 1)
+    print(f"{fewest} servers hold this traffic")  # noqa: T201
+    return 0
 
 
 def _simulate(options: argparse.Namespace) -> int:
@@ -69,3 +114,4 @@ def fail(message: str, code: int) -> int:
 
 
 SIMULATE = Simulate()
+PLAN = Plan()

@@ -15,7 +15,7 @@ from pipeline.face import Desk, StatusBoard
 from pipeline.requests import refusal
 from simulations.agenda import Agenda
 from simulations.scenario import Host
-from stages.answer import Outcome
+from stages.answer import Answer, Outcome
 from stages.errors import DeadlineExceeded
 from stages.messages import EmbedRequest
 from stages.ticket import Ticket
@@ -44,6 +44,7 @@ class Edge:
     max_calls: int
     spent_s: float = 0.0  # of the interpreter
     in_flight: int = 0
+    answers: int = 0
     _free_at: float = 0.0
 
     def call(
@@ -90,6 +91,7 @@ class Edge:
 
     def _answered(self, call: EdgeCall, outcome: Outcome) -> None:
         self.in_flight -= 1
+        self.answers += isinstance(outcome, Answer)
         call.ticket = None
         self.agenda.drop(call.timer)
         self._after(self.host.answer_s, partial(self._tell, call, outcome))

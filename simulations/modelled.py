@@ -57,6 +57,7 @@ class ModelledDevice:
     faults: DeviceFaults
     max_tokens: int  # lowered where memory did not suffice
     out_of_memory: int = 0
+    busy_s: float = 0.0  # with batches that it has begun
     layout_reason: str = ""
     dimension: int = DIMENSION
     dtype: str = "float32"
@@ -84,6 +85,7 @@ class ModelledDevice:
             seconds *= slow.factor
         for hang in self.faults.strike(Hang, now):
             seconds += hang.seconds
+        self.busy_s += seconds
         return seconds
 
     def start(self, batch: Batch) -> Landed[DeviceOutput]:

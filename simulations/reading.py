@@ -13,7 +13,7 @@ import attrs
 from attrs import frozen
 
 from pipeline.calibrate import read_cost
-from pipeline.settings.kinds import Kind
+from pipeline.settings.kinds import Kind, Number
 from simulations.misfit import Misfit
 from stages.cost_model import CostModel
 
@@ -86,6 +86,28 @@ def shown(raw: object) -> str:
     """A bad value, short enough for a line."""
     text = repr(raw)
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
+
+
+@frozen
+class Numbers:
+    """An array of at least one number of a kind."""
+
+    each: Number
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, for people."""
+        return f"an array of numbers, each {self.each.allowed}"
+
+    def parse(self, raw: object) -> tuple[float, ...]:
+        """The value, or :class:`ValueError`."""
+        if not isinstance(raw, list) or not raw:
+            raise ValueError(raw)
+        return tuple(self.each.parse(value) for value in raw)
+
+    def show(self, value: object) -> str:
+        """The value as a string."""
+        return str(value)
 
 
 @frozen

@@ -73,11 +73,13 @@ class Replica:
 
     def _device(self, number: int) -> ModelledDevice:
         scenario, name = self.scenario, f"device {number}"
+        speeds = scenario.fleet.speeds
+        speed = speeds[self.number % len(speeds)]
         cuda = scenario.server.device[0].startswith("cuda")
         return ModelledDevice(
             "cuda" if cuda else "cpu",
             Layout(scenario.server.batching),
-            DeviceCost(scenario.device.calibration, scenario.device.jitter),
+            DeviceCost(scenario.device.calibration.scaled(1.0 / speed), scenario.device.jitter),
             self._stream(name),
             DeviceFaults(scenario.faults, self._stream(f"{name} faults")),
             scenario.server.max_tokens_per_batch,
@@ -123,6 +125,11 @@ class Replica:
     def _crashing(self) -> tuple[Observer, ...]:
         """Only where stages are to crash: it costs every message its time."""
         return (self.crashes,) if self.crashes.faults else ()
+
+    @property
+    def busy_s(self) -> float:
+        """What its devices have worked, together."""
+        return sum(device.busy_s for device in self.devices)
 
     def end_faults(self) -> None:
         """From now on nothing goes wrong."""

@@ -18,7 +18,16 @@ from simulations.arrivals import ARRIVALS, SECONDS, SPAN, Arrivals, Recorded
 from simulations.faults import FAULTS, SHARE, Fault
 from simulations.lengths import LENGTHS, Fixed, Lengths, Lognormal
 from simulations.misfit import Misfit, ScenarioError, line_of
-from simulations.reading import CostFile, Table, Tables, option, parsed, read_table, required
+from simulations.reading import (
+    CostFile,
+    Numbers,
+    Table,
+    Tables,
+    option,
+    parsed,
+    read_table,
+    required,
+)
 from stages.cost_model import CostModel
 from stages.lane import Lane
 
@@ -84,10 +93,11 @@ class Host:
 
 @frozen
 class Fleet:
-    """Servers behind a balancer; ``speeds`` are of their devices, in turn, where they differ."""
+    """Servers behind a balancer. ``speeds`` of their devices are given out in turn."""
 
     replicas: int = option(1, Integer(1, 1000))
     balancer: str = option("round_robin", Choice(("round_robin", "least_loaded", "orca_weighted")))
+    speeds: tuple[float, ...] = option((1.0,), Numbers(Number(0.01, 100.0)))
 
 
 @frozen

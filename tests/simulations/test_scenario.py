@@ -61,6 +61,8 @@ BAD = [
     ("calls = 10", "calls = 1.5", 20, "must be a whole number"),
     ('stage = "batching"', 'stage = "x"', 26, "must be nothing, admission, tokenizing"),
     ("share = 0.01", "share = 1", 25, "leaves no stage alive"),
+    ('lane = "bulk"', 'lane = "bulk"\nx = 1', 17, "'x' is not known here"),
+    ("[server]", "fleet = { speeds = [] }\n[server]", 3, "an array of numbers, each a number"),
     ('kind = "stage_crash"', "", 23, "kind = None is not known; known are slow_device"),
 ]
 
