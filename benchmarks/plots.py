@@ -3,12 +3,14 @@
 - ``engine.svg``: tokens a second of each contender, by mix;
 - ``throughput.svg``: of the server, by number of clients, beside the raw engine;
 - ``latency.svg``: percentiles against offered load;
-- ``peers.svg``: tokens a second of the server and its peers.
+- ``peers.svg``: tokens a second of the server and its peers;
+- ``overload.svg``: goodput and p99 of the server and its peers, against offered load.
 
 What has not been measured is not drawn. The same results give the same files.
 """
 
 import argparse
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +24,7 @@ from benchmarks.serve import ENGINE, ITEMS
 
 PANEL: Final = (3.4, 2.4)  # inches
 COLOURS: Final = {1: "#1f6fb4", 32: "#d1731f"}  # by texts a call
+LINES: Final = ("#1f6fb4", "#d1731f", "#6b9a3f")
 BARS: Final = ("#1f6fb4", "#7fb2dd", "#d1731f", "#a3a3a3", "#6b9a3f")
 STYLE: Final = {
     "svg.fonttype": "none",  # text stays text: small files
@@ -88,12 +91,44 @@ def peers(figures: Mapping[str, Any]) -> Any:
     return figure
 
 
+def overload(figures: Mapping[str, Any]) -> Any:
+    """Goodput by capacity and p99 against offered load, with a deadline and without."""
+    titles = (
+        "goodput, with a deadline",
+        "p99, with a deadline",
+        "goodput, without",
+        "p99, without",
+    )
+    figure, panels = _panels(dict.fromkeys(titles), columns=2)
+    for pair, deadline in ((panels[:2], True), (panels[2:], False)):
+        for row, (name, found) in enumerate(figures["contenders"].items()):
+            colour = LINES[row]
+            cells = [cell for cell in found["cells"].values() if cell["deadline"] is deadline]
+            loads = [cell["load"] for cell in cells]
+            goodput = [cell["goodput_per_s"] / found["capacity_per_s"] for cell in cells]
+            pair[0].plot(loads, goodput, "o-", color=colour, label=name)
+            p99 = [cell["admitted_ms"]["p99"] or math.nan for cell in cells]
+            pair[1].plot(loads, p99, "o-", color=colour, label=name)
+            late = [load for load, ms in zip(loads, p99, strict=True) if math.isnan(ms)]
+            above = [1.0 - 0.07 * row] * len(late)
+            pair[1].plot(late, above, "^", color=colour, transform=pair[1].get_xaxis_transform())
+        for panel in pair:
+            panel.set(xscale="log", xlabel="offered load / closed loop's rate")
+            panel.set_xticks(loads, labels=[f"{load:g}" for load in loads])
+            panel.minorticks_off()
+        pair[0].set(ylabel="of the closed loop's rate", ylim=(0, None))
+        pair[1].set(ylabel="ms (triangle: above)", yscale="log")
+    panels[0].legend(fontsize=6)
+    return figure
+
+
 PICTURES: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Any]]]] = MappingProxyType(
     {
         "engine": ("engine", engine),
         "throughput": ("serve", throughput),
         "latency": ("serve", latency),
         "peers": ("peers", peers),
+        "overload": ("overload", overload),
     }
 )
 

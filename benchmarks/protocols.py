@@ -113,7 +113,8 @@ class OlderGrpc:
 
     method = "/gpu_inference.InferenceService/Infer"
 
-    def __init__(self) -> None:
+    def __init__(self, max_wait_s: float | None = None) -> None:
+        self._max_wait_s = max_wait_s or TIMEOUT_S
         self._tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -125,7 +126,8 @@ class OlderGrpc:
         for bucket in BUCKETS:
             fitting = [ids for ids in items if shorter < len(ids) <= bucket]
             if fitting:
-                messages.append(_padded(fitting, bucket).SerializeToString())
+                request = _padded(fitting, bucket, self._max_wait_s)
+                messages.append(request.SerializeToString())
             shorter = bucket
         return messages
 
@@ -192,7 +194,7 @@ def as_refusal(error: grpc.RpcError) -> Exception:
     return RuntimeError(f"{code.name}: {error.details()}")
 
 
-def _padded(items: Sequence[Sequence[int]], width: int) -> compat.InferRequest:
+def _padded(items: Sequence[Sequence[int]], width: int, max_wait_s: float) -> compat.InferRequest:
     ids = np.zeros((len(items), width), np.int32)
     mask = np.zeros_like(ids)
     for row, item in enumerate(items):
@@ -205,7 +207,7 @@ def _padded(items: Sequence[Sequence[int]], width: int) -> compat.InferRequest:
         num_items=len(items),
         seq_len=width,
         bucket_max_len=width,
-        max_wait_ms=int(TIMEOUT_S * 1e3),
+        max_wait_ms=int(max_wait_s * 1e3),
     )
 
 

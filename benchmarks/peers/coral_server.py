@@ -1,10 +1,10 @@
 """Starts coral-gpu-inference, with or without its bfloat16; runs in that peer's environment.
 
-``python coral_server.py bfloat16|float32``, all else by its own environment
-variables. It always loads in bfloat16, which CPUs without such units are slow in;
-with ``float32`` that wish is dropped. Admission control cannot be switched off, so
-its limits are lifted: no call of a closed loop shall be refused. Its HTTP health
-server would listen on all addresses and is left out.
+``python coral_server.py bfloat16|float32 admit-all|as-shipped``, all else by its own
+environment variables. It always loads in bfloat16, which CPUs without such units are
+slow in; with ``float32`` that wish is dropped. Admission control cannot be switched
+off, so with ``admit-all`` its limits are lifted: no call of a closed loop shall be
+refused. Its HTTP health server would listen on all addresses and is left out.
 """
 
 import asyncio
@@ -32,7 +32,8 @@ def main() -> None:
         config.backpressure.throughput.max_queued_tokens = 1 << 40
         return config
 
-    grpc_server.InferenceConfig = admit_all
+    if sys.argv[2] == "admit-all":
+        grpc_server.InferenceConfig = admit_all
     grpc_server.start_http_health_server = lambda *_: None
     asyncio.run(grpc_server.serve())
 

@@ -50,7 +50,8 @@ class RunningPeer:
     versions: Mapping[str, str] = field(factory=dict)
 
 
-def _coral(dtype: str) -> Peer:
+def coral(dtype: str, admission: str = "admit-all") -> Peer:
+    """The older server, in its own dtype or another, with its admission control or without."""
     return Peer(
         environment="coral",
         requirements=("coral-gpu-inference==0.1.0",),
@@ -58,7 +59,7 @@ def _coral(dtype: str) -> Peer:
         command=lambda python, folder, port: [
             "/usr/bin/env", "DEVICE=cpu", "GRPC_HOST=127.0.0.1", f"GRPC_PORT={port}",
             f"MODEL_PATH={folder}", "MAX_WAIT_TIME_S=120",
-            str(python), str(HERE / "coral_server.py"), dtype,
+            str(python), str(HERE / "coral_server.py"), dtype, admission,
         ],
         packages=("coral-gpu-inference", "transformers", "torch"),
     )  # fmt: skip
@@ -66,14 +67,14 @@ def _coral(dtype: str) -> Peer:
 
 PEERS: Final[Mapping[str, Peer]] = MappingProxyType(
     {
-        "coral-gpu-inference as shipped": _coral("bfloat16"),
-        "coral-gpu-inference, float32": _coral("float32"),
+        "coral-gpu-inference as shipped": coral("bfloat16"),
+        "coral-gpu-inference, float32": coral("float32"),
         "infinity-emb": Peer(
             environment="infinity",
             requirements=("infinity-emb[torch,server]==0.0.78",),
             protocol="openai",
             command=lambda python, folder, port: [
-                str(python.with_name("infinity_emb")), "v2", "--model-id", str(folder),
+                str(python), "-m", "infinity_emb.cli", "v2", "--model-id", str(folder),
                 "--served-model-name", MODEL_NAME, "--engine", "torch", "--device", "cpu",
                 "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning",
             ],
@@ -94,9 +95,15 @@ PEERS: Final[Mapping[str, Peer]] = MappingProxyType(
 
 @contextmanager
 def running_peer(
-    peer: Peer, folder: Path, client: Child, environments: Path = ENVIRONMENTS
+    peer: Peer,
+    folder: Path,
+    client: Child,
+    environments: Path = ENVIRONMENTS,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[RunningPeer]:
     """The peer, serving the model in ``folder``, once it has answered ``client``.
+
+    ``variables`` are added to its environment.
 
     Raises:
         PeerError: it cannot be installed, or ends or stays silent instead of answering.
@@ -106,7 +113,9 @@ def running_peer(
     with tempfile.TemporaryFile() as words:
         process = subprocess.Popen(
             peer.command(python, folder, port),
-            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | QUIET,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+            | QUIET
+            | dict(variables),
             stdout=words,
             stderr=subprocess.STDOUT,
         )

@@ -10,6 +10,24 @@ RATES = {engine.PACKED: 40.0, engine.BUCKETED: 30.0, engine.SORTED: 20.0, engine
 WAITS = {"latency_ms": {"p50": 1.0, "p99": 5.0}}
 CLOSED = {"1 x 1": 10.0, "1 x 16": 20.0, "32 x 1": 30.0, "32 x 16": 35.0, serve.ENGINE: 40.0}
 FIGURES = {
+    "overload": {
+        "contenders": {
+            name: {
+                "capacity_per_s": 10.0,
+                "cells": {
+                    f"{load} {deadline}": {
+                        "load": load,
+                        "deadline": deadline,
+                        "goodput_per_s": 5.0,
+                        "admitted_ms": {"p99": None if load > 1 else 40.0},
+                    }
+                    for load in (0.5, 10.0)
+                    for deadline in (True, False)
+                },
+            }
+            for name in ("penstock", "x")
+        }
+    },
     "engine": {"mixes": {mix: {"median_tokens_per_s": RATES} for mix in MIXES}},
     "serve": {
         "closed": {mix: {"median_tokens_per_s": CLOSED} for mix in MIXES},
