@@ -159,6 +159,7 @@ class GrpcServer:
             version=self._version,
             max_calls=self._max_calls,
             max_stream_requests=self._max_stream_requests,
+            max_held_bytes=self._limits.max_held_bytes,
             max_batch_tokens=self._max_batch_tokens,
         ).routes()
         yield from Health(self._board, SERVICES).routes()

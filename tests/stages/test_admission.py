@@ -15,6 +15,8 @@ from stages.cost_model import Work
 from stages.errors import DeadlineExceeded, Overloaded
 from stages.lane import Lane
 from stages.messages import EmbedRequest, Submission
+from stages.output import Output
+from stages.pairs import PairTemplate
 from stages.ticket import OpenTickets
 from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
@@ -164,3 +166,17 @@ async def test_a_caller_is_judged_by_its_own_time_lane_and_tenant():
     (asked,) = seen
     assert (asked.work, asked.lane, asked.tenant) == (Work(2, 4), Lane.BULK, "t")
     assert asked.time_left_s == pytest.approx(5.0, abs=0.5)
+
+
+def test_a_pair_is_estimated_with_its_query():
+    rules = TokenRules(max_tokens=16, pairs=PairTemplate((1,), (2,), (2,), 1))
+    shared = EmbedRequest("r", texts=("a", "bbb"), queries=("qq",))
+    assert estimate_work(shared, rules, TokenRatio()) == Work.of([6, 8])
+    own = EmbedRequest("r", texts=("a", "bbb"), queries=("q" * 20, ""))
+    assert estimate_work(own, rules, TokenRatio()) == Work.of([16, 6])
+
+
+@pytest.mark.parametrize("output", [Output.PIECES, Output.TEXT])
+def test_what_needs_no_device_reserves_nothing(output):
+    request = EmbedRequest("r", texts=("a" * 100,), output=output)
+    assert estimate_work(request, RULES, TokenRatio()) == Work()

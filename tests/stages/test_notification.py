@@ -8,6 +8,7 @@ from core_builders import batch_of, chunk_of, load_of, open_ticket, result_of
 from stages.answer import Answer
 from stages.errors import Internal, NotServing
 from stages.notification import run_notification
+from stages.ragged_rows import RaggedRows
 from stages.ticket import OpenTickets
 
 
@@ -116,3 +117,23 @@ async def test_timings_and_latency_are_those_of_the_last_part(tickets, mock_cloc
     timings = heard[0].timings
     assert (timings.queue_s, timings.device_s, timings.total_s) == (3.0, 4.0, 9.0)
     assert load.latencies.p95_s(trio.current_time()) == 9.0
+
+
+async def test_values_without_a_fixed_size_come_in_the_order_of_the_request(tickets):
+    heard = []
+    ticket = open_ticket(tickets, 3, reply=heard.append)
+    rows = np.arange(8, dtype=np.float32)[:, None]
+    first = RaggedRows(rows, np.array([0, 3], np.int32), np.array([2, 1], np.int32))
+    second = RaggedRows(rows, np.array([5], np.int32), np.array([3], np.int32))
+    late = batch_of(chunk_of(ticket, [1, 1], first=1))
+    early = batch_of(chunk_of(ticket, [3], first=0))
+    await notify(
+        tickets,
+        result_of(late, vectors=first, broken=(1,)),
+        result_of(early, vectors=second),
+    )
+    (answer,) = heard
+    items = [answer.ragged.item(index).ravel().tolist() for index in range(3)]
+    assert items == [[5, 6, 7], [0, 1], []]
+    assert [error.index for error in answer.errors] == [2]
+    assert answer.vectors.shape == (3, 0)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import trio
-from core_builders import InlineRunner, drain, ids_request, submission_of, words
+from core_builders import HandRunner, InlineRunner, drain, ids_request, submission_of, words
+from trio.testing import wait_all_tasks_blocked
 
 from stages.errors import Internal, InvalidInput, NotOffered
 from stages.messages import EmbedRequest, Side
@@ -158,6 +159,18 @@ async def test_a_spelling_has_the_prompt_that_the_text_would_have():
     stage.hand_in(EmbedRequest("r", texts=("a",), output=Output.PIECES, prompt_name="query"))
     await stage.run()
     assert stage.outcomes[0].pieces == [("spelled", "find: a", True)]
+
+
+async def test_the_planner_does_not_wait_for_what_never_comes_to_it(nursery):
+    stage = Stage(HandRunner())
+    stage.hand_in(EmbedRequest("r", texts=("a", "b"), output=Output.PIECES))
+    assert stage.tickets.items_on_their_way == 2
+    nursery.start_soon(stage.run)
+    await wait_all_tasks_blocked()
+    assert stage.tickets.items_on_their_way == 0
+    stage.tokenizer.jobs[0].finish(["one", "two"])
+    await wait_all_tasks_blocked()
+    assert stage.outcomes[0].pieces == ["one", "two"]
 
 
 async def test_ids_become_texts():

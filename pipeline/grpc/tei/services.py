@@ -45,6 +45,7 @@ class TeiServices:
         version: str,
         max_calls: int,
         max_stream_requests: int,
+        max_held_bytes: int,
         max_batch_tokens: int,
     ) -> None:
         self._bridge = bridge
@@ -52,6 +53,7 @@ class TeiServices:
         self._version = version
         self._max_calls = max_calls
         self._max_stream_requests = max_stream_requests
+        self._max_held_bytes = max_held_bytes
         self._max_batch_tokens = max_batch_tokens
 
     def routes(self) -> Iterable[Route]:
@@ -89,10 +91,17 @@ class TeiServices:
         await InFlight(
             call,
             StreamedQuestions(read, partial(self._asker, call), self._bridge),
-            limit=self._max_stream_requests,
+            limit=self._max_in_flight(read),
             max_wait_s=self._board.limits.max_wait_s,
             in_order=True,
         ).run()
+
+    def _max_in_flight(self, read: Read) -> int:
+        """As many as half of a connection's room holds the answers of: more only wait."""
+        if read is not vectors.embed_all or self._board.model is None:
+            return self._max_stream_requests
+        fitting = self._max_held_bytes // (2 * vectors.token_bytes(self._board.model))
+        return min(self._max_stream_requests, max(1, fitting))
 
     async def rerank_stream(self, call: Call) -> None:
         """Texts one by one, and all their ranks when the last has come."""

@@ -13,6 +13,7 @@ from penstock.compat.tei_pb2 import (
     TokenEmbedding,
 )
 
+from pipeline.face import ModelInfo
 from pipeline.grpc.tei.question import Asker, Question
 from pipeline.requests import dimensions_of
 from stages.answer import Answer
@@ -49,6 +50,7 @@ def embed_all(wire: EmbedAllRequest, asker: Asker) -> Question:
     asker.require(Output.TOKENS)
     texts = asker.texts_of([wire.inputs])
     request = asker.request(wire, Output.TOKENS, texts=texts)
+    row_bytes = asker.model.dimension * VALUE_BYTES
 
     def write(answer: Answer) -> EmbedAllResponse:
         metadata = asker.metadata(request, answer)
@@ -56,8 +58,13 @@ def embed_all(wire: EmbedAllRequest, asker: Asker) -> Question:
         rows = [TokenEmbedding(embeddings=vector) for vector in vectors]
         return EmbedAllResponse(token_embeddings=rows, metadata=metadata)
 
-    tokens = min(len(wire.inputs.encode()) + 2, asker.model.max_tokens)
-    return Question(request, write, tokens * asker.model.dimension * VALUE_BYTES)
+    size = min(token_bytes(asker.model), row_bytes * (len(wire.inputs.encode()) + 2))
+    return Question(request, write, size)
+
+
+def token_bytes(model: ModelInfo) -> int:
+    """The largest answer of :func:`embed_all`."""
+    return model.max_tokens * model.dimension * VALUE_BYTES
 
 
 def embed_sparse(wire: EmbedSparseRequest, asker: Asker) -> Question:

@@ -11,6 +11,7 @@ from edge_fakes import LIMITS, MODEL, FakeBoard, FakeDesk, answer_to, running_ed
 from penstock.compat import tei_pb2 as tei
 from rpc import fields_at_fault, method, refused, trailer
 
+from pipeline.grpc.limits import EdgeLimits
 from stages.answer import ItemError
 from stages.errors import Internal, InvalidInput, NotOffered, Overloaded
 from stages.messages import Side
@@ -43,6 +44,8 @@ def serving():
 
     def start(model=ALL, answer=answer_to, limits=LIMITS, **options):
         desk = options.pop("desk", None) or FakeDesk(answer)
+        if "edge_limits" in options:
+            options["limits"] = options.pop("edge_limits")
         manager = running_edge(desk, FakeBoard(model=model, limits=limits), **options)
         edge = manager.__enter__()
         channel = grpc.insecure_channel(edge.target)
@@ -340,6 +343,22 @@ def test_a_stream_has_a_bounded_number_in_flight(serving):
         edge.in_trio(desk.let_go)
         found.extend(next(answers).embeddings[0] for _ in range(min(3, 20 - done)))
     assert found == [float(size + 1) for size in range(1, 21)]
+
+
+def test_of_large_answers_no_more_are_in_flight_than_there_is_room_for(serving):
+    vectors = ragged_of(np.ones((100, 8), np.float32))
+    desk = FakeDesk(vectors, hold=True)
+    limits = EdgeLimits(max_held_bytes=5 * 512 * 8 * 4)  # five answers of the longest text
+    edge = serving(desk=desk, limits=LIMITS, edge_limits=limits)
+    embed = stream(edge.channel, "Embed/EmbedAllStream", tei.EmbedAllRequest, tei.EmbedAllResponse)
+    wires = [tei.EmbedAllRequest(inputs="x" * 600) for _ in range(9)]
+    answers, found = embed(iter(wires), timeout=LONG_S), 0
+    while found < 9:
+        desk.wait_for(lambda desk, found=found: len(desk.submitted) == min(9, found + 2))
+        edge.in_trio(desk.let_go)
+        for _ in range(min(2, 9 - found)):
+            assert len(next(answers).token_embeddings) == 100
+            found += 1
 
 
 def test_an_error_ends_a_stream_after_the_answers_before_it(serving):

@@ -47,6 +47,15 @@ def test_tokens_are_the_last_hidden_states(tmp_path, kind, layout):
 
 
 @pytest.mark.parametrize("layout", Layout)
+def test_a_batch_above_one_piece_keeps_its_order(tmp_path, layout):
+    folder = write_checkpoint(tmp_path, "bert", [pooling("mean")])
+    texts = random_texts(np.random.default_rng(3).integers(1, 60, 60).tolist())
+    found = make_engine(folder).run(make_batch(texts, layout, parts=7, output=Output.TOKENS))
+    for index, expected in enumerate(plain_tokens(folder, texts)):
+        assert np.abs(found.vectors.item(index) - expected[0].numpy()).max() <= TOLERANCE * 4
+
+
+@pytest.mark.parametrize("layout", Layout)
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
