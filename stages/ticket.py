@@ -221,10 +221,7 @@ class OpenTickets:
             self._end(ticket, TicketState.DONE, ticket.answer(queue_s, device_s, now), now)
 
     def spell(self, ticket: Ticket, now: float, **spelled: Any) -> None:
-        """Answer what the tokenizer alone was asked; nothing happens when it has ended.
-
-        ``spelled`` are ``pieces`` or ``texts``, as :class:`stages.answer.Answer` has them.
-        """
+        """Answer what the tokenizer alone was asked, by an Answer's ``pieces`` or ``texts``."""
         if ticket.waiting:
             ticket.tokenized_at = now
             self._end(ticket, TicketState.DONE, ticket.answer(0.0, 0.0, now, **spelled), now)
