@@ -99,14 +99,15 @@ class TextTokenizer:
         encodings = self._tokenizer.encode_batch(given, add_special_tokens=special)
         return [
             TokenList(
-                text=text,
+                utf8=text.encode(),
                 ids=encoding.ids,
                 names=encoding.tokens,
                 special=[bool(mark) for mark in encoding.special_tokens_mask],
-                starts=[start for start, _ in encoding.offsets],
-                stops=[stop for _, stop in encoding.offsets],
+                starts=places[[start for start, _ in encoding.offsets]].tolist(),
+                stops=places[[stop for _, stop in encoding.offsets]].tolist(),
             )
             for text, encoding in zip(texts, encodings, strict=True)
+            for places in (_byte_places(text),)
         ]
 
     def decode(self, ids: Sequence[Int32], *, special: bool) -> list[str]:
@@ -179,3 +180,10 @@ def _template(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if bare and full[start : start + len(bare)] == bare:
             return tuple(full[:start]), tuple(full[start + len(bare) :])
     return (), ()
+
+
+def _byte_places(text: str) -> Int32:
+    """Where each character begins in the text's UTF-8, and its end: int32 [characters + 1]."""
+    code_points = np.frombuffer(text.encode("utf-32-le"), "<u4")
+    sizes = 1 + sum((code_points >= first).astype(np.int32) for first in (0x80, 0x800, 0x10000))
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)

@@ -39,13 +39,17 @@ class TokenList:
     """The tokens of one text, all of one length.
 
     ``names`` are those of the vocabulary, ``special`` says which of them the tokenizer
-    put there, and ``starts`` and ``stops`` count characters of ``text`` (0 and 0 for
+    put there, and ``starts`` and ``stops`` count bytes of ``utf8``, the text (0 and 0 for
     those; no text knows them).
     """
 
-    text: str
+    utf8: bytes
     ids: Sequence[int]
     names: Sequence[str]
     special: Sequence[bool]
     starts: Sequence[int]
     stops: Sequence[int]
+
+    def spelled(self, index: int) -> str:
+        """What a token stands for in the text; a piece of a character is shown as U+FFFD."""
+        return self.utf8[self.starts[index] : self.stops[index]].decode(errors="replace")

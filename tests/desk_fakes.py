@@ -97,7 +97,7 @@ def spelled(text: str) -> TokenList:
     ids, places = range(len(text) + 1), range(len(text))
     special = [index == 0 for index in ids]
     stops = [0, *(place + 1 for place in places)]
-    return TokenList(text, ids, ["[CLS]", *text], special, [0, *places], stops)
+    return TokenList(text.encode(), ids, ["[CLS]", *text], special, [0, *places], stops)
 
 
 @define(eq=False)

@@ -32,12 +32,12 @@ def tokenize(wire: EncodeRequest, asker: Asker) -> Question:
     def write(answer: Answer) -> EncodeResponse:
         (found,) = answer.pieces
         tokens = []
-        each = zip(found.ids, found.names, found.special, found.starts, found.stops, strict=True)
-        for token_id, name, special, start, stop in each:
-            if special:
-                tokens.append(SimpleToken(id=token_id, text=name, special=True))
+        for index, token_id in enumerate(found.ids):
+            if found.special[index]:
+                tokens.append(SimpleToken(id=token_id, text=found.names[index], special=True))
             else:
-                text = found.text[start:stop]
+                start, stop = found.starts[index], found.stops[index]
+                text = found.spelled(index)
                 tokens.append(SimpleToken(id=token_id, text=text, start=start, stop=stop))
         return EncodeResponse(tokens=tokens)
 

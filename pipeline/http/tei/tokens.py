@@ -75,4 +75,4 @@ def _entry(tokens: TokenList, index: int) -> dict[str, Any]:
     if tokens.special[index]:
         return entry | {"text": tokens.names[index], "start": None, "stop": None}
     start, stop = tokens.starts[index], tokens.stops[index]
-    return entry | {"text": tokens.text[start:stop], "start": start, "stop": stop}
+    return entry | {"text": tokens.spelled(index), "start": start, "stop": stop}
