@@ -91,7 +91,7 @@ async def test_tokenize_says_where_tokens_stand():
             [
                 {"id": 0, "special": True, "text": "[CLS]", "start": None, "stop": None},
                 {"id": 1, "special": False, "text": "a", "start": 0, "stop": 1},
-                {"id": 2, "special": False, "text": "é", "start": 1, "stop": 2},
+                {"id": 2, "special": False, "text": "é", "start": 1, "stop": 3},
             ]
         ]
         assert len((await http.post("/tokenize", {"inputs": ["a" * 4000, ""]})).json()[0]) == 4001
