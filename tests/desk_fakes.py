@@ -99,3 +99,52 @@ def spelled(text: str) -> TokenList:
     starts = [len(text[:place].encode()) for place in range(len(text))]
     stops = [len(text[: place + 1].encode()) for place in range(len(text))]
     return TokenList(text.encode(), ids, ["[CLS]", *text], special, [0, *starts], [0, *stops])
+
+
+@define(eq=False)
+class FakeDesk:
+    """Answers at once with ``answer``, or keeps requests until :meth:`let_go`."""
+
+    answer: Callable[[EmbedRequest], Outcome] = answer_to
+    hold: bool = False
+    held: list[tuple[EmbedRequest, Reply]] = field(factory=list)
+    submitted: list[tuple[EmbedRequest, float]] = field(factory=list)
+    abandoned: list[Ticket] = field(factory=list)
+    changed: threading.Condition = field(factory=threading.Condition)
+    _numbers: Iterator[int] = field(factory=lambda: count(1))
+
+    def submit(self, request: EmbedRequest, *, timeout_s: float, reply: Reply) -> Ticket | None:
+        ticket = Ticket(
+            next(self._numbers), request.request_id, request.items, timeout_s, 0.0, reply
+        )
+        with self.changed:
+            self.submitted.append((request, timeout_s))
+            if self.hold:
+                self.held.append((request, reply))
+            self.changed.notify_all()
+        if not self.hold:
+            reply(self.answer(request))
+        return ticket
+
+    def abandon(self, ticket: Ticket) -> None:
+        with self.changed:
+            self.abandoned.append(ticket)
+            self.changed.notify_all()
+
+    def let_go(self) -> None:
+        """Answer all that is held (Trio's thread)."""
+        held, self.held = self.held, []
+        for request, reply in held:
+            reply(self.answer(request))
+
+    def wait_for(self, condition: Callable[["FakeDesk"], bool]) -> None:
+        """Block (any other thread) until ``condition`` holds."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: condition(self), timeout=20)
+
+
+@define(eq=False)
+class FakeBoard:
+    snapshot: LoadSnapshot = SNAPSHOT
+    model: ModelInfo | None = MODEL
+    limits: RequestLimits = LIMITS
