@@ -15,7 +15,7 @@ from pipeline.grpc.flight import Flight
 from pipeline.requests import loaded_model, request_id_of
 from pipeline.statuses import grpc_status, retry_after_s
 from stages.answer import Outcome
-from stages.errors import InvalidInput, PenstockError
+from stages.errors import InvalidInput, PenstockError, TooLarge
 
 
 @frozen(eq=False)
@@ -71,8 +71,8 @@ class StreamedEmbed:
             flight.give_up = company.one_gives_up
 
     def _fail(self, flights: Sequence[Flight], error: PenstockError) -> None:
-        """Tell them; what is wrong with an item concerns one, and each is tried alone."""
-        if isinstance(error, InvalidInput) and len(flights) > 1:
+        """Tell them; what is wrong with an item, or with all together, is tried alone."""
+        if isinstance(error, (InvalidInput, TooLarge)) and len(flights) > 1:
             for flight in flights:
                 flight.handed_in = False
                 self.send([flight])

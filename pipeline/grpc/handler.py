@@ -124,8 +124,8 @@ class CallHandler(EdgeHandler):
             unary = route.guarded and not route.streaming  # else each request has its own
             return self._switchboard.board.limits.max_wait_s if unary else None
         try:
-            return decode_timeout(text)
-        except ValueError:
+            return float(decode_timeout(text))
+        except (ValueError, OverflowError):
             raise InvalidInput(
                 "grpc-timeout: not a number with one of the units H, M, S, m, u, n"
             ) from None

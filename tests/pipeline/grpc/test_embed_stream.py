@@ -13,6 +13,7 @@ from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from raw_client import framed, raw_client, raw_frame
 from rpc import EMBED, method
 
+from pipeline.grpc.framing import PREFIX
 from pipeline.grpc.limits import EdgeLimits
 from stages.errors import Internal, InvalidInput, Overloaded
 
@@ -77,6 +78,14 @@ def talking():
 
 def texts(name, *words):
     return EmbedRequest(request_id=name, texts=words, normalize=False)
+
+
+def unframed(data):
+    """The answers in the bytes of a stream."""
+    while data:
+        end = PREFIX.size + PREFIX.unpack(data[: PREFIX.size])[1]
+        yield EmbedResponse.FromString(data[PREFIX.size : end])
+        data = data[end:]
 
 
 def first_values(answer):
@@ -322,6 +331,15 @@ def test_who_travels_with_a_wrong_item_is_answered_all_the_same(talking):
     answers = talk.rest()
     assert first_values(answers["a"]) == first_values(answers["c"]) == [2.0]
     assert answers["b"].errors[0].message == "item 1 cannot be pooled"
+
+
+def test_the_limits_of_a_request_are_not_those_of_its_company():
+    board = FakeBoard(limits=evolve(LIMITS, max_items=4))
+    body = b"".join(framed(texts(f"r{number}", "a")) for number in range(20))
+    with running_edge(board=board) as edge, raw_client(edge.port) as client:
+        stream = client.open(STREAM, body)
+        assert client.result(stream) == 0
+        assert [answer.errors for answer in unframed(client.data[stream])] == [[]] * 20
 
 
 def test_what_fails_all_is_told_to_all(talking):

@@ -144,9 +144,10 @@ def test_an_empty_data_frame_within_a_message_is_no_end():
         ({":method": "GET"}, (), None, "405"),
         ({"content-type": "text/plain"}, (), INVALID_ARGUMENT, "415"),
         ({"grpc-timeout": "soon"}, (), INVALID_ARGUMENT, "200"),
+        ({"grpc-timeout": "9" * 400 + "H"}, (), INVALID_ARGUMENT, "200"),
         ({":path": "/nothing/Here"}, (), UNIMPLEMENTED, "200"),
     ],
-    ids=["not ascii", "bad -bin", "no method", "GET", "content type", "timeout", "path"],
+    ids=["not ascii", "bad -bin", "no method", "GET", "type", "timeout", "endless timeout", "path"],
 )
 def test_strange_headers_are_answered(extra, drop, status, http):
     with running_edge() as edge, raw_client(edge.port) as client:
