@@ -79,11 +79,18 @@ class RawClient:
         kept = [(name, value) for name, value in headers.items() if name not in set(drop)]
         self.h2.send_headers(stream, kept, end_stream=end and body is None)
         if body is not None:
-            while self.h2.local_flow_control_window(stream) < len(body):
+            self._send(stream, body, end=end)
+        return stream
+
+    def _send(self, stream: int, body: bytes, *, end: bool) -> None:
+        """In frames as large as the server takes, as its windows open."""
+        most = self.h2.max_outbound_frame_size
+        for at in range(0, len(body) or 1, most):
+            piece = body[at : at + most]
+            while self.h2.local_flow_control_window(stream) < len(piece):
                 self.flush()
                 self.read()
-            self.h2.send_data(stream, body, end_stream=end)
-        return stream
+            self.h2.send_data(stream, piece, end_stream=end and at + most >= len(body))
 
     def flush(self) -> None:
         try:

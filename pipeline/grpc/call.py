@@ -109,16 +109,18 @@ class Call:
         Raises:
             Overloaded: too much waits on this connection already.
         """
-        self.hold(answer_bytes)
+        self.hold(answer_bytes, self._held_bytes)
         self.handed_in = True
 
-    def hold(self, size: int) -> None:
+    def hold(self, size: int, own: int = 0) -> None:
         """Keep so many bytes until :meth:`let_go`, or the end of the call.
+
+        ``own`` bytes are kept for the same already: alone on its connection it may keep more.
 
         Raises:
             Overloaded: too much waits on this connection already.
         """
-        self._room.take(size)
+        self._room.take(size, own)
         self._held_bytes += size
 
     def let_go(self, size: int) -> None:
@@ -136,11 +138,18 @@ class Call:
     async def receive(self) -> Any:
         """The next message, an instance of ``route.request``; None after the last.
 
+        Where it is work, it is held until the end of the call.
+
         Raises:
             InvalidInput, TooLarge, Unimplemented: see :meth:`Incoming.some`.
+            Overloaded: too much waits on this connection already.
         """
         some = await self.incoming.some(1)
-        return self.incoming.decode(some[0]) if some else None
+        if not some:
+            return None
+        if self.route.guarded:
+            self.hold(len(some[0]), self._held_bytes)
+        return self.incoming.decode(some[0])
 
     async def recv_message(self) -> Any:
         """:meth:`receive`, by the name that grpclib's own services call."""

@@ -29,10 +29,19 @@ class Flight:
     """One request on its way: its place, its deadline (``time.monotonic``), its one answer.
 
     ``give_up`` is called when nobody wants the answer any more. ``handed_in`` says that
-    others count the outcome.
+    others count the outcome. ``request`` and ``give_up`` are there until the answer is.
     """
 
-    __slots__ = ("_stream", "answer", "deadline", "give_up", "handed_in", "held_bytes", "request")
+    __slots__ = (
+        "_stream",
+        "answer",
+        "deadline",
+        "give_up",
+        "handed_in",
+        "held_bytes",
+        "request",
+        "request_bytes",
+    )
 
     def __init__(self, stream: Landing, request: Any, deadline: float) -> None:
         self._stream = stream
@@ -41,7 +50,8 @@ class Flight:
         self.answer: bytes | Exception | None = None
         self.give_up: Callable[[], object] | None = None
         self.handed_in = False
-        self.held_bytes = 0
+        self.held_bytes = 0  # for the answer
+        self.request_bytes = 0
 
     def hold(self, answer_bytes: int) -> None:
         """The answer, and those of others with it, will have so many bytes.

@@ -23,9 +23,10 @@ from pipeline.grpc.call import Call
 from pipeline.grpc.flight import Flight, StreamedMethod
 from pipeline.grpc.framing import framed
 from pipeline.grpc.route import Unimplemented
-from stages.errors import DeadlineExceeded, InvalidInput, PenstockError
+from stages.errors import DeadlineExceeded, PenstockError
 
-MAX_UNSENT_BYTES: Final = 1 << 20  # of answers; above it nothing more is read
+MAX_UNANSWERED_BYTES: Final = 4 << 20  # of requests; above it nothing more is read
+MAX_UNSENT_BYTES: Final = 1 << 20  # of answers; the same
 SEND_BYTES: Final = 1 << 16  # in one go, unless a single answer has more
 
 
@@ -53,6 +54,7 @@ class InFlight:
         self._open: dict[Flight, None] = {}  # without an answer, oldest first
         self._line: deque[Flight] = deque()  # to be sent; in order: the open ones too
         self._places_taken = 0
+        self._unanswered_bytes = 0
         self._unsent_bytes = 0
         self._all_read = False
         self._to_send = asyncio.Event()
@@ -88,13 +90,17 @@ class InFlight:
 
     def hold(self, flight: Flight, size: int) -> None:
         """Keep ``size`` bytes until the answer of ``flight`` has gone out."""
-        self._call.hold(size)
+        self._call.hold(size, flight.request_bytes + flight.held_bytes)
         flight.held_bytes += size
 
     def landed(self, flight: Flight, answer: bytes | Exception) -> None:
         """``flight`` has its answer; an exception ends the stream."""
         flight.answer = answer
         del self._open[flight]
+        self._call.let_go(flight.request_bytes)
+        self._unanswered_bytes -= flight.request_bytes
+        flight.request = flight.give_up = None  # the answer may wait for long
+        self._freed.set()
         if not self._in_order:
             self._line.append(flight)
         if isinstance(answer, bytes):
@@ -113,17 +119,28 @@ class InFlight:
 
     async def _read(self) -> None:
         while True:
-            while self._places_taken >= self._limit or self._unsent_bytes > MAX_UNSENT_BYTES:
+            while self._is_full:
                 self._freed.clear()
                 await self._freed.wait()
-            some = await self._call.incoming.some(self._limit - self._places_taken)
-            if not some:
+            if not self._begin(await self._call.incoming.some(self._limit - self._places_taken)):
                 return
-            ready = [flight for data in some if (flight := self._take_off(data)) is not None]
-            if ready:
-                self._method.begin(ready)
-            if self._timer is None and self._open:
-                self._set_timer()
+
+    @property
+    def _is_full(self) -> bool:
+        return (
+            self._places_taken >= self._limit
+            or self._unanswered_bytes > MAX_UNANSWERED_BYTES
+            or self._unsent_bytes > MAX_UNSENT_BYTES
+        )
+
+    def _begin(self, some: Sequence[bytes]) -> bool:
+        """Work on what has been read; False when that is nothing."""
+        ready = [flight for data in some if (flight := self._take_off(data)) is not None]
+        if ready:
+            self._method.begin(ready)
+        if self._timer is None and self._open:
+            self._set_timer()
+        return bool(some)
 
     def _take_off(self, data: bytes) -> Flight | None:
         """A request's place; None when it has failed already."""
@@ -138,7 +155,11 @@ class InFlight:
         guard.in_flight += 1
         try:
             flight.request = call.incoming.decode(data)
-        except InvalidInput as error:
+            if refused is None:
+                call.hold(len(data))
+                flight.request_bytes = len(data)
+                self._unanswered_bytes += len(data)
+        except PenstockError as error:
             refused = error
         if refused is None:
             return flight
@@ -147,24 +168,26 @@ class InFlight:
 
     async def _write(self) -> None:
         while True:
-            some = self._next_to_send()
-            if some:
-                parts: list[bytes] = []
-                for flight in some:
-                    if isinstance(flight.answer, Exception):
-                        break
-                    parts.append(flight.answer or b"")
-                if parts:
-                    data = b"".join(parts)
-                    await self._call.send_framed(data, len(parts))
-                    self._sent(some[: len(parts)], len(data))
-                if len(parts) < len(some):
-                    raise some[len(parts)].answer  # type: ignore[misc]
+            if self._line and self._line[0].answer is not None:
+                await self._send(self._next_to_send())
             elif self._all_read and not self._open:
                 return
             else:
                 self._to_send.clear()
                 await self._to_send.wait()
+
+    async def _send(self, some: Sequence[Flight]) -> None:
+        parts: list[bytes] = []
+        for flight in some:
+            if isinstance(flight.answer, Exception):
+                break
+            parts.append(flight.answer or b"")
+        if parts:
+            data = b"".join(parts)
+            await self._call.send_framed(data, len(parts))
+            self._sent(some[: len(parts)], len(data))
+        if len(parts) < len(some):
+            raise some[len(parts)].answer  # type: ignore[misc]
 
     def _next_to_send(self) -> list[Flight]:
         """What leaves next, in one go."""

@@ -5,9 +5,9 @@ message, or when it does so byte by byte. Patience with it runs out after a fixe
 and grows again with the bytes that pass, so that large messages over honest lines get
 the time that they need.
 
-What waits is bounded as well: the bytes of a connection's answers, from the moment
-they are ordered until they have left, and of messages that are not complete. What
-would go beyond is refused before it costs anything.
+What waits is bounded as well: the bytes of a connection's requests, those of large ones
+from their first, until they are answered, and of its answers, from the moment they are
+ordered until they have left. What would go beyond is refused before it costs anything.
 """
 
 from typing import Final
@@ -43,13 +43,13 @@ class Room:
         self._most = most
         self.taken = 0
 
-    def take(self, size: int) -> None:
-        """Take so many bytes.
+    def take(self, size: int, own: int = 0) -> None:
+        """Take so many bytes, for a call that has ``own`` already.
 
         Raises:
             Overloaded: others have the room.
         """
-        if self.taken and self.taken + size > self._most:
+        if self.taken > own and self.taken + size > self._most:
             raise Overloaded(
                 f"{self.taken} bytes of this connection's calls wait to be sent or read; "
                 f"with this one there would be more than {self._most}",

@@ -88,12 +88,14 @@ class Body:
         if self._at + size > len(self._piece):
             await self._gather(size)
         data = self._piece[self._at : self._at + size]
-        self._at += len(data)
+        self.skip(len(data))
         return data
 
     def skip(self, size: int) -> None:
         """Be done with the next ``size`` bytes, which have been looked at."""
         self._at += size
+        if self._at == len(self._piece):
+            self._piece, self._at = b"", 0  # it may be large, and nothing come for long
 
     def unacked_size(self) -> int:
         """Bytes that nobody will read any more, to be acknowledged at the end of the call."""

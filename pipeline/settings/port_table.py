@@ -67,7 +67,7 @@ class PortSettings(ModelSettings):
     max_held_bytes: int = setting(
         24 << 20,
         Size(1 << 16, 1 << 36),
-        "Bytes of ordered answers and of unfinished messages that one gRPC connection may keep "
+        "Bytes of requests in flight and of their answers that one gRPC connection may keep "
         "waiting; calls beyond it are refused, but never a connection's only one",
     )
     control_frames_per_s: float = setting(

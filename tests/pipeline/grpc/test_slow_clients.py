@@ -1,6 +1,7 @@
 """Clients that do not read, do not finish, or hold too much: ended, and others served on."""
 
 import socket
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -130,6 +131,56 @@ def test_answers_that_are_not_read_are_bounded_and_what_goes_beyond_is_refused()
         assert (client.result(first), other.result(elsewhere)) == (OK, OK)
         desk.hold = False
         assert client.result(client.open(body=framed(EmbedRequest(texts=["a"] * 9)))) == OK
+
+
+LARGE = framed(EmbedRequest(texts=["x" * 4000] * 20, prompt_name="nope"))
+
+
+def test_an_idle_stream_keeps_nothing_of_what_it_answered():
+    streams = 20
+    with running_edge() as edge, raw_client(edge.port) as client:
+        tracemalloc.start()
+        try:
+            for _ in range(streams):
+                stream = client.open(STREAM, LARGE, end=False)
+                client.flush()
+                while stream not in client.data:
+                    assert client.read()
+            client.barrier()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept < streams * len(LARGE) / 2
+
+
+def test_requests_in_flight_are_bounded_by_their_bytes():
+    large = framed(EmbedRequest(texts=["x" * 4000] * 20))
+    limits = EdgeLimits(max_held_bytes=1 << 17)
+    with (
+        running_edge(desk := FakeDesk(hold=True), limits=limits) as edge,
+        raw_client(edge.port) as client,
+    ):
+        first = client.open(body=large)
+        client.flush()
+        desk.wait_for(lambda desk: desk.held)
+        assert client.result(client.open(body=large)) == UNAVAILABLE
+        edge.in_trio(desk.let_go)
+        assert client.result(first) == OK
+
+
+def test_of_a_stream_with_large_requests_in_flight_no_more_is_read(monkeypatch):
+    monkeypatch.setattr("pipeline.grpc.in_flight.MAX_UNANSWERED_BYTES", len(BODY) - 6)
+    with running_edge(desk := FakeDesk(hold=True)) as edge, raw_client(edge.port) as client:
+        stream = client.open(STREAM, BODY, end=False)
+        client.flush()
+        desk.wait_for(lambda desk: desk.held)
+        client.h2.send_data(stream, BODY, end_stream=True)
+        client.barrier()
+        assert len(desk.held) == 1
+        edge.in_trio(desk.let_go)
+        desk.wait_for(lambda desk: desk.held)
+        edge.in_trio(desk.let_go)
+        assert client.result(stream) == OK
 
 
 def test_messages_that_are_not_complete_are_bounded():
