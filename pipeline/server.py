@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 import trio
 
+from pipeline.descriptors import allow_connections
 from pipeline.face import Phase
 from pipeline.failures import run_logged
 from pipeline.garbage import settle
@@ -42,6 +43,7 @@ def serve(
     """
     security = Security.read(settings)
     security.warn_of(settings.grpc_host, settings.http_host)
+    allow_connections(settings.max_connections)
     return run_logged(partial(_main, settings, security, faults, ready), "the server failed")
 
 
