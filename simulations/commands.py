@@ -4,6 +4,7 @@ import argparse
 import logging
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,12 +90,15 @@ def _simulate(options: argparse.Namespace) -> int:
     from simulations.scenario import read_scenario  # noqa: PLC0415
     from simulations.simulation import simulate  # noqa: PLC0415
 
-    scenario = read_scenario(options.scenario)
+    scenario, started = read_scenario(options.scenario), time.perf_counter()
     if options.trace is None:
         report = simulate(scenario, seed=options.seed)
     else:
         with options.trace.open("w", encoding="utf-8") as file:
             report = simulate(scenario, seed=options.seed, write_trace=file.write)
+    items, took_s = report.tally.work.items, time.perf_counter() - started
+    speed = f"{items} items in {took_s:.1f} s, {items / took_s:.0f} a second"
+    print(speed, file=sys.stderr)  # noqa: T201 - not on stdout, which is the same each time
     replay = f"simulate {shlex.quote(str(options.scenario))} --seed {options.seed}"
     print(f"{as_table(report)}\n\nreplay: {own_command()} {replay}")  # noqa: T201
     if options.report is not None:

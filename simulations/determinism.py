@@ -9,6 +9,7 @@ Chance in a simulation comes from streams with names of their own: what one clie
 does not change what another one, or the device, does.
 """
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -16,6 +17,8 @@ from typing import TypeVar
 import trio
 from trio._core import _run
 from trio.testing import MockClock
+
+from simulations.agenda import Agenda
 
 T = TypeVar("T")
 
@@ -25,14 +28,37 @@ def stream(seed: int, name: str) -> random.Random:
     return random.Random(f"{seed} {name}")  # noqa: S311 - a simulation, not a secret
 
 
-def run_deterministically(main: Callable[[], Awaitable[T]], *, seed: int) -> T:
-    """Run ``main`` on a virtual clock that starts at 0 and jumps over idle time."""
+def run_deterministically(
+    main: Callable[[], Awaitable[T]], *, seed: int, agenda: Agenda | None = None
+) -> T:
+    """Run ``main`` on a virtual clock that starts at 0 and jumps over idle time.
+
+    It stops at the entries of ``agenda`` too.
+    """
     allowed = _run._ALLOW_DETERMINISTIC_SCHEDULING  # noqa: SLF001
     state = _run._r.getstate()  # noqa: SLF001
     _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # noqa: SLF001
     _run._r.seed(seed)  # noqa: SLF001
     try:
-        return trio.run(main, clock=MockClock(autojump_threshold=0))
+        return trio.run(main, clock=_clock(agenda or Agenda()))
     finally:
         _run._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # type: ignore[misc]  # noqa: SLF001
         _run._r.setstate(state)  # noqa: SLF001
+
+
+def _clock(agenda: Agenda) -> MockClock:
+    """A clock that goes to what comes next, whenever no task has anything to do."""
+    clock = MockClock(autojump_threshold=0)
+    now = 0.0
+
+    def go_on() -> None:
+        nonlocal now
+        deadline = _run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
+        when = min(deadline, agenda.next_at)
+        if now < when < math.inf:
+            now = when
+        agenda.run_until(now)
+
+    clock._autojump = go_on  # type: ignore[method-assign]  # noqa: SLF001
+    clock.current_time = lambda: now  # type: ignore[method-assign]  # asked 50 times a request
+    return clock

@@ -10,6 +10,7 @@ import numpy as np
 import trio
 from attrs import define, field, frozen
 
+from simulations.agenda import Agenda
 from simulations.bank import DIMENSION, MOST_IDS, Bank, vector_of
 from simulations.faults import (
     DeviceCrash,
@@ -117,23 +118,30 @@ class ModelledDevice:
         return DeviceOutput(vectors, broken)
 
 
-def modelled_device(cost: DeviceCost, rng: random.Random) -> ModelledRunner[Batch, DeviceOutput]:
+def modelled_device(
+    agenda: Agenda, cost: DeviceCost, rng: random.Random
+) -> ModelledRunner[Batch, DeviceOutput]:
     """A device that nothing goes wrong with."""
     faults = DeviceFaults((), rng)
     device = ModelledDevice("cpu", Layout.PACKED, cost, rng, faults, max_tokens=1 << 30)
-    return device_runner(device)
+    return device_runner(agenda, device)
 
 
 def device_runner(
-    device: ModelledDevice, hindered_s: Callable[[], float] = lambda: 0.0
+    agenda: Agenda, device: ModelledDevice, hindered_s: Callable[[], float] = lambda: 0.0
 ) -> ModelledRunner[Batch, DeviceOutput]:
     """What runs ``device``; ``hindered_s`` as :class:`ModelledRunner` has it."""
-    return ModelledRunner(lambda batch: device.start(batch).finish(), device.seconds, hindered_s)
+    return ModelledRunner(
+        agenda, lambda batch: device.start(batch).finish(), device.seconds, hindered_s
+    )
 
 
-def modelled_tokenizer(bank: Bank, host: Host) -> ModelledRunner[TokenizerWork, Sequence[Int32]]:
+def modelled_tokenizer(
+    agenda: Agenda, bank: Bank, host: Host
+) -> ModelledRunner[TokenizerWork, Sequence[Int32]]:
     """A tokenizer with one token for each word (and no special tokens)."""
     return ModelledRunner(
+        agenda,
         lambda work: [bank.tokens_of(text) for text in _texts_of(work)],
         lambda work: host.trip_s + host.byte_s * sum(map(len, _texts_of(work))),
     )

@@ -87,8 +87,8 @@ class Replica:
 
     def open(self, machines: trio.Nursery, pipelines: trio.Nursery) -> None:
         """Take calls. Its machines run until cancelled, its pipeline until closed."""
-        tokenizer = modelled_tokenizer(self.bank, self.scenario.host)
-        runners = [device_runner(device, self._hindered_s) for device in self.devices]
+        tokenizer = modelled_tokenizer(self.agenda, self.bank, self.scenario.host)
+        runners = [device_runner(self.agenda, device, self._hindered_s) for device in self.devices]
         plan = plan_with(
             self.scenario.server,
             rules=TokenRules(max_tokens=self.scenario.max_tokens),
@@ -109,9 +109,6 @@ class Replica:
             observers=(*self.observers, self.watch, budget, *self._crashing()),
             on_restart=self.restarts.append,
         )
-        machines.start_soon(tokenizer.run)
-        for runner in runners:
-            machines.start_soon(runner.run)
         pipelines.start_soon(self._run)
         self.desk.open(self.pipeline, self._info())
         machines.start_soon(self.desk.run)

@@ -1,12 +1,14 @@
 """A modelled :class:`stages.runner.Runner`: takes the time of the real thing, on Trio's clock."""
 
+from collections import deque
 from collections.abc import Callable
-from math import inf
+from functools import partial
 from typing import Generic, TypeVar
 
 import trio
 from attrs import define, field
 
+from simulations.agenda import Agenda
 from stages.runner import Timed
 
 In = TypeVar("In")
@@ -45,31 +47,42 @@ class ModelledRunner(Generic[In, Out]):
 
     def __init__(
         self,
+        agenda: Agenda,
         work: Callable[[In], Out],
         seconds: Callable[[In], float],
         hindered_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self._agenda = agenda
         self._work = work
         self._seconds = seconds
         self._hindered_s = hindered_s
-        self._send, self._receive = trio.open_memory_channel[tuple[In, ModelledJob[Out]]](inf)
+        self._jobs: deque[tuple[In, ModelledJob[Out]]] = deque()  # the first one runs
 
     def submit(self, work: In) -> ModelledJob[Out]:
         """See :class:`stages.runner.Runner`."""
         job: ModelledJob[Out] = ModelledJob()
-        self._send.send_nowait((work, job))
+        self._jobs.append((work, job))
+        if len(self._jobs) == 1:
+            self._begin()
         return job
 
-    async def run(self) -> None:
-        """Serve for ever."""
-        async for work, job in self._receive:
-            started_at, before_s = trio.current_time(), self._hindered_s()
-            await trio.sleep(self._seconds(work))
-            if lost_s := self._hindered_s() - before_s:
-                await trio.sleep(lost_s)
-            try:
-                value = self._work(work)
-            except Exception as error:
-                job.finish(None, error)
-            else:
-                job.finish(Timed(value, started_at, trio.current_time()), None)
+    def _begin(self) -> None:
+        work, _ = self._jobs[0]
+        ready = partial(self._end, trio.current_time(), self._hindered_s())
+        self._agenda.after(self._seconds(work), ready)
+
+    def _end(self, started_at: float, hindered_s: float) -> None:
+        """The first job has had its time; what was taken from it meanwhile, it still needs."""
+        if lost_s := self._hindered_s() - hindered_s:
+            self._agenda.after(lost_s, partial(self._end, started_at, self._hindered_s()))
+            return
+        work, job = self._jobs[0]
+        try:
+            value = self._work(work)
+        except Exception as error:
+            job.finish(None, error)
+        else:
+            job.finish(Timed(value, started_at, trio.current_time()), None)
+        self._jobs.popleft()
+        if self._jobs:
+            self._begin()

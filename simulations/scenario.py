@@ -88,7 +88,7 @@ class Host:
     trip_s: float = option(0.0001, SECONDS)
     byte_s: float = option(2e-7, SECONDS)
     token_bytes: int = option(6, Integer(3, 16))
-    contention: float = option(0.0, Number(0.0, 4.0))
+    contention: float = option(0.0, Number(0.0, 0.95))
 
 
 @frozen

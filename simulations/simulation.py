@@ -58,11 +58,12 @@ def simulate(
 
     ``write_trace`` is given a trace file of the first server, piece by piece.
     """
+    agenda = Agenda()
 
     async def main() -> Report:  # the servers are made in Trio's thread
-        return await _Simulation(scenario, seed, tuple(listeners), write_trace).run()
+        return await _Simulation(scenario, seed, tuple(listeners), write_trace, agenda).run()
 
-    return run_deterministically(main, seed=seed)
+    return run_deterministically(main, seed=seed, agenda=agenda)
 
 
 @define(eq=False)
@@ -73,7 +74,7 @@ class _Simulation:
     seed: int
     others: Sequence[Listener]
     write_trace: Callable[[str], object] | None
-    agenda: Agenda = field(init=False, factory=Agenda)
+    agenda: Agenda
     violations: Violations = field(init=False, factory=Violations)
     tally: Tally = field(init=False)
     bank: Bank = field(init=False)
@@ -110,7 +111,6 @@ class _Simulation:
     async def run(self) -> Report:
         """All of it."""
         async with trio.open_nursery() as machines:
-            machines.start_soon(self.agenda.run)
             async with trio.open_nursery() as pipelines:
                 for replica in self.replicas:
                     replica.open(machines, pipelines)

@@ -150,7 +150,7 @@ def _host(draw: _Draw) -> Host:
         call_s=draw.among(1e-5, 2e-3),
         answer_s=draw.among(1e-5, 2e-3),
         byte_s=draw.among(1e-8, 1e-5),
-        contention=draw.rng.random(),
+        contention=0.9 * draw.rng.random(),
     )
 
 

@@ -12,6 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from pipeline.supervisor import StageFailed
 from pipeline.topology import STAGES
+from simulations.agenda import Agenda
 from simulations.determinism import run_deterministically
 from simulations.faults import InjectedCrash, StageCrash, StageCrashes
 from simulations.modelled import DeviceCost, modelled_device
@@ -232,12 +233,12 @@ async def room_after_crashes(seed, devices):
     """Crash at random under load; then look whether exactly two batches a device find room."""
     rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
     faults = StageCrashes((StageCrash(share=0.15),), rng)
-    models = [modelled_device(DeviceCost(), rng) for _ in range(devices)]
+    agenda = Agenda()
+    models = [modelled_device(agenda, DeviceCost(), rng) for _ in range(devices)]
     hands = [HandRunner() for _ in range(devices)]
     runners = [Switch(model) for model in models]
     async with trio.open_nursery() as nursery:
-        for model in models:
-            nursery.start_soon(model.run)
+        nursery.start_soon(agenda.run)
         running = Running(
             nursery, faults, devices=runners, limits=limits_of(max_items=2), restarts=10**6
         )

@@ -13,6 +13,7 @@ from running_pipeline import Running, assert_nothing_is_left
 from trio.testing import wait_all_tasks_blocked
 
 from pipeline.topology import execution_names
+from simulations.agenda import Agenda
 from simulations.determinism import run_deterministically
 from simulations.faults import InjectedCrash
 from simulations.modelled import DeviceCost, modelled_device
@@ -281,11 +282,11 @@ async def watch_turns(rng, devices, calls_per_s, slowness):
     costs = [
         DeviceCost(CostModel(0.002, slowness**number / 2000, 0.0)) for number in range(devices)
     ]
-    models = [modelled_device(cost, rng) for cost in costs]
+    agenda = Agenda()
+    models = [modelled_device(agenda, cost, rng) for cost in costs]
     crew.extend(Spy(model, crew) for model in models)
     async with trio.open_nursery() as nursery:
-        for model in models:
-            nursery.start_soon(model.run)
+        nursery.start_soon(agenda.run)
         running = Running(nursery, devices=crew, limits=limits_of(max_items=2), door_capacity=60)
         for _ in range(60):
             running.calls.ids(*[rng.randint(1, 16) for _ in range(rng.randint(1, 4))])

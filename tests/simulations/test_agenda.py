@@ -13,19 +13,40 @@ from simulations.determinism import run_deterministically
 
 @given(st.lists(st.integers(0, 5)))
 def test_entries_run_in_the_order_of_their_moments_and_then_of_entry(moments):
-    done = []
+    done, agenda = [], Agenda()
 
     async def main():
-        agenda = Agenda()
         for number, moment in enumerate(moments):
             agenda.at(moment, partial(done.append, (moment, number)))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(agenda.run)
-            await trio.sleep(10)
-            nursery.cancel_scope.cancel()
+        await trio.sleep(10)
 
-    run_deterministically(main, seed=0)
+    run_deterministically(main, seed=0, agenda=agenda)
     assert done == sorted((moment, number) for number, moment in enumerate(moments))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.0, 9.0))))
+def test_a_clock_stops_for_entries_and_for_tasks_at_their_very_moments(wanted):
+    agenda, times = Agenda(), []
+
+    def note(moment):
+        times.append((moment, trio.current_time()))
+
+    async def sleep(moment):
+        await trio.sleep_until(moment)
+        note(moment)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            for by_task, moment in wanted:
+                if by_task:
+                    nursery.start_soon(sleep, moment)
+                else:
+                    agenda.at(moment, partial(note, moment))
+            await trio.sleep(10)
+
+    run_deterministically(main, seed=0, agenda=agenda)
+    assert len(times) == len(wanted)
+    assert all(moment == now for moment, now in times)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 import trio
 from core_builders import batch_of, chunk_of, open_ticket
 
+from simulations.agenda import Agenda
 from simulations.bank import bank_of
 from simulations.modelled import DeviceCost, modelled_device, modelled_tokenizer
 from simulations.runner import ModelledRunner
@@ -14,9 +15,15 @@ from stages.cost_model import CostModel
 from stages.ticket import OpenTickets
 
 
-async def test_jobs_run_one_after_another_in_their_order(nursery, autojump_clock):
-    runner = ModelledRunner(str, float)
-    nursery.start_soon(runner.run)
+@pytest.fixture
+def agenda(nursery):
+    agenda = Agenda()
+    nursery.start_soon(agenda.run)
+    return agenda
+
+
+async def test_jobs_run_one_after_another_in_their_order(agenda, autojump_clock):
+    runner = ModelledRunner(agenda, str, float)
     start = trio.current_time()
     jobs = [runner.submit(seconds) for seconds in (3, 1, 2)]
     done = [await job.wait() for job in jobs]
@@ -25,9 +32,8 @@ async def test_jobs_run_one_after_another_in_their_order(nursery, autojump_clock
     assert spans == [(0, 3), (3, 4), (4, 6)]
 
 
-async def test_an_error_goes_to_who_waits_and_the_next_job_runs(nursery, autojump_clock):
-    runner = ModelledRunner(lambda divisor: 1 / divisor, lambda _: 1.0)
-    nursery.start_soon(runner.run)
+async def test_an_error_goes_to_who_waits_and_the_next_job_runs(agenda, autojump_clock):
+    runner = ModelledRunner(agenda, lambda divisor: 1 / divisor, lambda _: 1.0)
     bad, good = runner.submit(0), runner.submit(2)
     with pytest.raises(ZeroDivisionError):
         await bad.wait()
@@ -35,11 +41,10 @@ async def test_an_error_goes_to_who_waits_and_the_next_job_runs(nursery, autojum
 
 
 async def test_the_device_takes_a_fixed_time_and_one_for_each_computed_token(
-    nursery, autojump_clock
+    agenda, autojump_clock
 ):
     cost = DeviceCost(CostModel(1.0, 0.5, 0.0), jitter=0.0)
-    device = modelled_device(cost, random.Random(0))  # noqa: S311
-    nursery.start_soon(device.run)
+    device = modelled_device(agenda, cost, random.Random(0))  # noqa: S311
     batch = batch_of(chunk_of(open_ticket(OpenTickets(), 2), [3, 5]))
     done = await device.submit(batch).wait()
     assert done.finished_at - done.started_at == pytest.approx(5.0)
@@ -47,19 +52,17 @@ async def test_the_device_takes_a_fixed_time_and_one_for_each_computed_token(
 
 
 async def test_the_tokenizer_takes_time_by_the_byte_and_gives_a_token_a_word(
-    nursery, autojump_clock
+    agenda, autojump_clock
 ):
     bank = bank_of(6, 16)
-    tokenizer = modelled_tokenizer(bank, Host(trip_s=1.0, byte_s=0.5))
-    nursery.start_soon(tokenizer.run)
+    tokenizer = modelled_tokenizer(agenda, bank, Host(trip_s=1.0, byte_s=0.5))
     done = await tokenizer.submit([bank.text(0, 2), bank.text(9, 1)]).wait()
     assert [ids.tolist() for ids in done.value] == [bank.ids[:2].tolist(), [bank.ids[9]]]
     assert done.finished_at - done.started_at == pytest.approx(1.0 + 0.5 * (11 + 5))
 
 
-async def test_what_others_take_meanwhile_makes_a_job_longer(nursery, autojump_clock):
-    taken = iter([1.0, 1.5])
-    runner = ModelledRunner(str, float, lambda: next(taken))
-    nursery.start_soon(runner.run)
+async def test_what_others_take_meanwhile_makes_a_job_longer(agenda, autojump_clock):
+    taken = iter([1.0, 1.5, 1.5, 1.5])
+    runner = ModelledRunner(agenda, str, float, lambda: next(taken))
     done = await runner.submit(2).wait()
     assert done.finished_at - done.started_at == pytest.approx(2.5)

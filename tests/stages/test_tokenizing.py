@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from simulations.agenda import Agenda
 from simulations.runner import ModelledRunner
 from stages.cost_model import Work
 from stages.errors import Internal, InvalidInput, TooLarge
@@ -187,9 +188,10 @@ async def test_a_text_above_the_slice_is_a_slice_of_its_own(stage):
 
 
 async def test_a_big_request_does_not_hold_up_a_short_one(autojump_clock, nursery):
-    tokenizer = ModelledRunner(words, lambda texts: 1e-6 * sum(map(len, texts)))
+    agenda = Agenda()
+    tokenizer = ModelledRunner(agenda, words, lambda texts: 1e-6 * sum(map(len, texts)))
     stage = Stage(tokenizer)
-    nursery.start_soon(tokenizer.run)
+    nursery.start_soon(agenda.run)
     nursery.start_soon(stage.run)
     started_at = trio.current_time()
     big = stage.hand_in(texts_request(*["x" * 1000] * 1000))  # a second of work
@@ -203,9 +205,10 @@ async def test_a_big_request_does_not_hold_up_a_short_one(autojump_clock, nurser
 
 
 async def test_ids_need_not_wait_for_the_texts_before_them(autojump_clock, nursery):
-    tokenizer = ModelledRunner(words, lambda texts: 1e-6 * sum(map(len, texts)))
+    agenda = Agenda()
+    tokenizer = ModelledRunner(agenda, words, lambda texts: 1e-6 * sum(map(len, texts)))
     stage = Stage(tokenizer)
-    nursery.start_soon(tokenizer.run)
+    nursery.start_soon(agenda.run)
     nursery.start_soon(stage.run)
     started_at = trio.current_time()
     stage.hand_in(texts_request(*["x" * 1000] * 1000))
@@ -217,7 +220,8 @@ async def test_ids_need_not_wait_for_the_texts_before_them(autojump_clock, nurse
 
 
 async def test_ids_that_keep_coming_do_not_hold_up_a_text(autojump_clock, nursery):
-    tokenizer = ModelledRunner(words, lambda texts: 0.01)
+    agenda = Agenda()
+    tokenizer = ModelledRunner(agenda, words, lambda texts: 0.01)
     stage = Stage(tokenizer)
 
     async def ids_keep_coming():
@@ -225,7 +229,7 @@ async def test_ids_that_keep_coming_do_not_hold_up_a_text(autojump_clock, nurser
             await stage.admit.send(submission_of(stage.tickets, ids_request([1, 2])))
 
     text = stage.hand_in(texts_request("short"))
-    for run in (tokenizer.run, stage.run, ids_keep_coming):
+    for run in (agenda.run, stage.run, ids_keep_coming):
         nursery.start_soon(run)
     overtaken_by = 0
     async for message in stage.out:
