@@ -48,10 +48,11 @@ class Cell:
 
 @frozen
 class Server:
-    """A server that is ready at ``address`` (host:port)."""
+    """A server that is ready at ``address`` (host:port), and where it speaks HTTP."""
 
     process: "subprocess.Popen[str]"
     address: str
+    http: str
 
     def cpu_s(self) -> float:
         """Processor time that it has used, over all threads."""
@@ -75,7 +76,8 @@ def running(module: str, *arguments: str, root: Path = ROOT) -> Iterator[Server]
     try:
         if process.stdout is None or not (line := process.stdout.readline()):
             raise RuntimeError(f"{module} did not start")
-        yield Server(process, json.loads(line)["grpc"])
+        addresses = json.loads(line)
+        yield Server(process, addresses["grpc"], addresses.get("http", ""))
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)

@@ -5,8 +5,8 @@ SIGTERM and prints its address as one line of JSON. Kinds:
 
 - *grpcio*: grpcio.aio, whose HTTP/2 is C; parses the request, answers a vector.
 - *grpclib*: the same on grpclib as it comes.
-- *desk*: our edge, its thread and its crossing, before a desk that answers at once;
-  what *penstock* takes longer is the pipeline's.
+- *desk*: our edges, gRPC's with its thread and its crossing, and HTTP's, before a desk
+  that answers at once; what *penstock* takes longer is the pipeline's.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from penstock.v1.embedding_pb2 import EmbedResponse
 
 from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits, ServerStatus
 from pipeline.grpc.server import GrpcServer
+from pipeline.http.server import HttpServer
+from pipeline.observability.metrics import Metrics
 from stages.answer import Answer, Timings
 from stages.messages import EmbedRequest
 from stages.ticket import Reply
@@ -37,9 +39,10 @@ FINGERPRINT: Final = "0123456789abcdef"
 VECTOR: Final = np.linspace(-1, 1, DIMENSION, dtype=np.float32)
 
 
-def announce(port: int) -> None:
+def announce(port: int, http_port: int = 0) -> None:
     """Tell the benchmark where we are."""
-    print(json.dumps({"grpc": f"127.0.0.1:{port}"}), flush=True)
+    addresses = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http_port}"}
+    print(json.dumps(addresses), flush=True)
 
 
 def echo(request: WireRequest) -> EmbedResponse:
@@ -158,14 +161,15 @@ class Instant:
 
 
 async def serve_desk() -> None:
-    """Our edge before an :class:`Instant` desk."""
+    """Our edges before an :class:`Instant` desk."""
     instant = Instant()
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             server = GrpcServer(instant, instant, port=0)
             port = await nursery.start(server.run)
             await server.listen()
-            announce(port)
+            http = HttpServer(instant, instant, Metrics(), port=0)
+            announce(port, await nursery.start(http.run))
             async for _ in signals:
                 nursery.cancel_scope.cancel()
 

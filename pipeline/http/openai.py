@@ -6,6 +6,8 @@ Beside OpenAI's own members a request may have those that other servers brought 
 as they come: there is one model.
 """
 
+from collections.abc import Iterable
+
 import orjson
 from attrs import frozen
 from starlette.responses import Response
@@ -15,7 +17,7 @@ from pipeline.http.call import Call
 from pipeline.http.fields import Fields
 from pipeline.http.items import read_items
 from pipeline.http.reply import json_reply, written_reply
-from pipeline.http.vectors import as_base64, formatted_rows, json_list
+from pipeline.http.vectors import Rows, as_base64, formatted_rows, json_list
 from pipeline.requests import (
     dimensions_of,
     input_limits,
@@ -121,18 +123,17 @@ async def _reply(
 ) -> Response:
     rows, scales = formatted_rows(answer.vectors, wanted.numbers)
 
-    def item(index: int) -> object:
-        row = rows[index]
-        entry = {
-            "object": "embedding",
-            "index": index,
-            "embedding": as_base64(row) if wanted.base64 else row,
-        }
-        if len(scales):
-            entry["scale"] = scales[index]
-        return entry
+    def entries(some: Rows, first: int) -> list[dict[str, object]]:
+        vectors: Iterable[object] = as_base64(some) if wanted.base64 else some
+        found: list[dict[str, object]] = [
+            {"object": "embedding", "index": index, "embedding": vector}
+            for index, vector in enumerate(vectors, first)
+        ]
+        for entry, scale in zip(found, scales[first:], strict=False):
+            entry["scale"] = scale
+        return found
 
-    data = await json_list(rows, item)
+    data = await json_list(rows, entries)
     tokens = tokens_run(answer, request, model)
     about = {"model": model.model_id, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
     body = b'{"object":"list","data":' + data + b"," + orjson.dumps(about)[1:]

@@ -1,4 +1,4 @@
-"""The HTTP server: an own socket, handed to Hypercorn's Trio worker.
+"""The HTTP server: listens, and hands connections to Hypercorn.
 
 The socket is opened here so that a port that is taken is an error with the address
 in it, and so that port 0 can be asked what it became.
@@ -8,18 +8,18 @@ import logging
 import math
 import socket
 import ssl
-import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import metadata
 from typing import Final
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve
 
 from pipeline.face import Desk, StatusBoard
 from pipeline.http.app import make_app
 from pipeline.http.call import Edge
+from pipeline.http.connection import Connections
 from pipeline.http.live.feed import Feed
 from pipeline.http.places import Places
 from pipeline.http.tei.info import Bounds
@@ -29,25 +29,20 @@ from pipeline.security.tls import HANDSHAKE_S
 
 BACKLOG: Final = 1024  # connections that wait to be accepted
 KEEP_ALIVE_S: Final = 75.0  # above what clients and proxies keep, so that they hang up first
+LAST_ANSWERS_S: Final = 3.0  # to be written once the server is closed
 ANNOUNCE_S: Final = 0.3  # work is still taken for so long after the end is announced
 
 
-class _Config(Config):
-    """Hypercorn's settings, with a context of ours in place of files that it reads itself."""
-
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
-        super().__init__()
-        self._tls = tls
-        self.ssl_handshake_timeout = HANDSHAKE_S
-
-    @property
-    def ssl_enabled(self) -> bool:
-        """Whether TLS is spoken."""
-        return self._tls is not None
-
-    def create_ssl_context(self) -> ssl.SSLContext | None:
-        """The context."""
-        return self._tls
+def _config(stall_timeout_s: float) -> Config:
+    config = Config()
+    config.read_timeout = stall_timeout_s  # type: ignore[assignment]
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.errorlog.setLevel(logging.WARNING)
+    config.include_server_header = False
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    config.ssl_handshake_timeout = HANDSHAKE_S
+    return config
 
 
 class HttpServer:
@@ -113,37 +108,36 @@ class HttpServer:
         Cancelled, connections are closed at once.
         """
         bound = await _bind(self._host, self._port)
-        # Hypercorn waits for a reader without end, and shields that. Connections inherit this.
+        # A client that takes nothing keeps its connection open no longer. Connections inherit it.
         bound.setsockopt(
             socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._stall_timeout_s * 1e3)
         )
+        bound.listen(BACKLOG)
         port: int = bound.getsockname()[1]
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._serve, bound)
-            task_status.started(port)
+        served = Connections(self._app, _config(self._stall_timeout_s))
+        async with trio.open_nursery() as connections:
+            async with trio.open_nursery() as listening:
+                listening.start_soon(self._feed.run)
+                await listening.start(
+                    partial(
+                        trio.serve_listeners,
+                        served.handle,
+                        [_listener(bound, self._tls)],
+                        handler_nursery=connections,
+                    )
+                )
+                task_status.started(port)
+                await self._closing.wait()
+                listening.cancel_scope.cancel()
+            await served.close()
+            connections.cancel_scope.deadline = trio.current_time() + LAST_ANSWERS_S
 
-    async def _serve(
-        self, bound: socket.socket, *, task_status: trio.TaskStatus[list[str]]
-    ) -> None:
-        config = _Config(self._tls)
-        config.bind = [f"fd://{bound.detach()}"]
-        config.accesslog = None
-        config.errorlog = logging.getLogger("hypercorn.error")
-        config.errorlog.setLevel(logging.WARNING)
-        config.include_server_header = False
-        config.backlog = BACKLOG
-        config.keep_alive_timeout = KEEP_ALIVE_S
-        config.keep_alive_max_requests = sys.maxsize  # HTTP/2 calls in flight would be lost
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._feed.run)
-            await serve(
-                self._app,  # type: ignore[arg-type]
-                config,
-                shutdown_trigger=self._closing.wait,
-                task_status=task_status,
-                mode="asgi",
-            )
-            nursery.cancel_scope.cancel()
+
+def _listener(
+    bound: socket.socket, tls: ssl.SSLContext | None
+) -> trio.SocketListener | trio.SSLListener[trio.SocketStream]:
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
+    return listener if tls is None else trio.SSLListener(listener, tls, https_compatible=True)
 
 
 async def _bind(host: str, port: int) -> socket.socket:

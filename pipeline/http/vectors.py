@@ -6,7 +6,7 @@ between them.
 """
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -35,19 +35,28 @@ def formatted_rows(vectors: Float32, wanted: AnswerFormat) -> tuple[Rows, Float3
     return numbers.reshape(len(vectors), -1), np.frombuffer(formatted.scales, "<f4")
 
 
-def as_base64(row: Rows) -> str:
-    """The bytes of a row, little-endian."""
-    return b64encode(row.data).decode("ascii")
+def as_base64(rows: Rows) -> list[str]:
+    """The bytes of each row, little-endian; one after another where no row needs padding."""
+    size = rows.shape[1] * rows.itemsize
+    if size % 3:
+        return [b64encode(row.data).decode("ascii") for row in rows]
+    text, width = b64encode(rows.data).decode("ascii"), size // 3 * 4
+    return [text[start : start + width] for start in range(0, len(text), width)]
 
 
-async def json_list(rows: Rows, item: Callable[[int], object]) -> bytes:
-    """A JSON array of ``item(index)`` for each of ``rows``, [items, numbers]."""
+async def json_list(
+    rows: Rows, items: Callable[[Rows, int], Sequence[object] | Rows] = lambda rows, _: rows
+) -> bytes:
+    """A JSON array of ``rows``, [items, numbers], or of what ``items`` makes of some of them.
+
+    ``items`` is told the index of the first.
+    """
     count, numbers = rows.shape
     step = max(1, SLICE_NUMBERS // max(1, numbers))
     parts = []
     for first in range(0, count, step):
         if first:
             await trio.lowlevel.checkpoint()
-        some = [item(index) for index in range(first, min(first + step, count))]
+        some = items(rows[first : first + step], first)
         parts.append(orjson.dumps(some, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
     return b"[" + b",".join(parts) + b"]"

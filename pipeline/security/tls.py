@@ -23,7 +23,7 @@ from pipeline.security.watched import Watched, read_text
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: what HTTP/2 does not forbid
 GRPC_PROTOCOLS: Final = ("h2",)
-HTTP_PROTOCOLS: Final = ("h2", "http/1.1")
+HTTP_PROTOCOLS: Final = ("http/1.1",)
 HANDSHAKE_S: Final = 10.0  # a client that takes longer is cut off
 
 _certified: ContextVar[bool] = ContextVar("certified", default=False)

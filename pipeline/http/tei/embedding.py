@@ -50,7 +50,7 @@ async def embed_all(call: Call) -> Response:
     parts = []
     for index in range(request.items):
         rows = ragged.item(index)
-        parts.append(await json_list(rows, rows.__getitem__))
+        parts.append(await json_list(rows))
         await trio.lowlevel.checkpoint()
     return written_reply(b"[" + b",".join(parts) + b"]", headers=headers)
 
@@ -71,7 +71,7 @@ async def embed_sparse(call: Call) -> Response:
 async def _embed(call: Call, request: EmbedRequest, wanted: AnswerFormat) -> Response:
     answer = await call.ask(request)
     rows, _ = formatted_rows(answer.vectors, wanted)
-    body = await json_list(rows, rows.__getitem__)
+    body = await json_list(rows)
     return written_reply(body, headers=timing_headers(request, answer, call.model))
 
 

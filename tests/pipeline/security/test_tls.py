@@ -48,8 +48,7 @@ def test_each_port_speaks_its_protocols(pki):
     tls = pki.tls()
     offered = with_protocols(pki.trusting(), "http/1.1", "h2")
     assert handshake(tls.grpc, offered)[0].selected_alpn_protocol() == "h2"
-    old = with_protocols(pki.trusting(), "http/1.1")
-    assert handshake(tls.http, old)[0].selected_alpn_protocol() == "http/1.1"
+    assert handshake(tls.http, offered)[0].selected_alpn_protocol() == "http/1.1"
 
 
 def test_clients_need_a_certificate_by_the_authority_that_is_asked_for(pki):

@@ -1,0 +1,78 @@
+"""Connections end when they should, and alone."""
+
+import httpx
+import pytest
+import trio
+from http_fakes import request_text, running_http
+from hypercorn.protocol.h11 import H11Protocol
+
+PATH = "/v1/embeddings"
+BODY = b'{"input": "a"}'
+
+
+@pytest.fixture
+async def http():
+    async with running_http() as running:
+        yield running
+
+
+def tasks():
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+async def until(is_so):
+    with trio.fail_after(20):  # well below the keep-alive time
+        while not is_so():
+            await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /hea",
+        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 3,
+        b"no HTTP\r\n\r\n",
+        request_text(PATH, BODY),
+        request_text(PATH, BODY, Content_Length=1000),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        (
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        ),
+    ],
+)
+async def test_nothing_stays_of_a_client_that_has_gone(http, sent):
+    await http.get("/health")
+    before = tasks()
+    for _ in range(5):
+        async with await http.connect() as stream:
+            await stream.send_all(sent)
+            with trio.move_on_after(0.02):
+                await stream.receive_some()
+    await until(lambda: tasks() == before)
+    assert http.server._places.taken == 0
+
+
+async def test_only_http1_is_spoken(http):
+    base = f"http://127.0.0.1:{http.port}"
+    async with httpx.AsyncClient(http1=False, http2=True, base_url=base) as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/health")
+    upgrade = {"upgrade": "h2c", "connection": "upgrade, http2-settings", "http2-settings": "AAA"}
+    reply = await http.get("/health", **upgrade)
+    assert (reply.status_code, reply.http_version) == (200, "HTTP/1.1")
+
+
+async def test_an_error_ends_one_connection(http, monkeypatch):
+    """Whatever Hypercorn did not foresee."""
+
+    async def fail(*_):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(H11Protocol, "handle", fail)
+        with pytest.raises(httpx.TransportError):
+            await http.get("/health")
+    assert (await http.get("/health")).status_code == 200
