@@ -97,20 +97,6 @@ def format_vectors(vectors: Float32, wanted: AnswerFormat) -> Formatted:
             return Formatted(np.packbits(values > 0, axis=1).tobytes(), dimension)
 
 
-def probabilities(scores: Float32) -> Float32:
-    """A classifier's scores, float32 [items, labels], as probabilities.
-
-    One label: the logistic function, as for a cross-encoder; several: softmax.
-    """
-    wide = scores.astype(np.float64)
-    if scores.shape[1] == 1:
-        shares = 1 / (1 + np.exp(-np.clip(wide, -700, 700)))  # exp(710) is not finite
-    else:
-        shares = np.exp(wide - wide.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-    return shares.astype(np.float32)
-
-
 def _as_int8(values: Float32) -> Formatted:
     """Each row in steps of its largest magnitude / 127, so that no value saturates."""
     scales = np.abs(values).max(axis=1) / np.float32(INT8_MAX)

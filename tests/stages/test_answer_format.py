@@ -9,7 +9,6 @@ from stages.answer_format import (
     Encoding,
     finish_vectors,
     format_vectors,
-    probabilities,
 )
 
 RAW = AnswerFormat(normalize=False)
@@ -84,16 +83,3 @@ def test_nothing_to_do_is_no_work():
     assert finish_vectors(vectors, RAW) is vectors
     assert finish_vectors(vectors, AnswerFormat(normalize=False, dimensions=8)) is vectors
     assert format_vectors(vectors, RAW).scales == b""
-
-
-def test_one_score_becomes_a_probability_by_the_logistic_function():
-    found = probabilities(np.float32([[0.0], [2.0], [-1e4], [1e4]]))
-    np.testing.assert_allclose(found[:, 0], [0.5, 1 / (1 + np.exp(-2)), 0, 1], atol=1e-7)
-
-
-@given(arrays(np.float32, (3, 4), elements=st.floats(-1e4, 1e4, width=32)))
-def test_several_scores_become_shares_of_one_in_their_order(scores):
-    found = probabilities(scores)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
-    for row, shares in zip(scores, found, strict=True):
-        assert (np.diff(shares[np.argsort(row, kind="stable")]) >= 0).all()

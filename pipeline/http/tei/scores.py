@@ -12,10 +12,10 @@ from pipeline.http.items import read_texts
 from pipeline.http.reply import json_reply
 from pipeline.http.tei.request import request_for, timing_headers
 from pipeline.requests import input_limits
-from stages.answer_format import probabilities
 from stages.errors import InvalidInput, NoItems, NotOffered
 from stages.messages import EmbedRequest, Float32
 from stages.output import Output
+from stages.scores import finish_scores
 
 PAIRS = "inputs: must be a text, a pair of texts, or a list of lists of one or of two texts"
 
@@ -39,7 +39,7 @@ async def rerank(call: Call) -> Response:
 
     request, raw, with_text = await call.read(understand)
     answer = await call.ask(request)
-    scores = _scores(answer.vectors, raw=raw)[:, 0]
+    scores = finish_scores(answer.vectors, raw=raw)[:, 0]
     texts = request.texts or ()
     ranks = [
         {"index": index, "score": float(scores[index])}
@@ -54,7 +54,7 @@ async def predict(call: Call) -> Response:
     asked = await call.read(lambda fields: _read_predict(fields, call))
     answer = await call.ask(asked.request)
     labels = call.model.labels
-    predictions = [_labelled(row, labels) for row in _scores(answer.vectors, raw=asked.raw)]
+    predictions = [_labelled(row, labels) for row in finish_scores(answer.vectors, raw=asked.raw)]
     headers = timing_headers(asked.request, answer, call.model)
     return json_reply(predictions if asked.many else predictions[0], headers=headers)
 
@@ -88,10 +88,6 @@ def _read_predict(fields: Fields, call: Call) -> Asked:
 
 def _is_texts(row: object) -> bool:
     return isinstance(row, list) and set(map(type, row)) == {str}
-
-
-def _scores(vectors: Float32, *, raw: bool) -> Float32:
-    return vectors if raw else probabilities(vectors)
 
 
 def _labelled(row: Float32, labels: Sequence[str]) -> list[dict[str, Any]]:
