@@ -22,10 +22,12 @@ from h2.exceptions import StreamClosedError
 from pipeline.grpc.connection import end_stream, reset_stream
 from pipeline.grpc.framing import framed
 from pipeline.grpc.incoming import Incoming
+from pipeline.grpc.recent_refusals import Request
 from pipeline.grpc.route import Guard, Route
 from pipeline.grpc.stall import Room
 from pipeline.grpc.stream import EdgeStream
 from pipeline.grpc.trailers import OPENING, Headers, hpack_block
+from stages.lane import Lane
 
 OPENING_BLOCK: Final = hpack_block(OPENING)
 
@@ -59,6 +61,8 @@ class Call:
         self.deadline = deadline
         self.tenant = tenant
         self.handed_in = False  # to the bridge: from there on others count the outcome
+        self.lane = Lane.INTERACTIVE
+        self.request: Request | None = None  # once it is here
         self.stalled = False  # by its client, and ended for that
         self._room = room
         self._held_bytes = 0
@@ -94,16 +98,19 @@ class Call:
         """Bytes that have passed, either way."""
         return self._stream.buffer.received + self._stream.sent
 
-    def take_place(self) -> None:
-        """Count as in flight: the request is here.
+    def enter(self, size: int) -> None:
+        """Count as in flight: the request is here, and has ``size`` bytes.
 
         Raises:
-            PenstockError: so many calls are in flight that this one cannot be.
+            PenstockError: so many calls are in flight that this one cannot be, or its like
+                has just been refused.
         """
-        self.guard.take_place()
+        left_s = self.deadline - time.monotonic()
+        self.request = Request((self.tenant, self.route.path), size, left_s)
+        self.guard.enter(self.request)
         self._has_place = True
 
-    def hand_in(self, answer_bytes: int) -> None:
+    def hand_in(self, answer_bytes: int, lane: Lane = Lane.INTERACTIVE) -> None:
         """Others count the outcome from here on; the answer will have so many bytes.
 
         Raises:
@@ -111,6 +118,7 @@ class Call:
         """
         self.hold(answer_bytes, self._held_bytes)
         self.handed_in = True
+        self.lane = lane
 
     def hold(self, size: int, own: int = 0) -> None:
         """Keep so many bytes until :meth:`let_go`, or the end of the call.
@@ -122,6 +130,15 @@ class Call:
         """
         self._room.take(size, own)
         self._held_bytes += size
+
+    def keep(self, size: int) -> None:
+        """Hold a message of so many bytes until the end of the call, where it is work.
+
+        Raises:
+            Overloaded: too much waits on this connection already.
+        """
+        if self.route.guarded:
+            self.hold(size, self._held_bytes)
 
     def let_go(self, size: int) -> None:
         """Keep so many bytes no more."""
@@ -147,8 +164,7 @@ class Call:
         some = await self.incoming.some(1)
         if not some:
             return None
-        if self.route.guarded:
-            self.hold(len(some[0]), self._held_bytes)
+        self.keep(len(some[0]))
         return self.incoming.decode(some[0])
 
     async def recv_message(self) -> Any:

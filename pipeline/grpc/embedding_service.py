@@ -55,7 +55,7 @@ class EmbeddingService:
         request, wanted = read_request(
             wire, model, self._board.limits, call.tenant, call.traceparent
         )
-        call.hand_in(wanted.size(request.items, model.dimension))
+        call.hand_in(wanted.size(request.items, model.dimension), request.lane)
         answer = await self._bridge.ask(request, call.deadline)
         return write_response(request.request_id, answer, wanted, model)
 

@@ -6,7 +6,8 @@ never gets there: the stream leaks, and with it a piece of the connection's wind
 Here a stream is released by a done-callback, which always runs.
 
 Work that cannot be taken is refused before a task exists and before the body is
-read, from the newest snapshot. Health, Info and reflection are never refused. A call
+read, from the newest snapshot; what is like a request that was just refused, before it
+is decoded. Health, Info and reflection are never refused. A call
 without a key, where one is needed, is refused as early.
 """
 
@@ -36,6 +37,7 @@ from stages.errors import (
     InvalidInput,
     PenstockError,
 )
+from stages.lane import Lane
 
 
 class CallHandler(EdgeHandler):
@@ -184,8 +186,11 @@ class CallHandler(EdgeHandler):
             self._fail(call, error)
 
     def _fail(self, call: Call, error: Exception) -> None:
-        if call.route.guarded and not call.handed_in and isinstance(error, PenstockError):
-            self._switchboard.on_refused(error)
+        if call.route.guarded and isinstance(error, PenstockError):
+            if not call.handed_in:
+                self._switchboard.on_refused(error)
+            elif call.request is not None and call.lane is Lane.INTERACTIVE:
+                self._switchboard.was_refused(call.request, error)
         call.end(last_words(call, error))
 
 
@@ -196,9 +201,11 @@ async def _answer(call: Call) -> None:
         await cast("Streaming", route.answer)(call)
         await call.finish()
         return
-    request = await call.receive()
-    if request is None:
+    some = await call.incoming.some(1)
+    if not some:
         raise InvalidInput("the call has no message; exactly one is needed")
     if route.guarded:
-        call.take_place()
+        call.enter(len(some[0]))
+    call.keep(len(some[0]))
+    request = call.incoming.decode(some.pop())
     await call.reply(await cast("Unary", route.answer)(request, call))

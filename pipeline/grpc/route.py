@@ -7,6 +7,7 @@ from attrs import frozen
 from google.protobuf.message import Message
 
 from pipeline.grpc.endings import Endings
+from pipeline.grpc.recent_refusals import Request
 from pipeline.statuses import Face
 from stages.errors import PenstockError
 
@@ -47,11 +48,11 @@ class Guard(Protocol):
         """Why work cannot be taken now; None when it can."""
         ...
 
-    def take_place(self) -> None:
-        """Count one more request as in flight.
+    def enter(self, request: Request) -> None:
+        """Count one more call as in flight.
 
         Raises:
-            PenstockError: there are enough.
+            PenstockError: there are enough, or the like of it has just been refused.
         """
         ...
 

@@ -1,9 +1,11 @@
 """What all connections of the gRPC edge share."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from pipeline.face import StatusBoard
 from pipeline.grpc.endings import Endings
+from pipeline.grpc.recent_refusals import RecentRefusals, Request
 from pipeline.grpc.route import Route
 from pipeline.requests import refusal
 from pipeline.security.access import Access
@@ -31,6 +33,7 @@ class Switchboard:
         self.access = access
         self.endings = endings or Endings()
         self._on_refused = on_refused
+        self._recent = RecentRefusals()
         self.in_flight = 0  # guarded calls, and the requests of guarded streams
 
     def on_refused(self, error: PenstockError) -> None:
@@ -41,12 +44,18 @@ class Switchboard:
         """Why work cannot be taken now; None when it can."""
         return refusal(self.board.snapshot, self.in_flight, self.max_calls)
 
-    def take_place(self) -> None:
+    def enter(self, request: Request) -> None:
         """Count one more call as in flight.
 
         Raises:
-            PenstockError: there are as many as may be.
+            PenstockError: there are as many as may be, or its like has just been refused.
         """
         if self.in_flight >= self.max_calls and (error := self.refusal()) is not None:
             raise error
+        if (error := self._recent.refusal(request, time.monotonic())) is not None:
+            raise error
         self.in_flight += 1
+
+    def was_refused(self, request: Request, error: PenstockError) -> None:
+        """The pipeline has refused ``request``, of the interactive lane."""
+        self._recent.note(request, error, time.monotonic())

@@ -115,7 +115,7 @@ class TeiServices:
                     "bytes, which are the limits of a call"
                 )
             wires.append(wire)
-        call.take_place()
+        call.enter(size)
         call.wait_at_most(limits.max_wait_s)
         await call.send_message(await self.answer(scoring.rerank_many, wires, call))
 
