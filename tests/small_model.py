@@ -39,5 +39,7 @@ def write_checkpoint(
     )
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, **dict(zip(names, SPECIALS, strict=True))
+        tokenizer_object=tokenizer,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **dict(zip(names, SPECIALS, strict=True)),
     ).save_pretrained(folder)

@@ -18,7 +18,7 @@ def logits_of(folder, kind, *texts):
     model = getattr(transformers, kind).from_pretrained(folder).eval()
     with torch.inference_mode():
         rows = [
-            model(**tokenizer(*item, return_tensors="pt", return_token_type_ids=True)).logits[0]
+            model(**tokenizer(*item, return_tensors="pt")).logits[0]
             for item in zip(*texts, strict=True)
         ]
     return [row.numpy() for row in rows]
