@@ -2,7 +2,7 @@
 
 SERVING only while the newest snapshot's phase is; a load that is refused for a
 moment does not take a server out of its balancer. Answers come from the snapshot
-and never wait behind work.
+and never wait behind work. However many watch, there is one look for all.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ class Health:
     def __init__(self, board: StatusBoard, services: Iterable[str]) -> None:
         self._board = board
         self._services = frozenset(services) | {""}
+        self._change: asyncio.Future[None] | None = None  # that all watchers wait for
 
     def routes(self) -> Iterable[Route]:
         """The methods offered."""
@@ -47,11 +48,25 @@ class Health:
         service = request.service if request is not None else ""
         told = None
         while True:
+            phase = self._board.snapshot.phase
             status = self._status(service)
             if status != told:
                 await call.send_message(HealthCheckResponse(status=status))
                 told = status
-            await asyncio.sleep(WATCH_INTERVAL_S)
+            await asyncio.shield(self._next_change(phase))
+
+    def _next_change(self, phase: Phase) -> "asyncio.Future[None]":
+        """Done when the phase is not ``phase`` any more; one for all watchers."""
+        if self._change is None or self._change.done():
+            self._change = asyncio.get_running_loop().create_future()
+            self._look(phase, self._change)
+        return self._change
+
+    def _look(self, phase: Phase, change: "asyncio.Future[None]") -> None:
+        if self._board.snapshot.phase is phase:
+            change.get_loop().call_later(WATCH_INTERVAL_S, self._look, phase, change)
+        else:
+            change.set_result(None)
 
     def _status(self, service: str) -> HealthCheckResponse.ServingStatus.ValueType:
         if service not in self._services:

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 from attrs import evolve
 from edge_fakes import SNAPSHOT, FakeBoard, running_edge
@@ -10,6 +12,7 @@ from grpclib.reflection.v1.reflection_pb2 import (
 from rpc import method, refused
 
 from pipeline.face import Phase
+from pipeline.grpc.health import WATCH_INTERVAL_S, Health
 
 CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
@@ -51,6 +54,51 @@ def test_a_watcher_hears_of_changes():
         assert next(unknown).status == HealthCheckResponse.SERVICE_UNKNOWN
         stream.cancel()
         unknown.cancel()
+
+
+class CountingBoard(FakeBoard):
+    """A board that counts who looks."""
+
+    looks = 0
+
+    def __getattribute__(self, name):
+        if name == "snapshot":
+            self.looks += 1
+        return super().__getattribute__(name)
+
+
+class Watcher:
+    """A call of Watch."""
+
+    def __init__(self):
+        self.told = asyncio.Queue()
+
+    async def receive(self):
+        return HealthCheckRequest()
+
+    async def send_message(self, message):
+        self.told.put_nowait(message.status)
+
+
+def test_many_watchers_look_no_oftener_than_one():
+    watchers = [Watcher() for _ in range(100)]
+    board = CountingBoard()
+
+    async def watched():
+        health = Health(board, ())
+        tasks = [asyncio.create_task(health.watch(watcher)) for watcher in watchers]
+        await asyncio.gather(*(watcher.told.get() for watcher in watchers))
+        board.looks = 0
+        await asyncio.sleep(3 * WATCH_INTERVAL_S)
+        assert 0 < board.looks < len(watchers)
+        tasks.pop().cancel()
+        board.snapshot = evolve(SNAPSHOT, phase=Phase.FAILED)
+        told = await asyncio.gather(*(watcher.told.get() for watcher in watchers[:-1]))
+        assert set(told) == {HealthCheckResponse.NOT_SERVING}
+        for task in tasks:
+            task.cancel()
+
+    asyncio.run(watched())
 
 
 def reflected(edge):

@@ -190,8 +190,8 @@ def test_a_stream_of_texts_is_ranked_as_one(serving):
 
 
 def test_tokens_have_their_text_and_place_unless_they_are_special(serving):
-    tokens = TokenList("café!", [2, 7, 8, 3], ["[C]", "caf", "##é!", "[S]"], [1, 0, 0, 1],
-                       [0, 0, 3, 0], [0, 3, 5, 0])  # fmt: skip
+    tokens = TokenList("café!".encode(), [2, 7, 8, 3], ["[C]", "caf", "##é!", "[S]"], [1, 0, 0, 1],
+                       [0, 0, 3, 0], [0, 3, 6, 0])  # fmt: skip
     edge = serving(answer=lambda request: answer_to(request, pieces=[tokens]))
     tokenize = unary(edge, "Tokenize/Tokenize", tei.EncodeResponse)
     found = tokenize(tei.EncodeRequest(inputs="café!", add_special_tokens=True)).tokens
@@ -202,7 +202,7 @@ def test_tokens_have_their_text_and_place_unless_they_are_special(serving):
         (3, "[S]", True),
     ]
     assert [each.HasField("start") for each in found] == [False, True, True, False]
-    assert (found[2].start, found[2].stop) == (3, 5)
+    assert (found[2].start, found[2].stop) == (3, 6)
     (request, _) = edge.desk.submitted[0]
     assert (request.output, request.special_tokens) == (Output.PIECES, True)
 
