@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from random import uniform
 from typing import Final
+from weakref import WeakKeyDictionary, WeakSet
 
 from pipeline.grpc.connection import LINGER_S
 from pipeline.grpc.handler import CallHandler
@@ -23,6 +24,7 @@ from pipeline.grpc.switchboard import Switchboard
 from pipeline.security.tls import HANDSHAKE_S
 
 LOOK_EVERY_S: Final = 0.25
+SURPLUS_AT_ONCE: Final = 64  # are told why; what is above is closed without a word
 CLOSE_S: Final = 0.2  # for the last words to leave, when calls are cut off
 
 
@@ -33,6 +35,9 @@ class Listener:
         self._switchboard = switchboard
         self._limits = limits
         self._connections: set[EdgeProtocol] = set()
+        # Until when at the latest. Nobody tells of failed handshakes: garbage does, or time.
+        self._expected: WeakKeyDictionary[EdgeProtocol, float] = WeakKeyDictionary()
+        self._surplus: WeakSet[SurplusConnection] = WeakSet()
         self._empty = asyncio.Event()
         self._empty.set()
         self._server: asyncio.Server | None = None
@@ -77,13 +82,22 @@ class Listener:
 
     def _connection(self) -> asyncio.Protocol:
         limits = self._limits
-        if len(self._connections) >= limits.max_connections:
-            return SurplusConnection()
+        if len(self._connections) + len(self._expected) >= limits.max_connections:
+            return self._surplus_connection()
         jitter = limits.max_connection_age_jitter
         share = uniform(1 - jitter, 1 + jitter)  # noqa: S311 - keeps no secret
         age_s = limits.max_connection_age_s * share
         lifetime = Lifetime(limits, self._loop.time(), age_s=age_s)
-        return EdgeProtocol(CallHandler(self._switchboard, limits), self, limits, lifetime)
+        connection = EdgeProtocol(CallHandler(self._switchboard, limits), self, limits, lifetime)
+        self._expected[connection] = self._loop.time() + HANDSHAKE_S
+        return connection
+
+    def _surplus_connection(self) -> asyncio.Protocol:
+        if len(self._surplus) >= SURPLUS_AT_ONCE:
+            raise ConnectionRefusedError  # asyncio closes it, and says nothing
+        surplus = SurplusConnection()
+        self._surplus.add(surplus)
+        return surplus
 
     def _look(self) -> None:
         """Do for each connection what is due."""
@@ -91,9 +105,13 @@ class Listener:
         now = self._loop.time()
         for connection in tuple(self._connections):
             connection.look(now)
+        for connection, until in tuple(self._expected.items()):
+            if now > until:
+                del self._expected[connection]
 
     def opened(self, connection: EdgeProtocol) -> None:
         """``connection`` has begun."""
+        self._expected.pop(connection, None)
         self._connections.add(connection)
         self._empty.clear()
 

@@ -1,5 +1,7 @@
 """TLS and API keys on the gRPC port, as grpcio and a raw client meet them."""
 
+import gc
+import socket
 from contextlib import contextmanager
 
 import grpc
@@ -14,6 +16,7 @@ from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse, InfoRequest, 
 from raw_client import framed, raw_client
 from rpc import EMBED, HEALTH_CHECK, INFO, method, refused
 
+from pipeline.grpc.limits import EdgeLimits
 from pipeline.security.access import Access, keys_of
 from pipeline.security.key_ring import make_key
 
@@ -64,6 +67,22 @@ def test_with_tls_plain_text_is_not_spoken(pki):
     with running_edge(tls=pki.tls().grpc) as edge:
         with grpc.insecure_channel(edge.target) as channel:
             assert is_refused(channel)
+        with secure_channel(edge, pki) as channel:
+            assert embed(channel).count == 1
+
+
+def test_handshakes_that_are_not_finished_count_as_connections(pki):
+    limits = EdgeLimits(max_connections=1)
+    with running_edge(tls=pki.tls().grpc, limits=limits) as edge:
+        address, context = ("127.0.0.1", edge.port), pki.trusting()
+        context.set_alpn_protocols(["h2"])
+        with (
+            socket.create_connection(address),
+            socket.create_connection(address) as second,
+            context.wrap_socket(second, server_hostname="127.0.0.1") as surplus,
+        ):
+            assert b"too many connections" in surplus.recv(1 << 16)
+        edge.wait_until(lambda: gc.collect() >= 0 and not edge.server._listener._expected)
         with secure_channel(edge, pki) as channel:
             assert embed(channel).count == 1
 

@@ -1,7 +1,9 @@
 """Clients that do not read, do not finish, or hold too much: ended, and others served on."""
 
 import socket
+import threading
 import tracemalloc
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -279,3 +281,15 @@ def test_connections_above_the_limit_are_told_so_and_the_others_served():
         edge.wait_until(lambda: not edge.server._listener._connections)
         with raw_client(edge.port) as again:
             assert again.result(again.open(body=BODY)) == OK
+
+
+def test_connections_that_come_together_are_counted_as_well():
+    let_go = threading.Event()
+    with ExitStack() as stack:
+        edge = stack.enter_context(running_edge(limits=evolve(LIMITS, max_connections=2)))
+        edge.server._listener._loop.call_soon_threadsafe(let_go.wait)
+        clients = [stack.enter_context(frame_client(edge.port, handshake=False)) for _ in range(6)]
+        let_go.set()
+        for client in clients:
+            client.shake_hands()
+        assert [client.error(GOAWAY) for client in clients].count(None) == 2
