@@ -72,11 +72,14 @@ class BatchPlanner:
         return self._line.held.tokens
 
     def waiting(self) -> list[tuple[int, int, int]]:
-        """For each bucket its width in tokens, and the items and tokens that wait in it."""
-        found = {width: [0, 0] for width in self.limits.widths}
-        for kind, held in self._line.kinds.items():
-            found[kind.width][0] += held.items
-            found[kind.width][1] += held.tokens
+        """For each bucket its width in tokens, and the items and tokens that wait in it.
+
+        Looks at every chunk: for who watches now and then.
+        """
+        found = {width: [0, 0] for width in self.limits.buckets}
+        for chunk in self._line:
+            found[chunk.bucket][0] += len(chunk)
+            found[chunk.bucket][1] += chunk.tokens
         return [(width, items, tokens) for width, (items, tokens) in found.items()]
 
     def add(self, chunk: Chunk, now: float) -> Chunk | None:

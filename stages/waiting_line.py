@@ -4,7 +4,7 @@ See :mod:`stages.precedence`. A batch is filled from the first lane to the last,
 is lost to the order.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from stages.batch_draft import BatchDraft
@@ -37,6 +37,12 @@ class WaitingLine:
         quantum = limits.buckets[-1]  # no item is longer
         self._lanes = {lane: LaneQueue(quantum, order.weights, self._kinds) for lane in Lane}
         self._standing = StandingQueue(order.standing_target_s, order.standing_interval_s)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """All that waits, in no order that counts."""
+        for lane in self._lanes.values():
+            for queue in lane:
+                yield from (entry.chunk for entry in queue)
 
     @property
     def kinds(self) -> Mapping[Kind, Held]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stages.batch_planner import BatchPlanner
 from stages.cost_model import CostModel, Work
+from stages.lane import Lane
 from stages.messages import Layout
 from stages.output import Output
 from stages.ticket import OpenTickets
@@ -315,3 +316,18 @@ def test_a_batch_is_of_one_output(layout):
     outputs = [[chunk.output for chunk in batch.chunks] for batch in batches]
     assert sorted(outputs) == [[Output.POOLED] * 2, [Output.TOKENS] * 2]
     assert planner.next_batch(0.0, device_idle=True) is None
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_it_says_what_waits_by_length(layout):
+    tickets, planner = planner_of(layout)
+    short, long = BUCKETS[0], BUCKETS[-1]
+    add(tickets, planner, [short, short], tenant="a")
+    add(tickets, planner, [long], lane=Lane.BULK)
+    waiting = dict((width, (items, tokens)) for width, items, tokens in planner.waiting())
+    assert tuple(waiting) == BUCKETS
+    assert waiting[short] == (2, 2 * short)
+    assert waiting[long] == (1, long)
+    while planner.next_batch(0.0, device_idle=True):
+        pass
+    assert {items for _, items, _ in planner.waiting()} == {0}
