@@ -324,7 +324,7 @@ def test_it_says_what_waits_by_length(layout):
     short, long = BUCKETS[0], BUCKETS[-1]
     add(tickets, planner, [short, short], tenant="a")
     add(tickets, planner, [long], lane=Lane.BULK)
-    waiting = dict((width, (items, tokens)) for width, items, tokens in planner.waiting())
+    waiting = {width: (items, tokens) for width, items, tokens in planner.waiting()}
     assert tuple(waiting) == BUCKETS
     assert waiting[short] == (2, 2 * short)
     assert waiting[long] == (1, long)
