@@ -76,6 +76,7 @@ def test_bulk_is_shed_first_and_fills_what_others_leave():
 
 
 def test_short_deadlines_are_kept_beside_callers_with_patience():
-    tally, _ = overload(loading(0.6, "patient"), loading(0.2, "hurried", timeout_s=1.0))
+    clients = loading(0.6, "patient"), loading(0.2, "hurried", timeout_s=1.0)
+    tally, _ = overload(*clients, duration_s=120.0)
     assert goodput(tally.totals["hurried"]) >= 0.9
     assert goodput(tally.totals["patient"]) >= 0.99

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.admission_policies import (
+    SURE,
     DeadlinePolicy,
     LatencyPolicy,
     ThroughputPolicy,
@@ -161,8 +162,9 @@ def test_pressure_is_1_at_the_limit(load, expected):
 
 
 def in_time(load, time_left_s, tokens=100, **options):
-    """Whether a request is admitted as far as its deadline goes."""
-    refused = DEADLINE.refusal(load, asked(tokens, time_left_s=time_left_s, **options), draw=0.0)
+    """Whether a request is admitted that has so much time beside the margin."""
+    given = asked(tokens, time_left_s=time_left_s / SURE, **options)
+    refused = DEADLINE.refusal(load, given, draw=0.0)
     assert refused is None or isinstance(refused, TooLate)
     return refused is None
 
@@ -170,11 +172,16 @@ def in_time(load, time_left_s, tokens=100, **options):
 def test_who_would_be_answered_too_late_is_told_so_and_when_it_would_not_be():
     # 1 s in flight, 6 s for the queue and itself, 1 s for what runs together with it
     load = view(500, 100.0, starts_in_s=1.0)
-    assert in_time(load, 8.0)
+    assert in_time(load, 8.01)
     assert not in_time(load, 7.9)
-    refused = DEADLINE.refusal(load, asked(100, time_left_s=7.5), draw=0.0)
+    refused = DEADLINE.refusal(load, asked(100, time_left_s=7.5 / SURE), draw=0.0)
     assert refused.code == "DEADLINE_EXCEEDED"
     assert refused.retry_after_s == pytest.approx(0.5)
+
+
+def test_a_prediction_that_just_fits_is_not_trusted():
+    load = view(500, 100.0, starts_in_s=1.0)
+    assert DEADLINE.refusal(load, asked(100, time_left_s=8.01), draw=0.0) is not None
 
 
 def test_an_idle_device_is_tried_whatever_is_believed_of_its_speed():
