@@ -41,11 +41,8 @@ class Chart:
         for number, (name, layer) in enumerate(layers):
             colour = COLOURS[number % len(COLOURS)]
             parts.append(self._draw(layer, below, top, colour))
-            y = TOP + 14 * number + 10
-            parts.append(
-                f'<rect x="{WIDTH - RIGHT + 10}" y="{y - 8}" width="9" height="9" '
-                f'fill="{colour}"/><text x="{WIDTH - RIGHT + 24}" y="{y}">{escape(name)}</text>'
-            )
+            if name:
+                parts.append(_legend(number, name, colour))
             below = list(layer)
         return "\n".join([*parts, "</svg>"])
 
@@ -86,6 +83,14 @@ class Chart:
                 f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{x_s:.4g} s</text>',
             ]
         return lines
+
+
+def _legend(number: int, name: str, colour: str) -> str:
+    x, y = WIDTH - RIGHT + 10, TOP + 14 * number + 10
+    return (
+        f'<rect x="{x}" y="{y - 8}" width="9" height="9" fill="{colour}"/>'
+        f'<text x="{x + 14}" y="{y}">{escape(name)}</text>'
+    )
 
 
 def _y(value: float, top: float) -> float:

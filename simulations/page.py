@@ -73,7 +73,7 @@ def charts(report: Report) -> Iterator[Chart]:
     )
     buckets = sorted({bucket for slot in slots for bucket in slot.queued})
     yield Chart(
-        "Tokens queued, by length of text up to",
+        "Tokens queued, by bucket",
         x_s,
         {str(bucket): [float(slot.queued.get(bucket, 0)) for slot in slots] for bucket in buckets},
         stacked=True,

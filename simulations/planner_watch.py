@@ -56,7 +56,7 @@ class PlannerWatch:
 
     @queued_tokens.default
     def _nothing(self) -> dict[int, int]:
-        return dict.fromkeys(self.limits.buckets, 0)
+        return dict.fromkeys(self.limits.widths, 0)
 
     def received(self, stage: str, message: Message, now: float) -> None:
         """See :class:`pipeline.links.Observer`."""

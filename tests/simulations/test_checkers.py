@@ -186,7 +186,9 @@ def tickets():
 
 @pytest.fixture
 def watch(tickets, violations):
-    watch = PlannerWatch(limits_of(max_items=4, max_tokens=32, max_held_tokens=40), violations)
+    watch = PlannerWatch(
+        limits_of(Layout.PADDED, max_items=4, max_tokens=32, max_held_tokens=40), violations
+    )
     tickets.on_end(watch.ended)
     return watch
 

@@ -1,0 +1,1 @@
+"""The simulator beside the real server, call by call."""

@@ -1,0 +1,97 @@
+"""The simulated server, and what its clients note."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from attrs import define, field, frozen
+
+from benchmarks.overload.calls import Calls, Ending
+from benchmarks.overload.contenders import Load
+from pipeline.settings.table import Settings
+from simulations.arrivals import Arrival, Recorded
+from simulations.calls import Call
+from simulations.scenario import Clients, DeviceModel, Host, Scenario
+from simulations.simulation import simulate
+from stages.answer import Answer, Outcome
+from stages.cost_model import CostModel
+from stages.errors import DeadlineExceeded, NotServing, Overloaded
+
+MODEL_TOKENS: Final = 512
+ANSWERING: Final = 1 / 3  # of the host's time for a call, which comes after the device's
+
+
+@frozen
+class Measured:
+    """What the simulated server is made of."""
+
+    calls_per_s: float  # of a closed loop
+    cost: CostModel
+    slower: float  # batches of the closed loop, by what the cost model says
+    host_s: float  # processor time of a call beside the device
+
+
+@define(eq=False)
+class Recorder:
+    """A listener that notes how every call ended, as the real client does."""
+
+    due_s: list[float] = field(factory=list)
+    ended_s: list[float] = field(factory=list)
+    ending: list[str] = field(factory=list)
+
+    def arrived(self, call: Call, now: float) -> None:
+        """See :class:`simulations.calls.Listener`."""
+
+    def heard(self, call: Call, outcome: Outcome, now: float, *, final: bool) -> None:
+        """See :class:`simulations.calls.Listener`."""
+        del final
+        self.due_s.append(call.at_s)
+        self.ended_s.append(now)
+        self.ending.append(ending_of(outcome).value)
+
+    def hung_up(self, call: Call, now: float) -> None:
+        """See :class:`simulations.calls.Listener`."""
+
+    def calls(self) -> Calls:
+        """All of them."""
+        return Calls.of(
+            {
+                "due_s": self.due_s,
+                "sent_s": self.due_s,
+                "ended_s": self.ended_s,
+                "ending": self.ending,
+                "caller": [0] * len(self.due_s),
+            }
+        )
+
+
+def ending_of(outcome: Outcome) -> Ending:
+    """What a client would call it."""
+    if isinstance(outcome, Answer):
+        return Ending.OK
+    if isinstance(outcome, Overloaded | NotServing):
+        return Ending.REFUSED
+    return Ending.EXPIRED if isinstance(outcome, DeadlineExceeded) else Ending.FAILED
+
+
+def simulated(due_s: Sequence[float], found: Measured, load: Load) -> Calls:
+    """The calls that were due then, to a simulated server."""
+    lengths = (load.tokens,) * load.items
+    arrivals = Recorded(tuple(Arrival(at_s, lengths) for at_s in due_s))
+    callers = Clients("callers", arrivals)
+    scenario = Scenario(
+        max(due_s) + 1.0,
+        (callers,),
+        max_tokens=MODEL_TOKENS,
+        server=Settings(device=("cpu",)),
+        device=DeviceModel(found.cost.scaled(found.slower)),
+        host=Host(
+            call_s=(1.0 - ANSWERING) * found.host_s,
+            answer_s=ANSWERING * found.host_s,
+            byte_s=0.0,  # tokenizing is in the host's time
+        ),
+    )
+    recorder = Recorder()
+    report = simulate(scenario, seed=1, listeners=[recorder])
+    if report.violations.total:
+        raise RuntimeError(f"the simulation failed: {report.violations.sentences[0]}")
+    return recorder.calls()
