@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.client_arguments import KEY_VARIABLE, add_embed, add_target
 from pipeline.commands import other_commands
 from pipeline.logs import set_up_logs
 from pipeline.processors import check_cores
@@ -28,7 +29,6 @@ if TYPE_CHECKING:  # at run time it would be the whole server
     from pipeline.lifecycle import Addresses
 
 CONFIG_VARIABLE = "PENSTOCK_CONFIG"
-KEY_VARIABLE = "PENSTOCK_API_KEY"  # not a flag: others on the machine see those
 SETTINGS_USAGE = "[--config FILE] [--SETTING VALUE ...]"
 
 
@@ -75,6 +75,8 @@ def _ask_server(options: argparse.Namespace) -> int:
         os.environ.get(KEY_VARIABLE, ""),
         options.tls,
         options.ca_file,
+        options.cert_file,
+        options.key_file,
     )
     try:
         if options.command == "info":
@@ -199,44 +201,13 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     key.add_argument("name", metavar="NAME", help="whose key it is, for logs and quotas")
-    _add_embed(commands.add_parser("embed", help="embed texts", allow_abbrev=False))
+    add_embed(commands.add_parser("embed", help="embed texts", allow_abbrev=False))
     info = commands.add_parser("info", help="say what a running server serves", allow_abbrev=False)
-    _add_target(info)
+    add_target(info)
     info.add_argument("--json", action="store_true", help="as JSON")
     for name, command in other_commands().items():
         command.add_arguments(commands.add_parser(name, help=command.help, allow_abbrev=False))
     return parser
-
-
-def _add_embed(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Embed texts by a running server: one JSON array of numbers a text on stdout, or with "
-        "--output a .npy file, float32 [texts, dimension]."
-    )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("texts", nargs="*", default=[], metavar="TEXT", help="a text to embed")
-    source.add_argument("--file", metavar="LINES", help="UTF-8 file, a text a line; - for stdin")
-    parser.add_argument("--output", metavar="VECTORS.npy", type=Path, help="write a .npy file")
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on where an earlier run with the same --file and --output stopped",
-    )
-    parser.add_argument("--prompt-name", default="", metavar="NAME", help="a prompt of the model")
-    _add_target(parser)
-
-
-def _add_target(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--target",
-        metavar="HOST:PORT",
-        help="the server (default: 127.0.0.1 and GRPC_PORT); a key it needs stands in "
-        f"{KEY_VARIABLE}",
-    )
-    parser.add_argument("--tls", action="store_true", help="the server speaks TLS")
-    parser.add_argument(
-        "--ca-file", metavar="FILE", type=Path, help="PEM file with whom to trust; implies --tls"
-    )
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -30,21 +30,30 @@ class CommandError(Exception):
 
 @frozen
 class Access:
-    """How to reach a server: its address, the API key, and for TLS whom to trust."""
+    """How to reach a server: its address, the API key, and for TLS whom to trust and what to show.
+
+    ``cert_file`` may hold the key as well.
+    """
 
     target: str
     api_key: str = ""
     tls: bool = False
     ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
 
     def client(self) -> Client:
         """A client; close it."""
         context: ssl.SSLContext | None = None
-        if self.tls or self.ca_file is not None:
+        if self.key_file is not None and self.cert_file is None:
+            raise CommandError("--key-file: needs --cert-file")
+        files = {"ca": self.ca_file, "cert": self.cert_file, "key": self.key_file}
+        given = [f"--{name}-file {path}" for name, path in files.items() if path is not None]
+        if self.tls or given:
             try:
-                context = tls_context(self.ca_file)
+                context = tls_context(*files.values())
             except OSError as error:
-                raise CommandError(f"--ca-file {self.ca_file}: {error.strerror or error}") from None
+                raise CommandError(f"{', '.join(given)}: {error.strerror or error}") from None
         return Client(self.target, api_key=self.api_key or None, tls=context)
 
 

@@ -67,7 +67,23 @@ def test_the_command_speaks_tls_and_shows_its_key(tmp_path, pki):
     assert (keyless.returncode, stranger.returncode) == (1, 1)
     assert "a valid API key is needed" in keyless.stderr
     assert "cannot reach a server" in stranger.stderr
+    assert "its certificate cannot be trusted" in stranger.stderr
     assert KEY not in answered.stdout + keyless.stderr + stranger.stderr
+
+
+def test_the_command_shows_a_certificate(tmp_path, pki):
+    root, key, certificate = (tmp_path / name for name in ("root.pem", "mine.key", "mine.pem"))
+    root.write_bytes(pki.root_pem())
+    for path, pem in zip((key, certificate), pki.client_pair(), strict=True):
+        path.write_bytes(pem)
+    with serving(tmp_path / "log", DEVICE="null", **pki.settings(mutual=True)) as server:
+        command = ["embed", "--target", server.grpc, "--ca-file", str(root), "some text"]
+        known = penstock(*command, "--cert-file", str(certificate), "--key-file", str(key))
+        stranger = penstock(*command)
+    assert (known.returncode, known.stderr) == (0, "")
+    assert stranger.returncode == 1
+    keyless = penstock("info", "--target", "127.0.0.1:1", "--key-file", str(key))
+    assert "--key-file: needs --cert-file" in keyless.stderr
 
 
 def test_a_ca_file_that_cannot_be_read_is_said(tmp_path):

@@ -1,6 +1,7 @@
 """From what grpclib raises to the errors of this package."""
 
 import os
+import ssl
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -46,9 +47,15 @@ def failure(error: Exception, target: str, *, met: bool) -> errors.ClientError:
     if isinstance(error, LOST):  # as when the server has been replaced
         message = f"the connection to {target} was lost before the answer came"
         return errors.Unreachable(message, passing=True)
+    return errors.Unreachable(f"cannot reach a server at {target}: {_reason(error)}", passing=met)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate cannot be trusted: {error.verify_message}"
     number = getattr(error, "errno", None) or 0
-    reason = os.strerror(number) if number > 0 else str(error)
-    return errors.Unreachable(f"cannot reach a server at {target}: {reason}", passing=met)
+    known = number > 0 and not isinstance(error, ssl.SSLError)  # which has numbers of its own
+    return os.strerror(number) if known else str(error)
 
 
 def _refused(error: GRPCError) -> errors.ClientError:
