@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -104,7 +103,10 @@ def _known(board: StatusBoard, bounds: Bounds) -> Iterator[Route]:
 
 def _handlers(routes: Iterable[Route]) -> dict[Any, Handler]:
     """What becomes of the errors that no route answers."""
-    paths = ", ".join(sorted(route.path for route in routes))
+    methods: dict[str, set[str]] = {}
+    for route in routes:
+        methods.setdefault(route.path, set()).update(route.methods or ())
+    paths = ", ".join(sorted(methods))
 
     def failed(request: Request, error: PenstockError) -> Response:
         return style_of(request.url.path)(error)
@@ -112,8 +114,8 @@ def _handlers(routes: Iterable[Route]) -> dict[Any, Handler]:
     async def not_found(request: Request, _: Exception) -> Response:
         return failed(request, NoSuchRoute(f"there is no such path; there are {paths}"))
 
-    async def not_allowed(request: Request, error: Exception) -> Response:
-        allow = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
+    async def not_allowed(request: Request, _: Exception) -> Response:
+        allow = ", ".join(sorted(methods[request.url.path]))
         return failed(request, WrongMethod(f"only {allow} is allowed here", allow=allow))
 
     async def refused(request: Request, error: Exception) -> Response:

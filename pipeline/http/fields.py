@@ -100,6 +100,11 @@ class Fields:
             raise self.wrong(name, "must be a string")
         return value
 
+    def needed_string(self, name: str) -> str:
+        """A string, which must be there."""
+        self.needed(name)
+        return self.string(name)
+
     def one_of(self, name: str, choices: Mapping[str, T], default: T) -> T:
         """What a word stands for."""
         value = self.members.get(name)

@@ -41,15 +41,18 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application does."""
-        del scope
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_leave_with_client, receive, nursery.cancel_scope)
             await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
-            with self._feed.viewer() as events:
-                async for event in events:
-                    await send({"type": "http.response.body", "body": event, "more_body": True})
+            if scope["method"] != "HEAD":
+                await self._show(send)
             await send({"type": "http.response.body", "body": b""})
             nursery.cancel_scope.cancel()
+
+    async def _show(self, send: Send) -> None:
+        with self._feed.viewer() as events:
+            async for event in events:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
 
 
 async def _leave_with_client(receive: Receive, scope: trio.CancelScope) -> None:

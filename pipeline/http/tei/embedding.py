@@ -8,11 +8,11 @@ from pipeline.http.call import Call
 from pipeline.http.fields import Fields
 from pipeline.http.items import read_items, read_texts
 from pipeline.http.reply import json_reply, written_reply
-from pipeline.http.tei.request import request_for, timing_headers
+from pipeline.http.tei.request import check_not_empty, request_for, timing_headers
 from pipeline.http.vectors import formatted_rows, json_list
 from pipeline.requests import dimensions_of, input_limits
 from stages.answer_format import AnswerFormat, finish_vectors
-from stages.errors import Internal
+from stages.errors import Internal, NoItems
 from stages.messages import EmbedRequest
 from stages.output import Output
 from stages.ragged_rows import RaggedRows
@@ -111,7 +111,10 @@ def _read_embed(fields: Fields, call: Call) -> tuple[EmbedRequest, AnswerFormat]
 
 def _read_pairs(fields: Fields, call: Call) -> EmbedRequest:
     inputs, limits = fields.object("inputs"), input_limits(call.model, call.limits)
-    source = inputs.string("source_sentence")
+    source = inputs.needed_string("source_sentence")
+    if not source:
+        raise NoItems("inputs.source_sentence: is empty", field="inputs.source_sentence")
     others = read_texts(inputs.needed("sentences"), "inputs.sentences", limits)
+    check_not_empty(others, "inputs.sentences")
     texts = read_texts([source, *others], "inputs", limits)
     return request_for((texts, None), Output.POOLED, fields.object("parameters"), call)

@@ -25,9 +25,7 @@ def request_for(
         NotOffered: the loaded model does not give ``output``.
     """
     texts, ids = items
-    for index, text in enumerate(texts or ()):
-        if not text:
-            raise NoItems(f"inputs: item {index} is empty", field="inputs")
+    check_not_empty(texts or (), "inputs")
     require_output(call.model, output)
     return EmbedRequest(
         request_id=request_id_of(""),
@@ -40,6 +38,13 @@ def request_for(
         side=options.one_of("truncation_direction", SIDES, Side.RIGHT),
         tenant=call.tenant,
     )
+
+
+def check_not_empty(texts: Sequence[str], field: str) -> None:
+    """Raises NoItems where one of ``texts``, the items of ``field``, is empty."""
+    for index, text in enumerate(texts):
+        if not text:
+            raise NoItems(f"{field}: item {index} is empty", field=field)
 
 
 def timing_headers(request: EmbedRequest, answer: Answer, model: ModelInfo) -> dict[str, str]:

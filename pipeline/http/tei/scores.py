@@ -10,7 +10,7 @@ from pipeline.http.call import Call
 from pipeline.http.fields import Fields
 from pipeline.http.items import read_texts
 from pipeline.http.reply import json_reply
-from pipeline.http.tei.request import request_for, timing_headers
+from pipeline.http.tei.request import check_not_empty, request_for, timing_headers
 from pipeline.requests import input_limits
 from stages.errors import InvalidInput, NoItems, NotOffered
 from stages.messages import EmbedRequest, Float32
@@ -27,11 +27,12 @@ async def rerank(call: Call) -> Response:
         raw, with_text = (
             fields.flag(name, default=False) for name in ("raw_scores", "return_text")
         )
-        query, limits = fields.string("query"), input_limits(call.model, call.limits)
+        query, limits = fields.needed_string("query"), input_limits(call.model, call.limits)
         texts = read_texts(fields.needed("texts"), "texts", limits)
         (query,) = read_texts([query], "query", limits)
         if not query:
             raise NoItems("query: is empty", field="query")
+        check_not_empty(texts, "texts")
         request = request_for((texts, None), Output.SCORES, fields, call, queries=(query,))
         if len(call.model.labels) > 1:
             raise NotOffered("the loaded model is a classifier with several labels: it cannot rank")

@@ -163,6 +163,12 @@ async def test_another_method_is_405_in_json(base, method):
     assert "GET" in reply.json()["error"]
 
 
+async def test_a_path_of_two_routes_is_named_once_with_all_its_methods(base):
+    reply = await call(base, "/", "DELETE")
+    assert set(reply.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
+    assert (await call(base, "/nothing")).json()["error"].count(" /,") == 1
+
+
 async def test_answers_carry_no_server_name(base):
     assert "server" not in (await call(base, "/health")).headers
 

@@ -54,6 +54,16 @@ async def test_viewers_are_bounded_and_one_that_leaves_makes_room(http):
         await stream.aclose()
 
 
+async def test_head_of_the_events_is_answered_and_watches_nothing(http):
+    async with await http.connect() as stream:
+        for _ in range(MAX_VIEWERS + 1):
+            await stream.send_all(WATCH.replace(b"GET", b"HEAD"))
+            answer = await stream.receive_some()
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"text/event-stream" in answer
+            assert answer.endswith(b"\r\n\r\n")
+
+
 async def _answer(http):
     stream = await http.connect()
     async with stream:

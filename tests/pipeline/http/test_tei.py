@@ -124,7 +124,7 @@ WRONG = {
     "no sentences": ("/similarity", {"inputs": PAIRS | {"sentences": []}}, 400, "Empty"),
     "sentences": ("/similarity", {"inputs": PAIRS | {"sentences": [5]}}, 422, "Validation"),
     "source": ("/similarity", {"inputs": PAIRS | {"source_sentence": 5}}, 422, "Validation"),
-    "no source": ("/similarity", {"inputs": {"sentences": ["a"]}}, 400, "Empty"),
+    "no source": ("/similarity", {"inputs": {"sentences": ["a"]}}, 422, "Validation"),
     "too many pairs": (
         "/similarity",
         {"inputs": PAIRS | {"sentences": ["a"] * LIMITS.max_items}},
@@ -133,6 +133,22 @@ WRONG = {
     ),
     "parameters": ("/similarity", {"inputs": PAIRS, "parameters": 5}, 422, "Validation"),
 }
+
+
+EMPTY = {
+    "inputs: item 1": ("/embed", {"inputs": ["a", ""]}),
+    "inputs.source_sentence: ": ("/similarity", {"inputs": PAIRS | {"source_sentence": ""}}),
+    "inputs.sentences: item 1": ("/similarity", {"inputs": PAIRS | {"sentences": ["a", ""]}}),
+    "texts: item 1": ("/rerank", {"query": "a", "texts": ["b", ""]}),
+    "query: ": ("/rerank", {"query": "", "texts": ["b"]}),
+}
+
+
+@pytest.mark.parametrize("place", EMPTY)
+async def test_an_empty_text_is_told_by_its_place(http, place):
+    reply = await http.post(*EMPTY[place])
+    assert (reply.status_code, reply.json()["error_type"]) == (400, "Empty")
+    assert reply.json()["error"].startswith(place)
 
 
 @pytest.mark.parametrize("name", WRONG)

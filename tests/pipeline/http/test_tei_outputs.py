@@ -170,7 +170,7 @@ async def test_info_says_what_the_model_is_for(model, kind):
 
 
 WRONG = {
-    "no query": ("/rerank", {"texts": ["a"]}, 400, "Empty"),
+    "no query": ("/rerank", {"texts": ["a"]}, 422, "Validation"),
     "query": ("/rerank", {"query": 5, "texts": ["a"]}, 422, "Validation"),
     "long query": ("/rerank", {"query": "a" * 4097, "texts": ["a"]}, 413, "Validation"),
     "no texts": ("/rerank", {"query": "a", "texts": []}, 400, "Empty"),
