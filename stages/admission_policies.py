@@ -27,7 +27,8 @@ from stages.load_view import LoadView
 
 NEAR: Final = 0.8  # pressure from which on a share of the requests is refused
 BULK_SHARE: Final = 0.5  # of a limit, for the bulk lane
-SURE: Final = 0.95  # of the time left: a prediction may be off, and the answer has its way
+SURE: Final = 0.98  # of the time left: the answer has its way to go
+SPREADS: Final = 1.5  # mean deviations that are added to a predicted time
 
 
 class AdmissionPolicy(Protocol):
@@ -75,8 +76,10 @@ class TokenBudget:
 class DeadlinePolicy:
     """Refuses what would be answered too late, or hardly in time.
 
-    Simulated with a deadline of a second and ten times the load, the margin brings the 99th
-    percentile of what is answered from 0.99 s to 0.94 s, and leaves as much answered.
+    How much is added to a prediction follows from how far off they have been. Simulated
+    with a deadline of a second and ten times the load, on a device whose batches take up
+    to 30% more or less, 0.2% of its time goes to calls that come too late; without that
+    6%, and it answers 7% less. A steady device loses nothing by it.
     """
 
     def refusal(self, load: LoadView, asked: Asked, draw: float) -> PenstockError | None:
@@ -84,12 +87,12 @@ class DeadlinePolicy:
         del draw
         if not load.queued.tokens and not load.starts_in_s:
             return None  # or a device that is believed to be slow would never show that it is not
-        answer_in_s = load.answer_in_s(asked)
+        answer_in_s = load.answer_in_s(asked) * (1.0 + SPREADS * load.uncertainty)
         sure_s = SURE * asked.time_left_s
         if answer_in_s <= sure_s:
             return None
         return TooLate(
-            f"the answer would take about {answer_in_s:.2f} s, which is not sure to be within "
+            f"the answer might take {answer_in_s:.2f} s, which is not sure to be within "
             f"the {max(0.0, asked.time_left_s):.2f} s that the call's deadline leaves",
             retry_after_s=min(answer_in_s - sure_s, load.starts_in_s + load.drain_s),
         )

@@ -49,10 +49,17 @@ class Drift:
 
     alpha: float
     ratio: float = 1.0
+    spread: float = 0.0  # how far a batch is from the average, on average
 
     def observe(self, predicted_s: float, busy_s: float, full_s: float) -> None:
         """Learn from a batch that took ``busy_s``."""
         if busy_s > 0 and predicted_s > 0:
             seen = min(busy_s / predicted_s, FARTHEST * self.ratio)
-            weighs_s = max(busy_s, predicted_s * self.ratio)
-            self.ratio += self.alpha * share_of_full(weighs_s, full_s) * (seen - self.ratio)
+            weight = self.alpha * share_of_full(max(busy_s, predicted_s * self.ratio), full_s)
+            self.spread += weight * (abs(seen - self.ratio) - self.spread)
+            self.ratio += weight * (seen - self.ratio)
+
+    @property
+    def uncertainty(self) -> float:
+        """The spread as a share of the average."""
+        return self.spread / self.ratio

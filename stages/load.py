@@ -145,5 +145,6 @@ class LoadMeter:
             bulk=backlog.bulk,
             share=FairShare(backlog.tenants, self.weights),
             starts_in_s=self.starts_in_s(now),
+            uncertainty=self.drift.uncertainty,
             due_in=lambda left_s: backlog.due_by(now + left_s),
         )

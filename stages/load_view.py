@@ -27,6 +27,7 @@ class LoadView:
     bulk: Work = NO_WORK  # reserved by the bulk lane
     share: FairShare = field(factory=FairShare)
     starts_in_s: float = 0.0  # until a device has done what it has in hand
+    uncertainty: float = 0.0  # how far off a predicted time is on average, as a share of it
     due_in: Callable[[float], int] | None = None  # interactive tokens due within so many seconds
 
     @property

@@ -19,11 +19,12 @@ def loading(load, name="callers", items=16, **changes):
     return evolve(CALLERS, **each | changes)
 
 
-def overload(*clients, seed=1, duration_s=30.0, **settings):
+def overload(*clients, seed=1, duration_s=30.0, jitter=0.05, **settings):
     """Run clients side by side; the tally, and what was done in all by what can be done."""
     scenario = scenario_of(
         *clients, duration_s=duration_s, cost=(0.002, 1 / TOKENS_PER_S, 0.0), **settings
     )
+    scenario = evolve(scenario, device=evolve(scenario.device, jitter=jitter))
     report = simulate(scenario, seed=seed)
     assert report.violations.sentences == []
     tokens = sum(totals.answered_tokens for totals in report.tally.totals.values())
@@ -43,6 +44,14 @@ def test_more_than_it_can_do_does_not_lower_what_it_does(load, timeout_s):
     assert done >= 0.95
     assert totals.latencies.percentile_s(99) <= timeout_s
     assert totals.refusals.percentile_s(99) <= 0.02
+    assert tally.work.wasted <= 0.01 * tally.work.tokens
+
+
+@pytest.mark.parametrize("jitter", [0.05, 0.3])
+def test_an_uneven_device_is_not_kept_busy_with_calls_that_come_too_late(jitter):
+    calls = loading(10.0, timeout_s=1.0, items=4)
+    tally, done = overload(calls, duration_s=60.0, jitter=jitter)
+    assert done >= 0.95
     assert tally.work.wasted <= 0.01 * tally.work.tokens
 
 

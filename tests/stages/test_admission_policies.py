@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.admission_policies import (
+    SPREADS,
     SURE,
     DeadlinePolicy,
     LatencyPolicy,
@@ -182,6 +183,14 @@ def test_who_would_be_answered_too_late_is_told_so_and_when_it_would_not_be():
 def test_a_prediction_that_just_fits_is_not_trusted():
     load = view(500, 100.0, starts_in_s=1.0)
     assert DEADLINE.refusal(load, asked(100, time_left_s=8.01), draw=0.0) is not None
+
+
+def test_predictions_that_have_been_off_are_trusted_less():
+    steady, shaky = view(500, 100.0), view(500, 100.0, uncertainty=0.4)
+    assert in_time(steady, 8.0)
+    assert not in_time(shaky, 8.0)
+    assert in_time(shaky, (1 + 0.4 * SPREADS) * 7.01)
+    assert in_time(view(0, 100.0, uncertainty=9.0), 0.1)  # or it would never show that it is not
 
 
 def test_an_idle_device_is_tried_whatever_is_believed_of_its_speed():

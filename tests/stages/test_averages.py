@@ -83,3 +83,20 @@ def test_a_batch_that_says_nothing_leaves_the_drift(predicted_s, busy_s):
     drift = Drift(alpha=0.5)
     drift.observe(predicted_s, busy_s, full_s=1.0)
     assert drift.ratio == 1.0
+
+
+def test_the_spread_is_the_mean_deviation():
+    drift = Drift(alpha=0.1)
+    for number in range(400):
+        seen = 1.5 if number % 2 else 0.5
+        drift.observe(predicted_s=1.0, busy_s=seen, full_s=0.1)
+    assert drift.spread == pytest.approx(0.5, rel=0.1)
+    assert drift.uncertainty == pytest.approx(0.5, rel=0.15)
+
+
+def test_a_steady_device_has_no_spread_whatever_its_speed():
+    drift = Drift(alpha=0.5)
+    for _ in range(40):
+        drift.observe(predicted_s=1.0, busy_s=3.0, full_s=1.0)
+    assert drift.ratio == pytest.approx(3.0)
+    assert drift.spread == pytest.approx(0.0, abs=1e-3)
