@@ -39,7 +39,7 @@ class Extent:
     after: float = 14.0
 
 
-PEERS: Final = Extent(window=5.0, closed=2.0, calm=6.0, after=10.0)
+PEERS: Final = Extent(window=4.0, closed=2.0, calm=5.0, after=8.0)
 QUICK: Final = Extent(
     loads=(0.5, 1.0, 10.0), ramp=1.5, window=4.0, closed=2.0, calm=4.0, spike=2.0, after=8.0
 )
