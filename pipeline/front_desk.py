@@ -146,7 +146,8 @@ class FrontDesk:
         load = pipeline.load
         view = load.view(now)
         policies = pipeline.plan.policies
-        refused = refusal(policies, view, Asked(Work(1, 1)), draw=1.0)  # certain ones only
+        least = Asked(Work(1, 1), text_bytes=1)
+        refused = refusal(policies, view, least, draw=1.0)  # certain ones only
         level = self._level.judge(pressure(policies, view), refuses=refused is not None)
         return LoadSnapshot(
             phase=phase,

@@ -18,6 +18,7 @@ from stages.admission_policies import (
     AdmissionPolicy,
     DeadlinePolicy,
     LatencyPolicy,
+    TextBudget,
     ThroughputPolicy,
     TokenBudget,
 )
@@ -77,6 +78,7 @@ def admission_policies(settings: Settings) -> tuple[AdmissionPolicy, ...]:
 
 def _policies(settings: Settings) -> Iterator[AdmissionPolicy]:
     yield TokenBudget(settings.backpressure_max_queued_tokens, settings.bulk_share)
+    yield TextBudget(settings.max_queued_bytes, settings.bulk_share)
     yield DeadlinePolicy()
     if settings.backpressure_throughput_enabled:
         yield ThroughputPolicy(settings.backpressure_max_drain_ms / 1e3, settings.bulk_share)

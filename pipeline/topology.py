@@ -270,6 +270,7 @@ class Pipeline:
             rules=self.plan.rules,
             tokenizer=self.plan.tokenizer,
             ratio=self._ratio,
+            load=self.load.tokenizer,
         )
 
     async def _bucketing(self, tokenized: Inlet[TokenizedItems], chunks: Outlet[Chunk]) -> None:

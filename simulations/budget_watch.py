@@ -3,23 +3,19 @@
 Admission bounds what is queued, which is what is reserved and not on a device. So what is
 reserved stays below the budget, with what tenants within their share may overdraw, and
 all that devices can have in hand. A request that finds nothing queued may enter whatever
-its size, and texts are counted by a guess until they are tokenized.
+its size, and texts are counted by a guess until they are tokenized: each that was on its
+way when the last one entered may turn out as long as the longest.
 """
-
-from typing import Final
 
 from attrs import define, field
 
 from pipeline.plan import PipelinePlan
-from pipeline.topology import LINK_CAPACITY, ROOM_PER_DEVICE
+from pipeline.topology import ROOM_PER_DEVICE
 from simulations.checkers import Violations
 from stages.admission_policies import TokenBudget
 from stages.channels import Message
 from stages.fair_share import OVERDRAFT
-from stages.ticket import OpenTickets
-from stages.tokenizing import REQUESTS_AT_ONCE
-
-GUESSED: Final = LINK_CAPACITY + REQUESTS_AT_ONCE + 2  # requests on their way through tokenizing
+from stages.ticket import OpenTickets, Ticket
 
 
 @define(eq=False)
@@ -31,6 +27,8 @@ class BudgetWatch:
     violations: Violations
     budget: int | None = field(init=False)
     _largest: int = 0  # request so far, in tokens
+    _on_their_way: dict[Ticket, int] = field(factory=dict)  # items not yet tokenized
+    _guessed: int = 0  # requests on their way when the last one entered
 
     @budget.default
     def _of_policies(self) -> int | None:
@@ -48,10 +46,24 @@ class BudgetWatch:
     def sent(self, stage: str, message: Message, now: float) -> None:
         """See :class:`pipeline.links.Observer`."""
         del now
-        if stage != "tokenizing" or self.budget is None:
+        if self.budget is None:
             return
-        for ticket, _ in message.shares():
+        if stage == "admission":
+            self._entered(message)
+        elif stage == "tokenizing":
+            self._tokenized(message, self.budget)
+
+    def _entered(self, message: Message) -> None:
+        self._on_their_way.update(message.shares())
+        self._on_their_way = {t: items for t, items in self._on_their_way.items() if t.waiting}
+        self._guessed = len(self._on_their_way)
+
+    def _tokenized(self, message: Message, budget: int) -> None:
+        for ticket, items in message.shares():
             self._largest = max(self._largest, ticket.reserved_tokens)
-        most, reserved = self.budget + GUESSED * self._largest, self.tickets.reserved_tokens
+            left = self._on_their_way.pop(ticket, 0) - items
+            if left > 0:
+                self._on_their_way[ticket] = left
+        most, reserved = budget + self._guessed * self._largest, self.tickets.reserved_tokens
         if reserved > most:
             self.violations.add(f"{reserved} tokens are reserved, above {most}")

@@ -144,6 +144,7 @@ def check_nothing_left(pipeline: Pipeline, violations: Violations) -> None:
         "items on their way": tickets.items_on_their_way,
         "batches on the device": load.batches_on_device,
         "tokens on the device": load.tokens_on_device,
+        "bytes of texts": load.tokenizer.waiting,
     }
     for what, number in left.items():
         if number:

@@ -7,9 +7,12 @@ more tokens than their like can take the count above the budget, by no more than
 was admitted and not yet tokenized; nobody else enters until that has drained. What is
 held in memory keeps to its bound whatever was estimated: the planner counts true tokens
 and takes no more of them.
+
+**Texts** cost before they are tokens: their bytes are counted until they are tokenized
+(:mod:`stages.tokenizer_load`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle
 from operator import add
 
@@ -22,6 +25,7 @@ from stages.channels import ReceiveEnd, SendEnd
 from stages.cost_model import NO_WORK, Work
 from stages.load import LoadMeter
 from stages.messages import EmbedRequest, Submission
+from stages.ragged_input import ID_BYTES
 from stages.ticket import OpenTickets
 from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
@@ -50,9 +54,10 @@ async def run_admission(
         now = trio.current_time()
         if not tickets.alive(submission.ticket, now):
             continue
-        work = estimate_work(submission.request, rules, ratio)
-        ticket = submission.ticket
-        asked = Asked(work, ticket.deadline - now, ticket.lane, ticket.tenant)
+        ticket, request = submission.ticket, submission.request
+        sizes = list(text_sizes(request, rules))
+        work = estimate_work(request, rules, ratio, sizes)
+        asked = Asked(work, ticket.deadline - now, ticket.lane, ticket.tenant, sum(sizes))
         refused = refusal(policies, load.view(now), asked, draw())
         cause = None if refused is None else refused.__cause__
         if cause is not None and not was_broken:  # once, not for every request of a flood
@@ -62,12 +67,16 @@ async def run_admission(
             tickets.fail(ticket, refused, now)
             continue
         tickets.reserve(ticket, work)
+        load.tokenizer.admitted(ticket, asked.text_bytes)
         await admitted.send(submission)
 
 
-def estimate_work(request: EmbedRequest, rules: TokenRules, ratio: TokenRatio) -> Work:
+def estimate_work(
+    request: EmbedRequest, rules: TokenRules, ratio: TokenRatio, sizes: Iterable[int]
+) -> Work:
     """What the request is likely to run as; exact where it brings ids.
 
+    ``sizes`` are those of its texts (:func:`text_sizes`).
     Special tokens add a few to a text's own, and the model's maximum bounds them all.
     Squares are those of the same lengths.
     """
@@ -82,14 +91,19 @@ def estimate_work(request: EmbedRequest, rules: TokenRules, ratio: TokenRatio) -
     special = rules.special_tokens
     if request.queries and rules.pairs is not None:
         special = rules.pairs.special_tokens
-    return Work.of(
-        min(ratio.tokens(size) + special, rules.max_tokens) for size in text_sizes(request, rules)
-    )
+    return Work.of(min(ratio.tokens(size) + special, rules.max_tokens) for size in sizes)
 
 
 def text_sizes(request: EmbedRequest, rules: TokenRules) -> Iterator[int]:
-    """The bytes of each of the request's texts, with its prompt or its query."""
+    """The bytes of each of the items that the tokenizer gets: texts with their prompt or query.
+
+    Of ids only those that are to become texts; no others get there.
+    """
     texts, queries = request.texts or (), request.queries
+    if request.ids is not None:
+        if request.output.by_tokenizer:
+            yield from (ID_BYTES * request.ids.lengths).tolist()
+        return
     if queries:
         yield from map(add, map(byte_length, texts), cycle(map(byte_length, queries)))
         return

@@ -2,10 +2,11 @@
 
 They are asked in this order, and the first that refuses decides:
 
-* the *token budget* bounds what is queued, for a request of many items as a whole;
+* the *token budget* bounds what is queued, for a request of many items as a whole, and the
+  *text budget* the bytes that wait for the tokenizer;
 * the *deadline*: who would be answered too late is told so at once, not after the wait;
 * *throughput*, a strategy that predicts: it refuses when the queue, with this request in
-  it, would take longer to drain than allowed;
+  it, would take longer to drain than allowed, the tokenizer's part included for texts;
 * *latency*, a strategy that reacts: above a soft 95th percentile it sheds a share of the
   requests, above a hard one all of them.
 
@@ -73,6 +74,33 @@ class TokenBudget:
 
 
 @frozen
+class TextBudget:
+    """Bounds the bytes of texts that wait for the tokenizer; no share goes above it."""
+
+    max_bytes: int
+    bulk_share: float = BULK_SHARE
+
+    def refusal(self, load: LoadView, asked: Asked, draw: float) -> PenstockError | None:
+        """See :class:`AdmissionPolicy`."""
+        del draw
+        waiting, more = load.tokenizer.waiting, asked.text_bytes
+        limit = self.max_bytes * _lane_share(asked, self.bulk_share)
+        if not waiting or not more or waiting + more <= limit:
+            return None
+        over = min(1.0, (waiting + more - limit) / waiting)
+        return Overloaded(
+            f"{waiting + more} bytes of texts would wait for the tokenizer, "
+            f"at most {limit:.0f} are allowed",
+            reason="tokenizing",
+            retry_after_s=load.tokenizer.drain_s * over,
+        )
+
+    def pressure(self, load: LoadView) -> float:
+        """See :class:`AdmissionPolicy`."""
+        return load.tokenizer.waiting / self.max_bytes
+
+
+@frozen
 class DeadlinePolicy:
     """Refuses what would be answered too late, or hardly in time.
 
@@ -85,7 +113,7 @@ class DeadlinePolicy:
     def refusal(self, load: LoadView, asked: Asked, draw: float) -> PenstockError | None:
         """See :class:`AdmissionPolicy`."""
         del draw
-        if not load.queued.tokens and not load.starts_in_s:
+        if not load.queued.tokens and not load.starts_in_s and not load.tokenizer.waiting:
             return None  # or a device that is believed to be slow would never show that it is not
         answer_in_s = load.answer_in_s(asked) * (1.0 + SPREADS * load.uncertainty)
         sure_s = SURE * asked.time_left_s
@@ -94,7 +122,7 @@ class DeadlinePolicy:
         return TooLate(
             f"the answer might take {answer_in_s:.2f} s, which is not sure to be within "
             f"the {max(0.0, asked.time_left_s):.2f} s that the call's deadline leaves",
-            retry_after_s=min(answer_in_s - sure_s, load.starts_in_s + load.drain_s),
+            retry_after_s=min(answer_in_s - sure_s, load.starts_in_s + _drain_s(load, asked)),
         )
 
     def pressure(self, load: LoadView) -> float:
@@ -113,21 +141,23 @@ class ThroughputPolicy:
     def refusal(self, load: LoadView, asked: Asked, draw: float) -> PenstockError | None:
         """See :class:`AdmissionPolicy`."""
         del draw
-        if not load.queued.tokens:
+        if not load.queued.tokens and not (asked.text_bytes and load.tokenizer.waiting):
             return None
-        drain_s = load.drain_with_s(asked.work)
+        device_s = load.drain_with_s(asked.work)
+        tokenizer_s = load.tokenizer.wait_s(asked.text_bytes)
+        drain_s = device_s + tokenizer_s
         limit_s = self.max_drain_s * _lane_share(asked, self.bulk_share)
         if load.share.admits(asked.tenant, asked.work.tokens, drain_s, limit_s):
             return None
         return Overloaded(
             f"the queue would take {drain_s:.1f} s to drain, at most {limit_s:.1f} s are allowed",
-            reason="drain_time",
-            retry_after_s=min(drain_s - limit_s, load.drain_s),
+            reason="tokenizing" if tokenizer_s > device_s else "drain_time",
+            retry_after_s=min(drain_s - limit_s, _drain_s(load, asked)),
         )
 
     def pressure(self, load: LoadView) -> float:
         """See :class:`AdmissionPolicy`."""
-        return load.drain_s / self.max_drain_s
+        return (load.drain_s + load.tokenizer.drain_s) / self.max_drain_s
 
 
 @frozen
@@ -188,6 +218,11 @@ def pressure(policies: Sequence[AdmissionPolicy], load: LoadView) -> float:
         return max((policy.pressure(load) for policy in policies), default=0.0)
     except Exception:
         return 1.0
+
+
+def _drain_s(load: LoadView, asked: Asked) -> float:
+    """What is before a request now, by device and, for texts, by tokenizer."""
+    return load.drain_s + (load.tokenizer.drain_s if asked.text_bytes else 0.0)
 
 
 def _lane_share(asked: Asked, bulk_share: float) -> float:

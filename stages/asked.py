@@ -10,9 +10,13 @@ from stages.lane import Lane
 
 @frozen
 class Asked:
-    """One request: its estimated work, how long its caller waits, and who goes before it."""
+    """One request: its estimated work, how long its caller waits, and who goes before it.
+
+    ``text_bytes`` are for the tokenizer; 0 where ids are brought.
+    """
 
     work: Work
     time_left_s: float = inf
     lane: Lane = Lane.INTERACTIVE
     tenant: str = ""
+    text_bytes: int = 0

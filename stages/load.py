@@ -20,6 +20,7 @@ from stages.fair_share import FairShare
 from stages.load_view import LoadView
 from stages.messages import Batch
 from stages.ticket import OpenTickets
+from stages.tokenizer_load import TokenizerLoad
 
 TYPICAL_LENGTH: Final = 64  # tokens of a text, for a rate before any text has been seen
 
@@ -68,6 +69,7 @@ class LoadMeter:
     full_s: float
     devices: Sequence[DeviceLoad] = field(factory=lambda: [DeviceLoad()])
     weights: Mapping[str, float] = field(factory=dict)  # of tenants
+    tokenizer: TokenizerLoad = field(factory=TokenizerLoad)
     rate: ServiceRate = field(init=False)  # of true tokens: for people
     drift: Drift = field(init=False)  # of true work: what admission predicts with
     computed_drift: Drift = field(init=False)  # padding included: what bounds a batch in time
@@ -76,6 +78,7 @@ class LoadMeter:
         typical = self.cost.tokens_per_s(TYPICAL_LENGTH) if self.cost is not None else 0.0
         self.rate = ServiceRate(self.alpha, typical)
         self.drift, self.computed_drift = Drift(self.alpha), Drift(self.alpha)
+        self.tickets.on_end(self.tokenizer.ended)
 
     def launched(self, batch: Batch, now: float, device: int = 0) -> None:
         """A batch was handed to the device of this number."""
@@ -147,4 +150,5 @@ class LoadMeter:
             starts_in_s=self.starts_in_s(now),
             uncertainty=self.drift.uncertainty,
             due_in=lambda left_s: backlog.due_by(now + left_s),
+            tokenizer=self.tokenizer,
         )

@@ -8,6 +8,7 @@ from stages.asked import Asked
 from stages.cost_model import NO_WORK, CostModel, Work
 from stages.fair_share import FairShare
 from stages.lane import Lane
+from stages.tokenizer_load import TokenizerLoad
 
 
 @frozen(eq=False)
@@ -29,6 +30,7 @@ class LoadView:
     starts_in_s: float = 0.0  # until a device has done what it has in hand
     uncertainty: float = 0.0  # how far off a predicted time is on average, as a share of it
     due_in: Callable[[float], int] | None = None  # interactive tokens due within so many seconds
+    tokenizer: TokenizerLoad = field(factory=TokenizerLoad)
 
     @property
     def drain_s(self) -> float:
@@ -40,19 +42,21 @@ class LoadView:
         return self._seconds(self.queued + more)
 
     def answer_in_s(self, asked: Asked) -> float:
-        """When a request would be answered; 0 while that is unknown.
+        """When a request would be answered; without the device's part while that is unknown.
 
         Before it goes the interactive lane, if it is not bulk itself. Where tenants compete,
         each has its own queue before it, and its share of the device's time: others may
         come at any time and take theirs. Of its own lane only what is due earlier goes
         first. A full batch is added, for it is answered with all that runs together with it.
+        Texts have to be tokenized before.
         """
+        tokenize_s = self.tokenizer.wait_s(asked.text_bytes)
         if self.cost is None:
-            return 0.0
+            return tokenize_s
         interactive = asked.lane is Lane.INTERACTIVE
         before = self._interactive if interactive else self.queued
         drain_s = self._seconds(before + asked.work)
-        wait_s = self.starts_in_s + min(drain_s, self.full_s)
+        wait_s = tokenize_s + self.starts_in_s + min(drain_s, self.full_s)
         if not self.share.alone(asked.tenant):
             taken = self.share.taken(asked.tenant, asked.work.tokens)
             drain_s *= taken / self.share.due(asked.tenant)

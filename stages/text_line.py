@@ -10,7 +10,6 @@ from stages.admission import text_sizes
 from stages.cost_model import NO_WORK, Work
 from stages.messages import Int32, RaggedIds, Submission
 from stages.output import Output
-from stages.ragged_input import ID_BYTES
 from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
 from stages.tokenizer_work import BareTexts, Decoding, Spelling, TokenizerWork
@@ -25,18 +24,17 @@ class TextLine:
     ratio: TokenRatio
     work: Work = NO_WORK  # of what has been encoded
     spelled: dict[int, Any] = field(factory=dict)  # what the tokenizer alone answers, by item
+    left: int = field(init=False)  # bytes that have been in no slice
     _next: int = 0
     _order: Int32 = field(init=False)
     _sizes: Int32 = field(init=False)  # bytes with the prompt or query, in the order of _order
 
     def __attrs_post_init__(self) -> None:
         request = self.submission.request
-        if request.ids is None:
-            sizes = np.fromiter(text_sizes(request, self.rules), np.int32, request.items)
-        else:
-            sizes = request.ids.lengths * np.int32(ID_BYTES)
+        sizes = np.fromiter(text_sizes(request, self.rules), np.int32, request.items)
         self._order = np.argsort(sizes, kind="stable").astype(np.int32)
         self._sizes = sizes[self._order]
+        self.left = int(sizes.sum())
         self.submission.ticket.token_counts = np.zeros(request.items, np.int32)
 
     @property
@@ -64,7 +62,9 @@ class TextLine:
             return None
         positions = self._order[self._next : self._next + count]
         self._next += count
-        return Part(self, positions, int(sizes[count - 1]))
+        size = int(sizes[count - 1])
+        self.left -= size
+        return Part(self, positions, size)
 
 
 @frozen(eq=False)

@@ -10,7 +10,6 @@ Requests that bring token ids pass through without the thread. What the tokenize
 answers (how it spells a text, which text ids stand for) ends here.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -23,15 +22,16 @@ from stages.channels import ReceiveEnd, SendEnd
 from stages.errors import Internal, PenstockError
 from stages.messages import EmbedRequest, Int32, RaggedIds, Submission, TokenizedItems
 from stages.output import Output
-from stages.runner import Runner
+from stages.runner import Runner, Timed
 from stages.text_line import Part, TextLine
+from stages.text_turns import TextTurns
 from stages.ticket import OpenTickets
 from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
+from stages.tokenizer_load import TokenizerLoad
 from stages.tokenizer_work import TokenizerWork
 
-SLICE_BYTES: Final = 64 * 1024
-REQUESTS_AT_ONCE: Final = 32  # taken from the channel and served in turn
+REQUESTS_AT_ONCE: Final = 32  # taken from the channel between two slices
 
 TokenizerRunner: TypeAlias = Runner[TokenizerWork, Sequence[Any]]
 
@@ -46,29 +46,33 @@ async def run_tokenizing(
     rules: TokenRules,
     tokenizer: TokenizerRunner,
     ratio: TokenRatio,
+    load: TokenizerLoad,
 ) -> None:
     """Tokenize each request and send it on in slices, until the channel drains.
 
-    ``ratio`` learns from every slice.
+    ``ratio`` and ``load`` learn from every slice.
     """
-    turns: deque[TextLine] = deque()
+    turns = TextTurns()
     drained = False
     while turns or not drained:
         drained = drained or not await _take_in(admitted, tokenized, turns, rules, ratio, tickets)
         if turns:
-            await _encode_slice(turns, tokenized, tokenizer, tickets)
+            await _encode_slice(turns, tokenized, tokenizer, tickets, load)
 
 
 async def _take_in(
     admitted: ReceiveEnd[Submission],
     tokenized: SendEnd[TokenizedItems],
-    turns: deque[TextLine],
+    turns: TextTurns,
     rules: TokenRules,
     ratio: TokenRatio,
     tickets: OpenTickets,
 ) -> bool:
-    """Take what has been admitted; waits only with nothing in hand. False at the end."""
-    for _ in range(REQUESTS_AT_ONCE - len(turns)):  # or ids that keep coming would hold up texts
+    """Take what has been admitted; waits only with nothing in hand. False at the end.
+
+    How much is in hand is admission's to bound: whoever it lets in is not kept out here.
+    """
+    for _ in range(REQUESTS_AT_ONCE):  # or ids that keep coming would hold up texts
         try:
             submission = admitted.receive_nowait() if turns else await admitted.receive()
         except trio.WouldBlock:
@@ -80,7 +84,7 @@ async def _take_in(
             tickets.planned(ticket, request.items)  # the planner will not see them
         ids = request.ids
         if ids is None or request.output.by_tokenizer:
-            turns.append(TextLine(submission, rules, ratio))
+            turns.add(TextLine(submission, rules, ratio))
             continue
         positions = np.arange(len(ids), dtype=np.int32)
         ticket.token_counts = np.zeros(len(ids), np.int32)
@@ -93,42 +97,22 @@ async def _take_in(
 
 
 async def _encode_slice(
-    turns: deque[TextLine],
+    turns: TextTurns,
     tokenized: SendEnd[TokenizedItems],
     tokenizer: TokenizerRunner,
     tickets: OpenTickets,
+    load: TokenizerLoad,
 ) -> None:
     """Encode one slice, of those whose turn it is, and send it on; they line up again."""
-    parts = _next_parts(turns, tickets)
+    now = trio.current_time()
+    parts = turns.next_parts(lambda ticket: tickets.alive(ticket, now))
     if len(parts) > 1:
-        await _encode_together(parts, tokenized, tokenizer, tickets)
+        await _encode_together(parts, tokenized, tokenizer, tickets, load)
     elif parts:
-        await _encode_alone(parts[0], tokenized, tokenizer, tickets)
-    turns.extend(
-        part.owner
-        for part in parts
-        if not part.owner.finished and part.owner.submission.ticket.waiting
-    )
-
-
-def _next_parts(turns: deque[TextLine], tickets: OpenTickets) -> list[Part]:
-    """What fits into a slice, from the front of the line; who has a part leaves the line.
-
-    What is not plain has a slice of its own.
-    """
-    parts: list[Part] = []
-    room = SLICE_BYTES
-    while turns and (not parts or (parts[0].is_plain and turns[0].is_plain)):
-        if not tickets.alive(turns[0].submission.ticket, trio.current_time()):
-            turns.popleft()
-            continue
-        part = turns[0].next_part(room, at_least=0 if parts else 1)
-        if part is None:
-            break
-        turns.popleft()
-        parts.append(part)
-        room -= part.size
-    return parts
+        await _encode_alone(parts[0], tokenized, tokenizer, tickets, load)
+    for part in parts:
+        if not part.owner.finished and part.owner.submission.ticket.waiting:
+            turns.add(part.owner)
 
 
 async def _encode_together(
@@ -136,14 +120,17 @@ async def _encode_together(
     tokenized: SendEnd[TokenizedItems],
     tokenizer: TokenizerRunner,
     tickets: OpenTickets,
+    load: TokenizerLoad,
 ) -> None:
     try:
         texts = [text for part in parts for text in part.texts()]
-        encoded = parts[0].owner.rules.join((await tokenizer.submit(texts).wait()).value)
+        found = await tokenizer.submit(texts).wait()
+        encoded = parts[0].owner.rules.join(found.value)
     except Exception:  # whose fault it is shows when each is encoded alone
         for part in parts:
-            await _encode_alone(part, tokenized, tokenizer, tickets)
+            await _encode_alone(part, tokenized, tokenizer, tickets, load)
         return
+    _count(parts, found, load)
     first = 0
     for part in parts:
         items = slice(first, first := first + len(part.positions))
@@ -156,22 +143,32 @@ async def _encode_alone(
     tokenized: SendEnd[TokenizedItems],
     tokenizer: TokenizerRunner,
     tickets: OpenTickets,
+    load: TokenizerLoad,
 ) -> None:
     ticket = part.owner.submission.ticket
     if not tickets.alive(ticket, trio.current_time()):
         return
     try:
-        found = (await tokenizer.submit(part.asked()).wait()).value
+        timed = await tokenizer.submit(part.asked()).wait()
+        found = timed.value
         ids = part.owner.rules.join(found) if part.is_plain else None
     except Exception:
         log.exception("tokenizing failed", request_id=ticket.request_id)
         tickets.fail(ticket, Internal("tokenizing failed"), trio.current_time())
         return
+    _count([part], timed, load)
     if part.owner.submission.request.output.by_tokenizer:
         _answer(part, found, tickets)
         return
     fit = partial(_fit_part, part, ids) if ids is not None else partial(part.fit_pairs, found)
     await _send_on(part, fit, tokenized, tickets)
+
+
+def _count(parts: Sequence[Part], found: Timed[Sequence[Any]], load: TokenizerLoad) -> None:
+    """What was in a slice waits no more, and tells how fast the tokenizer is."""
+    load.observe(sum(part.size for part in parts), found.finished_at - found.started_at)
+    for part in parts:
+        load.tokenized(part.owner.submission.ticket, part.size)
 
 
 def _answer(part: Part, found: Sequence[Any], tickets: OpenTickets) -> None:

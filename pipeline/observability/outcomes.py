@@ -19,6 +19,7 @@ CODES: Final = (
 REASONS: Final = (
     "drain_time",
     "queued_tokens",
+    "tokenizing",
     "latency",
     "deadline",
     "policy_error",

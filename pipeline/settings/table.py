@@ -80,6 +80,9 @@ class Settings(PortSettings):
         2000.0, Number(0, 3_600_000, above=True), "Throughput strategy: longest predicted drain"
     )
     backpressure_max_queued_tokens: int = setting(131072, Integer(1, 1 << 30), "Most tokens queued")
+    max_queued_bytes: int = setting(
+        64 << 20, Size(1024, 1 << 40), "Most bytes of texts that wait for the tokenizer"
+    )
     backpressure_ema_alpha: float = setting(
         0.3,
         Number(0, 1, above=True),

@@ -21,7 +21,7 @@ from stages.admission_policies import TokenBudget
 from stages.answer import Answer, ItemError
 from stages.cost_model import Work
 from stages.errors import Overloaded
-from stages.messages import Batch, EmbedRequest, Layout
+from stages.messages import Batch, EmbedRequest, Layout, Submission
 from stages.ticket import OpenTickets
 
 FULL = Overloaded("full", reason="x", retry_after_s=0.0)
@@ -36,6 +36,7 @@ class Figures:
     items_on_their_way: int = 0
     batches_on_device: int = 0
     tokens_on_device: int = 0
+    waiting: int = 0
     open: int = 0
 
     def __len__(self):
@@ -47,6 +48,10 @@ class Figures:
 
     @property
     def load(self):
+        return self
+
+    @property
+    def tokenizer(self):
         return self
 
 
@@ -172,6 +177,7 @@ def test_who_must_be_answered_and_is_not(answered, violations):
         (Figures(items_on_their_way=-1), "-1 items on their way"),
         (Figures(batches_on_device=1), "1 batches on the device"),
         (Figures(tokens_on_device=4), "4 tokens on the device"),
+        (Figures(waiting=5), "5 bytes of texts"),
     ],
 )
 def test_whatever_is_left_at_the_end(left, what, violations):
@@ -278,11 +284,13 @@ def test_other_tenants_and_lengths_have_no_order_among_each_other(watch, tickets
 
 def test_tokens_reserved_beyond_the_budget(tickets, violations):
     watch = BudgetWatch(plan_of(policies=(TokenBudget(50),)), tickets, violations)
-    asked, other = open_ticket(tickets, 1), open_ticket(tickets, 1)
+    asked, other = open_ticket(tickets, 2), open_ticket(tickets, 1)
+    watch.sent("admission", Submission(asked, REQUEST), 0.0)
+    tickets.reserve(asked, Work(5))
     for reserved in (100 + 2 * 64, 100 + 2 * 64 + 1):
         tickets.reserve(other, Work(reserved))
         watch.sent("tokenizing", chunk_of(asked, [4]), 0.0)
-    assert violations.sentences == ["229 tokens are reserved, above 228"]
+    assert violations.sentences == ["234 tokens are reserved, above 233"]
 
 
 def test_without_a_policy_that_bounds_tokens_there_is_no_budget(tickets, violations):

@@ -9,8 +9,8 @@ from core_builders import drain, ids_request, load_of, submission_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.admission import byte_length, estimate_work, run_admission
-from stages.admission_policies import LatencyPolicy, TokenBudget
+from stages.admission import byte_length, estimate_work, run_admission, text_sizes
+from stages.admission_policies import LatencyPolicy, TextBudget, TokenBudget
 from stages.cost_model import Work
 from stages.errors import DeadlineExceeded, Overloaded
 from stages.lane import Lane
@@ -22,6 +22,10 @@ from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
 
 RULES = TokenRules(max_tokens=16, prefix=(1,), suffix=(2,), prompts={"query": "ask: "})
+
+
+def estimate(request, rules, ratio):
+    return estimate_work(request, rules, ratio, text_sizes(request, rules))
 
 
 async def admit(tickets, submissions, *policies, draw=0.5, load=None):
@@ -67,6 +71,30 @@ async def test_refuses_what_does_not_fit_and_keeps_nothing_of_it():
     assert tickets.reserved_tokens == 10
 
 
+async def test_texts_count_in_bytes_until_their_ticket_ends():
+    tickets = OpenTickets()
+    load = load_of(tickets)
+    texts = submission_of(tickets, EmbedRequest("a", texts=("é" * 40, "x"), prompt_name="query"))
+    ids = submission_of(tickets, ids_request([7] * 5))
+    await admit(tickets, [texts, ids], load=load)
+    assert load.tokenizer.waiting == 80 + 1 + 2 * 5
+    tickets.abandon(texts.ticket, trio.current_time())
+    assert load.tokenizer.waiting == 0
+
+
+async def test_texts_that_would_be_cut_to_few_tokens_are_refused_for_their_bytes():
+    tickets, heard = OpenTickets(), []
+    load = load_of(tickets)
+    policies = (TokenBudget(10**6), TextBudget(3000))
+    long = EmbedRequest("a", texts=("x" * 2000,))
+    submissions = [submission_of(tickets, long, reply=heard.append) for _ in range(3)]
+    ids = submission_of(tickets, ids_request([7] * 5))
+    admitted = await admit(tickets, [*submissions, ids], *policies, load=load)
+    assert admitted == [submissions[0], ids]
+    assert [error.reason for error in heard] == ["tokenizing"] * 2
+    assert load.tokenizer.waiting == 2000
+
+
 @pytest.mark.parametrize(("draw", "admitted"), [(0.1, 0), (0.9, 1)])
 async def test_sheds_by_the_draw(draw, admitted):
     tickets = OpenTickets()
@@ -95,13 +123,13 @@ def test_while_nothing_was_learned_the_estimate_is_bytes_and_special_tokens(text
     request = EmbedRequest("r", texts=tuple(texts), prompt_name=prompt_name)
     prompt = 5 if prompt_name else 0
     expected = Work.of(min(16, len(text.encode()) + prompt + 2) for text in texts)
-    assert estimate_work(request, RULES, TokenRatio()) == expected
+    assert estimate(request, RULES, TokenRatio()) == expected
 
 
 def test_the_estimate_of_ids_is_their_work_after_truncation():
     request = ids_request([1] * 3, [1] * 17, [1] * 16)
-    assert estimate_work(request, RULES, TokenRatio()) == Work.of([3, 16, 16])
-    assert isinstance(estimate_work(ids_request(np.ones(3)), RULES, TokenRatio()).tokens, int)
+    assert estimate(request, RULES, TokenRatio()) == Work.of([3, 16, 16])
+    assert isinstance(estimate(ids_request(np.ones(3)), RULES, TokenRatio()).tokens, int)
 
 
 def test_the_estimate_of_texts_follows_what_was_learned():
@@ -110,7 +138,7 @@ def test_the_estimate_of_texts_follows_what_was_learned():
         ratio.observe(4096, 1024)
     rules = evolve(RULES, max_tokens=512)
     request = EmbedRequest("r", texts=("x" * 400, "x" * 4000), prompt_name="query")
-    assert estimate_work(request, rules, ratio) == Work.of([102 + 2, 512])
+    assert estimate(request, rules, ratio) == Work.of([102 + 2, 512])
 
 
 @given(st.text())
@@ -171,12 +199,12 @@ async def test_a_caller_is_judged_by_its_own_time_lane_and_tenant():
 def test_a_pair_is_estimated_with_its_query():
     rules = TokenRules(max_tokens=16, pairs=PairTemplate((1,), (2,), (2,), 1))
     shared = EmbedRequest("r", texts=("a", "bbb"), queries=("qq",))
-    assert estimate_work(shared, rules, TokenRatio()) == Work.of([6, 8])
+    assert estimate(shared, rules, TokenRatio()) == Work.of([6, 8])
     own = EmbedRequest("r", texts=("a", "bbb"), queries=("q" * 20, ""))
-    assert estimate_work(own, rules, TokenRatio()) == Work.of([16, 6])
+    assert estimate(own, rules, TokenRatio()) == Work.of([16, 6])
 
 
 @pytest.mark.parametrize("output", [Output.PIECES, Output.TEXT])
 def test_what_needs_no_device_reserves_nothing(output):
     request = EmbedRequest("r", texts=("a" * 100,), output=output)
-    assert estimate_work(request, RULES, TokenRatio()) == Work()
+    assert estimate(request, RULES, TokenRatio()) == Work()

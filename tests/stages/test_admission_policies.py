@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from core_builders import open_ticket
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from stages.admission_policies import (
     SURE,
     DeadlinePolicy,
     LatencyPolicy,
+    TextBudget,
     ThroughputPolicy,
     TokenBudget,
     pressure,
@@ -22,6 +24,8 @@ from stages.errors import TooLate
 from stages.fair_share import FairShare
 from stages.lane import Lane
 from stages.load_view import LoadView
+from stages.ticket import OpenTickets
+from stages.tokenizer_load import TokenizerLoad
 
 BUDGET = TokenBudget(max_tokens=1000)
 THROUGHPUT = ThroughputPolicy(max_drain_s=2.0)
@@ -251,3 +255,65 @@ def test_a_policy_that_raises_refuses(queued):
     assert refused.retry_after_s > 0
     assert isinstance(refused.__cause__, ZeroDivisionError)
     assert pressure((BUDGET, Broken()), view(queued, 0.0)) == 1.0
+
+
+def texts_waiting(*sizes, queued=10):
+    """A load with requests that have so many bytes left for a tokenizer of 2 MB/s."""
+    tokenizer = TokenizerLoad()
+    for size in sizes:
+        tokenizer.admitted(open_ticket(OpenTickets(), 1), size)
+    return view(queued, 1e6, tokenizer=tokenizer)
+
+
+def texts(size, **options):
+    return asked(1, text_bytes=size, **options)
+
+
+def test_what_the_tokenizer_needs_counts_as_time_to_drain():
+    load = texts_waiting(3_000_000)
+    assert THROUGHPUT.refusal(load, texts(900_000), 0.0) is None
+    refused = THROUGHPUT.refusal(load, texts(1_100_000), 0.0)
+    assert refused.reason == "tokenizing"
+    assert refused.retry_after_s == pytest.approx(0.05, abs=0.01)
+    assert THROUGHPUT.pressure(load) == pytest.approx(0.75, abs=0.01)
+
+
+def test_texts_are_refused_by_those_before_them_even_if_no_tokens_are_queued():
+    load = texts_waiting(3_000_000, queued=0)
+    assert THROUGHPUT.refusal(load, texts(1_100_000), 0.0).reason == "tokenizing"
+
+
+@pytest.mark.parametrize("policy", [THROUGHPUT, DEADLINE, TextBudget(10**6)])
+def test_ids_and_who_finds_no_texts_are_not_held_up_by_the_tokenizer(policy):
+    assert policy.refusal(texts_waiting(10**9), asked(1, time_left_s=0.5), 0.0) is None
+    assert policy.refusal(texts_waiting(queued=0), texts(10**9, time_left_s=0.5), 0.0) is None
+
+
+def test_short_texts_do_not_wait_for_long_ones():
+    load = texts_waiting(10**9)
+    assert THROUGHPUT.refusal(load, texts(1000), 0.0) is None
+    assert DEADLINE.refusal(load, texts(1000, time_left_s=0.5), 0.0) is None
+    short = texts_waiting(*[50_000] * 50)
+    assert THROUGHPUT.refusal(short, texts(1000), 0.0) is None
+    assert THROUGHPUT.refusal(texts_waiting(*[50_000] * 100), texts(1000), 0.0) is not None
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e6])
+def test_texts_that_would_be_tokenized_too_late_are_told_so(rate):
+    tokenizer = texts_waiting(3_000_000).tokenizer
+    load = view(10, rate, tokenizer=tokenizer)
+    assert DEADLINE.refusal(load, texts(100_000, time_left_s=2.0), 0.0) is None
+    refused = DEADLINE.refusal(load, texts(100_000, time_left_s=1.0), 0.0)
+    assert isinstance(refused, TooLate)
+    assert refused.retry_after_s == pytest.approx(0.6, abs=0.01)
+
+
+def test_the_bytes_of_texts_that_wait_are_bounded():
+    budget = TextBudget(4_000_000)
+    load = texts_waiting(3_000_000)
+    assert budget.refusal(load, texts(1_000_000), 0.0) is None
+    refused = budget.refusal(load, texts(1_000_001), 0.0)
+    assert refused.reason == "tokenizing"
+    assert 0.0 < refused.retry_after_s < 0.001
+    assert budget.refusal(load, texts(1, lane=Lane.BULK), 0.0) is not None
+    assert budget.pressure(load) == 0.75

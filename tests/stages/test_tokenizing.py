@@ -17,7 +17,8 @@ from stages.messages import EmbedRequest, Side
 from stages.ticket import OpenTickets
 from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
-from stages.tokenizing import REQUESTS_AT_ONCE, SLICE_BYTES, run_tokenizing
+from stages.tokenizer_load import PRIOR_BYTES_PER_S, SLICE_BYTES, TokenizerLoad
+from stages.tokenizing import REQUESTS_AT_ONCE, run_tokenizing
 
 RULES = TokenRules(max_tokens=16)
 
@@ -36,6 +37,8 @@ class Stage:
         self.tokenizer = tokenizer
         self.rules = rules
         self.ratio = TokenRatio()
+        self.load = TokenizerLoad()
+        self.tickets.on_end(self.load.ended)
 
     async def run(self):
         async with self._tokenized:
@@ -46,6 +49,7 @@ class Stage:
                 rules=self.rules,
                 tokenizer=self.tokenizer,
                 ratio=self.ratio,
+                load=self.load,
             )
 
     def hand_in(self, request, **options):
@@ -237,6 +241,61 @@ async def test_ids_that_keep_coming_do_not_hold_up_a_text(autojump_clock, nurser
             break
         overtaken_by += 1
     assert 0 < overtaken_by < REQUESTS_AT_ONCE
+
+
+def running_stage(sizes, nursery):
+    """A running stage whose tokenizer takes a microsecond a byte."""
+    agenda = Agenda()
+    stage = Stage(ModelledRunner(agenda, words, lambda texts: 1e-6 * sum(map(len, texts))))
+    nursery.start_soon(agenda.run)
+    nursery.start_soon(stage.run)
+    for size in sizes:
+        stage.hand_in(texts_request(*["x" * 1000] * (size // 1000)))
+    return stage
+
+
+async def until_sent(stage, ticket):
+    """How long it took until something of a request was sent on."""
+    started_at = trio.current_time()
+    async for message in stage.out:
+        if message.ticket is ticket:
+            break
+    return trio.current_time() - started_at
+
+
+async def test_many_long_texts_do_not_keep_a_short_one_out(autojump_clock, nursery):
+    stage = running_stage([1_000_000] * (2 * REQUESTS_AT_ONCE), nursery)
+    await trio.sleep(1.0)
+    short = stage.hand_in(texts_request("short"))
+    assert await until_sent(stage, short) < 3 * SLICE_BYTES * 1e-6
+
+
+async def test_short_texts_that_keep_coming_do_not_keep_a_long_one_out(autojump_clock, nursery):
+    stage = running_stage([], nursery)
+
+    async def short_ones_keep_coming():
+        while True:
+            await stage.admit.send(submission_of(stage.tickets, texts_request("x" * 60_000)))
+
+    nursery.start_soon(short_ones_keep_coming)
+    await trio.sleep(1.0)
+    long = submission_of(stage.tickets, texts_request(*["x" * 1000] * 100))
+    await stage.admit.send(long)
+    assert await until_sent(stage, long.ticket) < 15.0
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_is_encoded_waits_no_more_and_shows_how_fast_the_tokenizer_is(
+    autojump_clock, nursery
+):
+    stage = running_stage([], nursery)
+    ticket = stage.hand_in(texts_request(*["x" * 1000] * 200))
+    stage.load.admitted(ticket, 200_000)
+    await until_sent(stage, ticket)
+    assert stage.load.waiting == 200_000 - 65_000
+    await trio.sleep(1.0)
+    assert stage.load.waiting == 0
+    assert 1.2 / PRIOR_BYTES_PER_S < stage.load.second_per_byte < 1e-6
 
 
 async def test_what_is_encoded_goes_on_before_the_rest(nursery):

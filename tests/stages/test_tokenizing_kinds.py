@@ -13,8 +13,9 @@ from stages.pairs import PairTemplate
 from stages.ticket import OpenTickets
 from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
+from stages.tokenizer_load import SLICE_BYTES, TokenizerLoad
 from stages.tokenizer_work import BareTexts, Decoding, Spelling
-from stages.tokenizing import SLICE_BYTES, run_tokenizing
+from stages.tokenizing import run_tokenizing
 
 PAIRS = PairTemplate((101,), (102,), (102,), 1)
 
@@ -56,6 +57,7 @@ class Stage:
                 rules=self.rules,
                 tokenizer=self.tokenizer,
                 ratio=TokenRatio(),
+                load=TokenizerLoad(),
             )
         return drain(self.out)
 
