@@ -1,7 +1,7 @@
 """What goes to the viewers of the live page: written once, sent to all.
 
 Once a second the metrics are read, and the difference to the last reading is kept
-as history; that is all it costs while nobody looks. Viewers get a frame every half
+as history; that is all it costs while nobody looks. Viewers get a frame every
 second; one that reads slowly misses frames and holds up nobody.
 """
 
@@ -20,8 +20,7 @@ from pipeline.http.live.second import Json, second_between
 from pipeline.http.live.view import frame, hello, is_final
 
 HISTORY_S: Final = 300
-FRAME_S: Final = 0.5
-FRAMES_A_SECOND: Final = 2
+FRAME_S: Final = 1.0
 FRAMES_AHEAD: Final = 4  # for a viewer that reads slowly
 MAX_VIEWERS: Final = 32
 
@@ -47,17 +46,14 @@ class Feed:
         shown_at = trio.current_time()
         try:
             while not is_final(self.board.snapshot):
-                for _ in range(FRAMES_A_SECOND):
-                    await trio.sleep(FRAME_S)
-                    if self._viewers:
-                        self._send(self._frame(shown_at))
-                    shown_at = trio.current_time()
+                await trio.sleep(FRAME_S)
                 after = self.counts.totals()
                 second = second_between(before, after)
                 before = after
                 self._seconds.append(second)
                 if self._viewers:
-                    self._send(_event("second", second))
+                    self._send(_event("second", second) + self._frame(shown_at))
+                shown_at = trio.current_time()
         finally:
             self._send(self._frame(shown_at))
             self._closed = True

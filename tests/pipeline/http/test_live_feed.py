@@ -42,10 +42,11 @@ async def feed(board, metrics, nursery) -> Feed:
 
 
 async def next_event(events: trio.MemoryReceiveChannel[bytes], name: str) -> dict:
-    async for event in events:
-        first, data = event.decode().strip().split("\n")
-        if first == f"event: {name}":
-            return json.loads(data.removeprefix("data: "))
+    async for written in events:
+        for event in written.decode().split("\n\n"):
+            first, _, data = event.partition("\n")
+            if first == f"event: {name}":
+                return json.loads(data.removeprefix("data: "))
     raise AssertionError(f"no {name} came")
 
 
