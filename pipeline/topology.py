@@ -25,24 +25,18 @@ from pipeline.passages import Passages, Watcher
 from pipeline.plan import PipelinePlan
 from pipeline.restart_budget import RestartBudget
 from pipeline.room_ledger import RoomLedger
+from pipeline.stage_bodies import StageBodies
 from pipeline.supervisor import Stage, supervise
 from pipeline.timeline import Timeline
-from pipeline.turns import TurnInlet, Turns
-from stages.admission import run_admission
-from stages.batch_planner import BatchPlanner
+from pipeline.turns import Turns
 from stages.batch_result import BatchResult
-from stages.batching import RoomCredit, run_batching
-from stages.bucketing import run_bucketing
+from stages.batching import RoomCredit
 from stages.channels import Message
 from stages.device_load import DeviceLoad
 from stages.errors import NotServing, Overloaded
-from stages.execution import run_execution
 from stages.load import LatencyWindow, LoadMeter
 from stages.messages import Batch, Chunk, EmbedRequest, Submission, TokenizedItems
-from stages.notification import run_notification
 from stages.ticket import OpenTickets, Reply, Ticket
-from stages.token_ratio import TokenRatio
-from stages.tokenizing import run_tokenizing
 
 STAGES: Final = (
     "admission",
@@ -100,11 +94,10 @@ class Pipeline:
         names = {stage: (stage,) for stage in STAGES} | {EXECUTION: self._executions}
         self._row_of = {name: stage for stage in STAGES for name in names[stage]}
         self._passages = Passages(self._row_of, watchers)
-        self.planner: BatchPlanner | None = None  # the running batching stage's
         self._ledger = RoomLedger(self._executions)
         self._turns = Turns(self._ledger)
         self._timeline = Timeline()
-        self._ratio = TokenRatio()
+        self._bodies = StageBodies(plan, tickets, self.load, self._ledger, self._turns)
         self._observers = tuple(observers)
         self._on_restart = on_restart
         self._credits = min(ROOM_PER_DEVICE, plan.batch_capacity) * len(plan.devices)
@@ -112,7 +105,7 @@ class Pipeline:
         tickets.on_end(self._passages.ended)
 
     def _open_links(self) -> None:
-        plan = self.plan
+        plan, bodies = self.plan, self._bodies
         self.channels: dict[str, trio.MemoryReceiveChannel[object]] = {}  # by receiving stage
         self._door, submissions = self._link("door", "admission", plan.door_capacity, Submission)
         admitted, to_tokenize = self._link("admission", "tokenizing", LINK_CAPACITY, Submission)
@@ -125,19 +118,19 @@ class Pipeline:
         self._room_back = room_back.clone()  # so that the last credits are counted too
         self._send_credits(self._credits)
         self._stages = (
-            Stage("admission", self._admission, (submissions, admitted)),
-            Stage("tokenizing", self._tokenizing, (to_tokenize, tokenized)),
-            Stage("bucketing", self._bucketing, (to_sort, chunks)),
-            Stage("batching", self._batching, (to_batch, batches, room_back)),
+            Stage("admission", bodies.admission, (submissions, admitted)),
+            Stage("tokenizing", bodies.tokenizing, (to_tokenize, tokenized)),
+            Stage("bucketing", bodies.bucketing, (to_sort, chunks)),
+            Stage("batching", bodies.batching, (to_batch, batches, room_back)),
             *(
                 Stage(
                     name,
-                    partial(self._execution, number),
+                    partial(bodies.execution, number),
                     (to_run.clone(name), results.clone(name), self._room.clone(name)),
                 )
                 for number, name in enumerate(self._executions)
             ),
-            Stage("notification", self._notification, (to_deliver,)),
+            Stage("notification", bodies.notification, (to_deliver,)),
         )
         to_run.close()
         results.close()
@@ -225,7 +218,8 @@ class Pipeline:
 
     def waiting(self) -> list[tuple[int, int, int]]:
         """For each bucket its width in tokens, and the items and tokens that wait in it."""
-        return [] if self.planner is None else self.planner.waiting()
+        planner = self._bodies.planner
+        return [] if planner is None else planner.waiting()
 
     def _on_crash(self, stage: str, error: Exception) -> None:
         """Fail what the stage had in hand and replace its room credits."""
@@ -245,69 +239,3 @@ class Pipeline:
     def _send_credits(self, number: int) -> None:
         for _ in range(number):
             self._room.channel.send_nowait(RoomCredit())
-
-    async def _admission(
-        self, submissions: Inlet[Submission], admitted: Outlet[Submission]
-    ) -> None:
-        await run_admission(
-            submissions,
-            admitted,
-            tickets=self.tickets,
-            load=self.load,
-            policies=self.plan.policies,
-            rules=self.plan.rules,
-            ratio=self._ratio,
-            draw=self.plan.draw,
-        )
-
-    async def _tokenizing(
-        self, admitted: Inlet[Submission], tokenized: Outlet[TokenizedItems]
-    ) -> None:
-        await run_tokenizing(
-            admitted,
-            tokenized,
-            tickets=self.tickets,
-            rules=self.plan.rules,
-            tokenizer=self.plan.tokenizer,
-            ratio=self._ratio,
-            load=self.load.tokenizer,
-        )
-
-    async def _bucketing(self, tokenized: Inlet[TokenizedItems], chunks: Outlet[Chunk]) -> None:
-        await run_bucketing(
-            tokenized, chunks, tickets=self.tickets, buckets=self.plan.limits.widths
-        )
-
-    async def _batching(
-        self, chunks: Inlet[Chunk], batches: Outlet[Batch], room: Inlet[RoomCredit]
-    ) -> None:
-        self.planner = BatchPlanner(self.plan.limits, self.tickets.alive)
-        await run_batching(
-            chunks,
-            batches,
-            room,
-            tickets=self.tickets,
-            load=self.load,
-            planner=self.planner,
-            device_idle=lambda: self._ledger.some_idle,
-        )
-
-    async def _execution(
-        self,
-        number: int,
-        batches: Inlet[Batch],
-        results: Outlet[BatchResult],
-        room: Outlet[RoomCredit],
-    ) -> None:
-        await run_execution(
-            TurnInlet(batches, self._turns),
-            results,
-            room,
-            tickets=self.tickets,
-            load=self.load,
-            device=self.plan.devices[number],
-            number=number,
-        )
-
-    async def _notification(self, results: Inlet[BatchResult]) -> None:
-        await run_notification(results, tickets=self.tickets, load=self.load)
