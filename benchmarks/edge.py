@@ -25,7 +25,7 @@ from typing import Final
 from attrs import asdict, evolve
 
 from benchmarks.edge_load import BODIES, CLIENTS, Cell, Row, Server, check, running
-from benchmarks.results import add_options, keep, table
+from benchmarks.results import keep, parse, table
 
 BASE: Final = "grpcio"  # what the others are held against
 SERVERS: Final = ("penstock", "desk", "grpclib", BASE)
@@ -110,8 +110,7 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", help="as 16x1: calls at once x connections")
     parser.add_argument("--bodies", nargs="+", choices=BODIES, default=["ids", "text"])
     parser.add_argument("--against", type=Path, help="another checkout")
-    add_options(parser)
-    options = parser.parse_args()
+    options = parse(parser)
     if options.quick:
         options.rounds, options.seconds = 1, 1.0
     clients = options.client or [name for name in CLIENTS if name != "h2load" or _has_h2load()]

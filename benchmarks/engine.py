@@ -161,8 +161,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=24_576, help="a contender, a round, a mix")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="0: a thread a core")
-    results.add_options(parser)
-    options = parser.parse_args()
+    options = results.parse(parser)
     if options.quick:
         options.tokens, options.rounds = 8192, 3
     prepare_environment(os.environ, os.cpu_count() or 1)

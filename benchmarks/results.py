@@ -9,9 +9,9 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -26,12 +26,20 @@ PACKAGES: Final = (
 UNITS: Final = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that every benchmark has: ``--quick`` and ``--output``."""
+def parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """What was given, with the options that every benchmark has: ``--quick`` and ``--output``.
+
+    Its ``arguments`` say the same as anyone would give it, for :func:`keep`.
+    """
     parser.add_argument(
         "--quick", action="store_true", help="a short look; nothing is written unless --output"
     )
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/NAME.json")
+    options = parser.parse_args(arguments)
+    options.arguments = list(_as_anyone(parser, options))
+    return options
 
 
 def keep(
@@ -41,16 +49,16 @@ def keep(
     if options.output is None and options.quick:
         return
     path = options.output or FOLDER / f"{name}.json"
-    write(path, name, figures)
+    write(path, name, figures, options.arguments)
     if not quiet:
         print("written:", os.path.relpath(path))
 
 
-def write(path: Path, name: str, figures: Mapping[str, Any]) -> None:
+def write(path: Path, name: str, figures: Mapping[str, Any], arguments: Sequence[str]) -> None:
     """Write ``figures`` of benchmark ``name`` with all that is needed to understand them."""
     report = {
         "benchmark": name,
-        "command": " ".join(("python -m", f"benchmarks.{name}", *sys.argv[1:])),
+        "command": shlex.join(("python", "-m", f"benchmarks.{name}", *arguments)),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "machine": machine(),
@@ -111,6 +119,26 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()
+
+
+def _as_anyone(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Iterator[str]:
+    """The arguments without defaults, and without paths, which are those of one machine."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other list of them
+        value = getattr(options, action.dest, action.default)
+        if value == action.default or isinstance(value, Path):
+            continue
+        flag = action.option_strings[-1:]
+        if action.nargs == 0:
+            yield from flag
+        elif action.nargs is None:  # an option that may be given several times
+            for each in value if isinstance(value, list) else [value]:
+                yield from (*flag, _word(each))
+        else:
+            yield from (*flag, *map(_word, value))
+
+
+def _word(value: object) -> str:
+    return str(value).removesuffix(".0")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

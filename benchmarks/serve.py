@@ -193,8 +193,7 @@ def _latencies(answer: Answer) -> str:
 def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    results.add_options(parser)
-    options = parser.parse_args()
+    options = results.parse(parser)
     with full_length_model() as folder:
         figures = measure(folder, QUICK if options.quick else Extent())
     print(show(figures))

@@ -126,8 +126,7 @@ def show(figures: Mapping[str, Any]) -> str:
 def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    results.add_options(parser)
-    options = parser.parse_args()
+    options = results.parse(parser)
     silence()
     with full_length_model() as folder:
         figures = measure(folder, QUICK if options.quick else FULL)

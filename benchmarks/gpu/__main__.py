@@ -70,8 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=DEFAULT_SHAPES)
-    results.add_options(parser)
-    options = parser.parse_args()
+    options = results.parse(parser)
     device = torch.device(options.device)
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 

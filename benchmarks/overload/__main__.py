@@ -130,8 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
     parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="of the peers")
-    results.add_options(parser)
-    options = parser.parse_args()
+    options = results.parse(parser)
     wanted = options.names or names
     if unknown := set(wanted) - set(names):
         parser.error(f"{', '.join(sorted(unknown))}: allowed are {', '.join(names)}")

@@ -143,8 +143,7 @@ def main() -> None:
     parser.add_argument("--environments", type=Path, default=ENVIRONMENTS, help="are made here")
     parser.add_argument("--seconds", type=float, default=4.0, help="a server, a load, a round")
     parser.add_argument("--rounds", type=int, default=3)
-    results.add_options(parser)
-    options = parser.parse_args()
+    options = results.parse(parser)
     names = options.names or list(PEERS)
     if unknown := set(names) - set(PEERS):
         parser.error(f"{', '.join(sorted(unknown))}: allowed are {', '.join(PEERS)}")
