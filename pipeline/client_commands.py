@@ -114,6 +114,8 @@ def _fill(output: Path, client: Client, lines: Lines, prompt_name: str, *, resum
         VectorFile(output, len(lines), facts["dimension"], origin, resume=resume) as vectors,
         _bar(len(lines), vectors.done.count) as bar,
     ):
+        if vectors.finished:
+            print(f"{output} is finished: nothing to do", file=sys.stderr)  # noqa: T201
         for start, end in tuple(vectors.gaps()):
             wanted = lines.between(start, end)
             parts = client.stream(

@@ -34,7 +34,9 @@ class VectorFile:
     """float32 [rows, dimension] at ``output``, of which ``origin`` says what it is made from.
 
     With ``resume`` what an earlier run left is gone on with, provided that its origin is
-    the same. Without, such a rest is an error, and nothing stays behind when this run fails.
+    the same. The notes then stay beside the whole file, so that the next run sees that it is
+    ``finished``; one of another origin is made anew. Without ``resume`` a rest is an error,
+    and nothing but the whole file stays behind.
 
     Raises:
         VectorFileError: another run writes it, or what is there has another origin.
@@ -58,7 +60,9 @@ class VectorFile:
         self._resume = resume
         self._clock = clock
         self._header = _npy_header(self._shape)
+        self._size = len(self._header) + rows * dimension * ROW_TYPE.itemsize
         self.done = RowRanges()
+        self.finished = False  # before this run
         self._unsynced = RowRanges()
         self._synced_at = clock()
         self._log = os.open(self._progress, os.O_RDWR | os.O_CREAT, 0o644)
@@ -116,10 +120,14 @@ class VectorFile:
                 )
             self._go_on(whole, origin)
             return
+        if self._resume and self._is_whole(whole, origin):
+            self.finished = True
+            self._rows = os.open(self._output, os.O_RDONLY)
+            return
+        self.done = RowRanges()
         self._rows = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         os.pwrite(self._rows, self._header, 0)
-        size = self._shape[0] * self._shape[1] * ROW_TYPE.itemsize
-        os.ftruncate(self._rows, len(self._header) + size)
+        os.ftruncate(self._rows, self._size)
         os.fsync(self._rows)
         os.ftruncate(self._log, 0)
         self._note(origin)
@@ -132,12 +140,23 @@ class VectorFile:
                 f"{name} was {before.get(name)} and is {now.get(name)}" for name in other
             )
             raise VectorFileError(f"{self._part.name} is part of something else: {what}")
-        for note in notes[1:]:
-            start, end = map(int, note.split())
-            self.done.add(start, end)
+        self._count(notes)
         self._rows = os.open(self._part, os.O_RDWR)
         # A torn last line would swallow the next note.
         os.ftruncate(self._log, sum(len(note.encode()) + 1 for note in notes))
+
+    def _is_whole(self, notes: list[str], origin: str) -> bool:
+        """Whether the output is there, and made from the same."""
+        if notes[:1] != [origin] or not self._output.exists():
+            return False
+        self._count(notes)
+        return next(self.gaps(), None) is None and self._output.stat().st_size == self._size
+
+    def _count(self, notes: list[str]) -> None:
+        """What the notes after the first say is done."""
+        for note in notes[1:]:
+            start, end = map(int, note.split())
+            self.done.add(start, end)
 
     def _sync(self) -> None:
         """Make what has been written safe, then note it."""
@@ -154,12 +173,15 @@ class VectorFile:
         os.fsync(self._log)
 
     def _finish(self) -> None:
+        if self.finished:
+            return
         self._sync()
         missing = next(self.gaps(), None)
         if missing is not None:
             raise VectorFileError(f"the rows {missing[0]} to {missing[1] - 1} are missing")
         self._part.replace(self._output)
-        self._progress.unlink()
+        if not self._resume:
+            self._progress.unlink()
 
 
 def _npy_header(shape: tuple[int, int]) -> bytes:

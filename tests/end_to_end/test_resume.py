@@ -57,7 +57,22 @@ def test_killed_runs_end_in_the_same_matrix_as_one(server, lines, tmp_path):
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert server_texts(server) - before < LINES  # what was safe was not asked for again
     np.testing.assert_array_equal(np.load(pieces), np.load(whole))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pieces.npy", "whole.npy"]
+    names = ["pieces.npy", "pieces.npy.progress", "whole.npy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_a_finished_file_is_left_alone_until_its_lines_change(server, tmp_path):
+    lines, output = tmp_path / "lines.txt", tmp_path / "vectors.npy"
+    lines.write_text("one\ntwo\nthree\n")
+    assert penstock(*arguments(server, lines, output), "--resume").returncode == 0
+    before = server_texts(server)
+    again = penstock(*arguments(server, lines, output), "--resume")
+    assert (again.returncode, again.stderr) == (0, f"{output} is finished: nothing to do\n")
+    assert server_texts(server) == before
+    lines.write_text("four\nfive\n")
+    assert penstock(*arguments(server, lines, output), "--resume").returncode == 0
+    assert server_texts(server) == before + 2
+    assert np.load(output).shape == (2, 16)
 
 
 def server_texts(server):

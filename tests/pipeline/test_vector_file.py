@@ -51,7 +51,7 @@ def names(output):
 
 
 def test_rows_may_come_in_any_order(output):
-    fill(output, [(20, 50), (0, 5), (5, 20)])
+    fill(output, [(20, 50), (0, 5), (5, 20)], resume=False)
     np.testing.assert_array_equal(np.load(output), TABLE)
     assert np.load(output).dtype == np.float32
     assert names(output) == ["vectors.npy"]
@@ -77,7 +77,41 @@ def test_a_run_goes_on_where_the_last_one_stopped(output):
         vectors.write(5, TABLE[5:20])
         vectors.write(30, TABLE[30:])
     np.testing.assert_array_equal(np.load(output), TABLE)
-    assert names(output) == ["vectors.npy"]
+    assert names(output) == ["vectors.npy", "vectors.npy.progress"]
+
+
+def test_what_is_finished_is_left_alone(output):
+    fill(output, [(0, 50)])
+    before = output.stat()
+    with opened(output) as vectors:
+        assert vectors.finished
+        assert list(vectors.gaps()) == []
+    assert output.stat().st_mtime_ns == before.st_mtime_ns
+    assert names(output) == ["vectors.npy", "vectors.npy.progress"]
+
+
+@pytest.mark.parametrize("change", ["origin", "torn", "gone", "without_resume"])
+def test_what_is_finished_is_made_anew_when_it_is_not_the_same(output, change):
+    fill(output, [(0, 50)])
+    match change:
+        case "torn":
+            os.truncate(output, 200)
+        case "gone":
+            output.unlink()
+    origin = {"size": 8, "fingerprint": "f"} if change == "origin" else ORIGIN
+    with opened(output, origin, resume=change != "without_resume") as vectors:
+        assert not vectors.finished
+        assert list(vectors.gaps()) == [(0, 50)]
+        vectors.write(0, TABLE[::-1])
+    np.testing.assert_array_equal(np.load(output), TABLE[::-1])
+
+
+def test_a_run_that_died_between_the_last_row_and_the_name_is_ended(output, each_row_synced):
+    die_after(output, [(0, 50)])
+    with opened(output) as vectors:
+        assert not vectors.finished
+        assert list(vectors.gaps()) == []
+    np.testing.assert_array_equal(np.load(output), TABLE)
 
 
 def test_without_resume_nothing_stays_behind(output):
