@@ -112,6 +112,7 @@ class Server:
             cors_origins=self.settings.cors_origins,
             stall_timeout_s=self.settings.stall_timeout_s,
             hang_timeout_s=self.settings.hang_timeout_s,
+            load_reports=self.settings.load_reports,
             access=self.security.http_access,
             tls=self.security.http_tls,
         )

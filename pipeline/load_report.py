@@ -3,6 +3,7 @@
 gRPC's ``weighted_round_robin`` and Envoy's client-side weighted round robin read an
 ``xds.data.orca.v3.OrcaLoadReport`` from the trailer ``endpoint-load-metrics-bin`` of an
 answer, and send a server the more calls the more it answers at the same utilization.
+Over HTTP Envoy reads the same from the header ``endpoint-load-metrics``, as text.
 """
 
 import struct
@@ -16,6 +17,7 @@ from stages.errors import InvalidInput, TooLarge
 from stages.ticket import Ticket
 
 TRAILER: Final = "endpoint-load-metrics-bin"
+HEADER: Final = "endpoint-load-metrics"
 AVERAGED_S: Final = 1.0  # what is older hardly counts
 SHORTEST_S: Final = 0.001  # between two looks; in less there is nothing to divide by
 # protobuf's tags of three doubles: (number << 3) | 1
@@ -40,6 +42,19 @@ class LoadReport:
         """The ``OrcaLoadReport``, serialised."""
         fields = ((RPS, self.rps), (EPS, self.eps), (UTILIZATION, self.utilization))
         return b"".join(DOUBLE.pack(tag, value) for tag, value in fields if value)
+
+    def as_text(self) -> str:
+        """The same in the text form of HTTP's header.
+
+        >>> LoadReport(0.5, 10.0).as_text()
+        'TEXT application_utilization=0.5,rps_fractional=10,eps=0'
+        """
+        fields = {
+            "application_utilization": self.utilization,
+            "rps_fractional": self.rps,
+            "eps": self.eps,
+        }
+        return "TEXT " + ",".join(f"{name}={value:.6g}" for name, value in fields.items())
 
 
 @define

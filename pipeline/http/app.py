@@ -1,7 +1,7 @@
 """The routes, as an ASGI application: what is open, and what is work.
 
-From the outside in: a body never stays unread, callers are known by their keys, then
-the routes. Each family of routes is a file of its own.
+From the outside in: what every answer says, a body never stays unread, callers are known
+by their keys, then the routes. Each family of routes is a file of its own.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -11,13 +11,14 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from pipeline.face import StatusBoard
 from pipeline.http import openai
 from pipeline.http.asgi import App
 from pipeline.http.call import Answering, Edge, Work
 from pipeline.http.errors import NoSuchRoute, WrongMethod, style_of
+from pipeline.http.every_answer import EveryAnswer
 from pipeline.http.keys import Keys
 from pipeline.http.live.feed import Feed
 from pipeline.http.live.routes import live_routes
@@ -48,8 +49,12 @@ def make_app(
     bounds: Bounds,
     cors_origins: Sequence[str] = (),
     hang_timeout_s: float = 30.0,
+    load_reports: bool = False,
 ) -> App:
-    """The application that answers for ``edge`` and ``metrics``, and shows ``feed``."""
+    """The application that answers for ``edge`` and ``metrics``, and shows ``feed``.
+
+    ``load_reports``: answers say how loaded the server is.
+    """
     open_routes = list(probes(edge.board, metrics, hang_timeout_s))
     routes = [
         *_work(edge),
@@ -62,7 +67,8 @@ def make_app(
     app.router.redirect_slashes = False
     open_paths = {route.path for route in open_routes}
     known = Keys(app, access, open_paths, edge.on_refused)
-    return Unread(_with_cors(known, cors_origins) if cors_origins else known)
+    read = Unread(_with_cors(known, cors_origins) if cors_origins else known)
+    return EveryAnswer(read, edge.board, load_reports=load_reports)
 
 
 def _with_cors(app: App, origins: Sequence[str]) -> App:
@@ -94,28 +100,31 @@ def _known(board: StatusBoard, bounds: Bounds) -> Iterator[Route]:
     async def models(_: Request) -> Response:
         return openai.models(board)
 
+    async def model(request: Request) -> Response:
+        return openai.model(board, request.path_params["id"])
+
     async def about(_: Request) -> Response:
         return info(board, bounds)
 
     yield Route("/v1/models", models)
+    yield Route("/v1/models/{id:path}", model)
     yield Route("/info", about)
 
 
 def _handlers(routes: Iterable[Route]) -> dict[Any, Handler]:
     """What becomes of the errors that no route answers."""
-    methods: dict[str, set[str]] = {}
-    for route in routes:
-        methods.setdefault(route.path, set()).update(route.methods or ())
-    paths = ", ".join(sorted(methods))
+    routes = tuple(routes)
+    paths = ", ".join(sorted({route.path_format for route in routes}))
 
     def failed(request: Request, error: PenstockError) -> Response:
-        return style_of(request.url.path)(error)
+        return style_of(request.scope["path"])(error)
 
     async def not_found(request: Request, _: Exception) -> Response:
         return failed(request, NoSuchRoute(f"there is no such path; there are {paths}"))
 
     async def not_allowed(request: Request, _: Exception) -> Response:
-        allow = ", ".join(sorted(methods[request.url.path]))
+        here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+        allow = ", ".join(sorted(set().union(*(route.methods or () for route in here))))
         return failed(request, WrongMethod(f"only {allow} is allowed here", allow=allow))
 
     async def refused(request: Request, error: Exception) -> Response:

@@ -18,6 +18,7 @@ from pipeline.http.asgi import Receive, Scope, Send
 from pipeline.http.ask import ClientGone, ask
 from pipeline.http.body import read_body
 from pipeline.http.errors import ErrorStyle
+from pipeline.http.every_answer import REQUEST_ID
 from pipeline.http.fields import Fields
 from pipeline.http.large import LARGE_BYTES
 from pipeline.http.places import Places
@@ -54,12 +55,23 @@ class Call:
     def __init__(self, edge: Edge, scope: Scope, receive: Receive) -> None:
         self._edge = edge
         self._receive = receive
+        self._scope = scope
         self.headers: Mapping[str, str] = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in scope["headers"]
         }
         self.tenant: str = scope.get(TENANT, "")
         self.handed_in = False  # to the desk: from there on others count the outcome
+
+    @property
+    def request_id(self) -> str:
+        """The call's name, which its answer carries."""
+        name: str = self._scope[REQUEST_ID]
+        return name
+
+    @request_id.setter
+    def request_id(self, name: str) -> None:
+        self._scope[REQUEST_ID] = name
 
     @property
     def model(self) -> ModelInfo:

@@ -11,21 +11,22 @@ time is a deadline and not a task: together a third of what a call costs.
 """
 
 import math
+from contextlib import suppress
 from typing import Final, TypeAlias
 
-import h11
 import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from pipeline.http.asgi import App
+from pipeline.http.http1 import Http1
+from pipeline.http.unread import LINGER_S
 
 RECEIVE_BYTES: Final = 1 << 16
 ANSWER_HEAD: Final = b"HTTP/1.1 "
@@ -69,13 +70,6 @@ class Connections:
             connection.end_if_idle()
 
 
-class _Http1(H11Protocol):
-    """HTTP/1.1 that stays what it is, whatever else the client offers."""
-
-    async def _check_protocol(self, event: h11.Request) -> None:
-        del event
-
-
 class _Connection:
     """One connection, from its handshake to its end."""
 
@@ -86,6 +80,8 @@ class _Connection:
         self._head = b""  # of an answer, until its first part
         self._reading = trio.CancelScope()  # until the idle time is over
         self._idle = True
+        self._hangs_up = False  # behind an answer
+        self._lingering = trio.CancelScope()
 
     async def run(self) -> None:
         """Serve until either side closes."""
@@ -95,7 +91,7 @@ class _Connection:
             return
         shared, encrypted = self._connections, isinstance(self._stream, trio.SSLStream)
         async with TaskGroup() as group:
-            protocol = _Http1(
+            protocol = Http1(
                 *(shared.app, shared.config, shared.context, group, ConnectionState({})),
                 *(encrypted, client, server, self._send),
             )
@@ -103,11 +99,14 @@ class _Connection:
             with self._reading:
                 await self._read(protocol)
             await protocol.handle(Closed())
+        if self._hangs_up and isinstance(self._stream, trio.SocketStream):
+            await self._linger(self._stream)
 
     def end_if_idle(self) -> None:
         """Close it, unless it is in a call."""
         if self._idle:
             self._reading.cancel()
+        self._lingering.cancel()
 
     async def _shake_hands(self) -> tuple[Address, Address]:
         """The addresses of the client and of ours."""
@@ -121,7 +120,7 @@ class _Connection:
             parse_socket_addr(socket.family, socket.getsockname()),
         )
 
-    async def _read(self, protocol: _Http1) -> None:
+    async def _read(self, protocol: Http1) -> None:
         data, head_s = b" ", self._connections.config.read_timeout
         while data:
             try:
@@ -132,6 +131,14 @@ class _Connection:
             if self._idle and head_s:  # there is more of the head to come
                 self._be_idle(head_s)
 
+    async def _linger(self, stream: trio.SocketStream) -> None:
+        """Throw away what still comes, or the client may never see its answer."""
+        self._lingering.deadline = trio.current_time() + LINGER_S
+        with self._lingering, suppress(*GONE):
+            await stream.send_eof()
+            while await stream.receive_some(RECEIVE_BYTES):
+                pass
+
     def _be_idle(self, seconds: float) -> None:
         self._idle = True
         self._reading.deadline = trio.current_time() + seconds
@@ -141,6 +148,7 @@ class _Connection:
         if isinstance(event, RawData):
             await self._write(event.data)
         elif isinstance(event, Closed):
+            self._hangs_up = True
             self._reading.cancel()
         elif isinstance(event, Updated):
             if event.idle:

@@ -43,6 +43,10 @@ class NoSuchRoute(InvalidInput):
     """There is no such path."""
 
 
+class NoSuchModel(InvalidInput):
+    """There is no model of that name."""
+
+
 class WrongMethod(InvalidInput):
     """The path has other methods; ``allow`` names them."""
 
@@ -68,6 +72,7 @@ BAD_REQUEST: Final = "invalid_request_error"
 OPENAI_KINDS: Final[Mapping[type, Kind]] = {
     UnsupportedBody: Kind(BAD_REQUEST, "unsupported_media_type", 415),
     NoSuchRoute: Kind(BAD_REQUEST, "unknown_url", 404),
+    NoSuchModel: Kind(BAD_REQUEST, "model_not_found", 404),
     WrongMethod: Kind(BAD_REQUEST, "method_not_supported", 405),
     InvalidInput: Kind(BAD_REQUEST),
     TooLarge: Kind(BAD_REQUEST, "request_too_large"),

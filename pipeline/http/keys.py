@@ -29,7 +29,7 @@ class Keys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
-        if scope["type"] == "http" and scope["path"] not in self._open_paths:
+        if scope["path"] not in self._open_paths:
             try:
                 scope[TENANT] = self._tenant(scope)
             except PenstockError as error:

@@ -1,4 +1,4 @@
-"""OpenAI's routes: ``POST /v1/embeddings`` and ``GET /v1/models``.
+"""OpenAI's routes: ``POST /v1/embeddings``, ``GET /v1/models`` and ``GET /v1/models/{id}``.
 
 Beside OpenAI's own members a request may have those that other servers brought in:
 ``truncate_prompt_tokens``, ``truncation_side``, ``truncate``, ``priority``,
@@ -7,6 +7,7 @@ as they come: there is one model.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import orjson
 from attrs import frozen
@@ -14,6 +15,8 @@ from starlette.responses import Response
 
 from pipeline.face import ModelInfo, StatusBoard
 from pipeline.http.call import Call
+from pipeline.http.errors import NoSuchModel
+from pipeline.http.every_answer import is_name
 from pipeline.http.fields import Fields
 from pipeline.http.items import read_items
 from pipeline.http.reply import json_reply, written_reply
@@ -57,25 +60,41 @@ async def embeddings(call: Call) -> Response:
 
 def models(board: StatusBoard) -> Response:
     """``GET /v1/models``: the one that is loaded."""
-    model = loaded_model(board)
-    entry = {
+    return json_reply({"object": "list", "data": [_entry(loaded_model(board))]})
+
+
+def model(board: StatusBoard, name: str) -> Response:
+    """``GET /v1/models/{id}``: the one that is loaded, if ``name`` is its own.
+
+    Raises:
+        NoSuchModel: it is another's.
+    """
+    loaded = loaded_model(board)
+    if name != loaded.model_id:
+        message = f"there is no such model; this server has {loaded.model_id}"
+        raise NoSuchModel(message, field="model")
+    return json_reply(_entry(loaded))
+
+
+def _entry(model: ModelInfo) -> dict[str, Any]:
+    return {
         "id": model.model_id,
         "object": "model",
         "created": 0,
         "owned_by": "penstock",
         "max_model_len": model.max_tokens,
     }
-    return json_reply({"object": "list", "data": [entry]})
 
 
 def read_embeddings(fields: Fields, call: Call, model: ModelInfo) -> tuple[EmbedRequest, Wanted]:
     """What is asked for, checked in everything but the number of tokens of a text."""
+    call.request_id = _request_id(fields, call)
     fields.string("model")
     fields.string("user")
     require_output(model, Output.POOLED)
     texts, ids = read_items(fields.needed("input"), "input", input_limits(model, call.limits))
     request = EmbedRequest(
-        request_id=_request_id(fields, call),
+        request_id=call.request_id,
         texts=texts,
         ids=ids,
         prompt_name=prompt_name_of(fields.string("prompt_name"), model),
@@ -94,10 +113,10 @@ def read_embeddings(fields: Fields, call: Call, model: ModelInfo) -> tuple[Embed
 
 
 def _request_id(fields: Fields, call: Call) -> str:
-    given = fields.string("request_id") or call.headers.get("x-request-id", "")
-    if not (given.isascii() and given.isprintable()):  # it comes back in a header
+    given = fields.string("request_id")
+    if not is_name(given):
         raise fields.wrong("request_id", "must be printable ASCII")
-    return request_id_of(given)
+    return request_id_of(given or call.request_id)
 
 
 def _max_tokens(fields: Fields, model: ModelInfo) -> int | None:
@@ -137,4 +156,4 @@ async def _reply(
     tokens = tokens_run(answer, request, model)
     about = {"model": model.model_id, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
     body = b'{"object":"list","data":' + data + b"," + orjson.dumps(about)[1:]
-    return written_reply(body, headers={"x-request-id": request.request_id})
+    return written_reply(body)

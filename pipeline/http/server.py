@@ -51,7 +51,8 @@ class HttpServer:
     Port 0 takes any free one. At most ``max_concurrent_requests`` calls of work are
     in flight; a device that is silent for ``hang_timeout_s`` counts as hung. A client
     that stands still for ``stall_timeout_s`` within its request, or takes nothing of its
-    answer for so long, is given up. With ``tls`` nothing else is spoken.
+    answer for so long, is given up. With ``load_reports`` answers say how loaded the
+    server is, with ``tls`` nothing else is spoken.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class HttpServer:
         cors_origins: Sequence[str] = (),
         stall_timeout_s: float = 10.0,
         hang_timeout_s: float = 30.0,
+        load_reports: bool = False,
     ) -> None:
         self._places = Places(board, max_concurrent_requests)
         edge = Edge(desk, board, self._places, metrics.refused, stall_timeout_s)
@@ -81,6 +83,7 @@ class HttpServer:
             bounds=Bounds(metadata.version("penstock"), max_concurrent_requests, max_batch_tokens),
             cors_origins=cors_origins,
             hang_timeout_s=hang_timeout_s,
+            load_reports=load_reports,
         )
         self._stall_timeout_s = stall_timeout_s
         self._host = host

@@ -23,9 +23,6 @@ class Unread:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call by the application."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         body = _Body(receive)
 
         async def send_on(message: Message) -> None:

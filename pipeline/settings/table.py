@@ -122,7 +122,7 @@ class Settings(PortSettings):
         "a proxy that you trust to write it",
     )
     load_reports: bool = setting(
-        False, Flag(), "End gRPC answers with an ORCA load report, for balancers that weigh by it"
+        False, Flag(), "Answers carry an ORCA load report, for balancers that weigh by it"
     )
     standing_queue_ms: float = setting(
         3000.0,

@@ -5,7 +5,7 @@ from typing import Final
 from pipeline.face import ModelInfo, RequestLimits
 from pipeline.http.openapi.bounds import Bounds
 from pipeline.http.openapi.schemas import schemas
-from pipeline.http.openapi.shapes import Shape, ref
+from pipeline.http.openapi.shapes import Shape, ref, text
 from stages.output import Output
 
 OPENAI: Final = "OpenAI"
@@ -15,6 +15,7 @@ PAGES: Final = "Pages"
 REASONS: Final = {
     400: "The request is wrong",
     401: "A valid API key is needed",
+    404: "There is no such model",
     408: "The body did not come in time",
     413: "More than the limits allow",
     415: "The body is not said to be plain JSON",
@@ -59,6 +60,7 @@ def _paths(model: ModelInfo | None) -> Shape:
         "/v1/models": {
             "get": _read(OPENAI, "The model that is loaded", {200: "Models", 503: "OpenAIError"})
         },
+        "/v1/models/{id}": {"get": _model()},
         "/embed": {"post": _work(TEI, "A vector an item", "Embed")},
         "/embed_all": {"post": _work(TEI, "A vector a token", "EmbedAll")},
         "/embed_sparse": {"post": _work(TEI, "Weights of tokens", "EmbedSparse")},
@@ -147,6 +149,14 @@ def _read(tag: str, summary: str, answers: dict[int, str | None]) -> Shape:
     error = ref("OpenAIError" if tag == OPENAI else "TeiError")
     responses["401"] = _response(REASONS[401], error, "application/json")
     return {"tags": [tag], "summary": summary, "responses": responses}
+
+
+def _model() -> Shape:
+    answers: dict[int, str | None] = {200: "Model", 404: "OpenAIError", 503: "OpenAIError"}
+    return {
+        **_read(OPENAI, "The model of this name", answers),
+        "parameters": [{"name": "id", "in": "path", "required": True, "schema": text()}],
+    }
 
 
 def _page(summary: str, kind: str = "text/html", *, busy: bool = False) -> Shape:

@@ -106,8 +106,9 @@ def _openai(bounds: Bounds) -> Shape:
             },
             *("object", "index", "embedding"),
         ),
+        "Model": thing(model, "id", "object"),
         "Models": thing(
-            {"object": {"const": "list"}, "data": many(thing(model, "id", "object"))},
+            {"object": {"const": "list"}, "data": many(ref("Model"))},
             *("object", "data"),
         ),
         "OpenAIError": thing({"error": thing(about_error, *about_error)}, "error"),

@@ -6,7 +6,7 @@ from pipeline.face import ModelInfo
 from pipeline.http.call import Call
 from pipeline.http.fields import Fields
 from pipeline.http.items import Items
-from pipeline.requests import prompt_name_of, request_id_of, require_output, tokens_run
+from pipeline.requests import prompt_name_of, require_output, tokens_run
 from stages.answer import Answer
 from stages.errors import NoItems
 from stages.messages import EmbedRequest, Side
@@ -28,7 +28,7 @@ def request_for(
     check_not_empty(texts or (), "inputs")
     require_output(call.model, output)
     return EmbedRequest(
-        request_id=request_id_of(""),
+        request_id=call.request_id,
         texts=texts,
         ids=ids,
         queries=tuple(queries),

@@ -10,7 +10,7 @@ from pipeline.http.call import Call
 from pipeline.http.fields import Fields
 from pipeline.http.items import read_items, read_texts
 from pipeline.http.reply import json_reply, written_reply
-from pipeline.requests import input_limits, prompt_name_of, request_id_of
+from pipeline.requests import input_limits, prompt_name_of
 from stages.errors import InvalidInput
 from stages.messages import EmbedRequest
 from stages.output import Output
@@ -25,7 +25,7 @@ async def tokenize(call: Call) -> Response:
     def understand(fields: Fields) -> EmbedRequest:
         limits = input_limits(call.model, call.limits)
         return EmbedRequest(
-            request_id=request_id_of(""),
+            request_id=call.request_id,
             texts=read_texts(fields.needed("inputs"), "inputs", limits),
             output=Output.PIECES,
             special_tokens=fields.flag("add_special_tokens", default=True),
@@ -48,7 +48,7 @@ async def decode(call: Call) -> Response:
         if ids is None:
             raise InvalidInput("ids: must be a list of token ids, or of such lists", field="ids")
         return EmbedRequest(
-            request_id=request_id_of(""),
+            request_id=call.request_id,
             ids=ids,
             output=Output.TEXT,
             special_tokens=not fields.flag("skip_special_tokens", default=True),

@@ -2,8 +2,10 @@
 
 import base64
 import json
+from urllib.parse import quote
 
 import numpy as np
+import openai
 import pytest
 import trio
 import trio.lowlevel
@@ -164,9 +166,38 @@ async def test_models_are_the_one_that_is_loaded(http):
     assert body["object"] == "list"
     (entry,) = body["data"]
     assert (entry["id"], entry["object"]) == ("fake", "model")
+    assert (await http.get("/v1/models/fake")).json() == entry
     http.board.model = None
-    reply = await http.get("/v1/models")
-    assert (reply.status_code, reply.json()["error"]["type"]) == (503, "server_error")
+    for path in ("/v1/models", "/v1/models/fake"):
+        reply = await http.get(path)
+        assert (reply.status_code, reply.json()["error"]["type"]) == (503, "server_error")
+
+
+@pytest.mark.parametrize("name", ["org/name", "/a/folder", "hf://org/name@main", "ä b?#%"])
+async def test_a_model_is_found_by_any_name(http, name):
+    http.board.model = evolve(MODEL, model_id=name)
+    client = openai.AsyncOpenAI(
+        base_url=f"http://127.0.0.1:{http.port}/v1", api_key="x", max_retries=0
+    )
+    async with client:
+        assert (await client.models.retrieve(name)).id == name
+    plain = quote(name)  # with its slashes
+    assert (await http.get(f"/v1/models/{plain}")).json()["id"] == name
+
+
+@pytest.mark.parametrize("name", ["other", "fake/", "FAKE", "", f"x/{'sesame' * 50}"])
+async def test_another_model_is_404(http, name):
+    reply = await http.get(f"/v1/models/{name}")
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
+    assert ("fake" in error["message"], "sesame" in error["message"]) == (True, False)
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_a_model_is_only_read(http, method):
+    reply = await http.client.request(method, "/v1/models/fake")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (405, "method_not_supported")
+    assert set(reply.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
 SECRET = "sesame"  # noqa: S105 - only a word that must not come back

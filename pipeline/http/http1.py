@@ -1,0 +1,72 @@
+"""HTTP/1.1 as Hypercorn speaks it, and nothing else that a client may offer.
+
+Requests for another protocol are answered in this one, as if they had not asked. A request
+to a proxy is taken as well: it names the whole address (RFC 9112, 3.2.2). What is no HTTP
+is answered in words, and its connection closed.
+"""
+
+from http import HTTPStatus
+
+import h11
+from hypercorn.protocol.h11 import H11Protocol
+
+from pipeline.http.errors import tei_error
+from pipeline.http.every_answer import CLOSE, NAME
+from pipeline.requests import request_id_of
+from stages.errors import InvalidInput
+
+
+class Http1(H11Protocol):
+    """The protocol of one connection."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        del event
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        await super()._create_stream(_plain(request))
+
+    async def _send_error_response(self, status_code: int) -> None:
+        answer = tei_error(InvalidInput(self._why(status_code)))
+        headers = [*answer.raw_headers, (NAME, request_id_of("").encode()), CLOSE]
+        for event in (
+            h11.Response(status_code=status_code, headers=headers),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ):
+            await self._send_h11_event(event)
+
+    def _why(self, status: int) -> str:
+        match status:
+            case HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+                return f"the head has more than {self.config.h11_max_incomplete_size} bytes"
+            case HTTPStatus.NOT_IMPLEMENTED:
+                return "transfer-encoding: only chunked is known"
+            case _:
+                return "the request is not valid HTTP/1.1"
+
+
+def origin_form(target: bytes) -> bytes:
+    """A request's target without scheme and host.
+
+    >>> origin_form(b"http://example.org/health?a=b"), origin_form(b"HTTP://x"), origin_form(b"*")
+    (b'/health?a=b', b'/', b'*')
+    """
+    scheme, found, rest = target.partition(b"://")
+    if target.startswith(b"/") or not found or scheme.lower() not in {b"http", b"https"}:
+        return target
+    at = min((place for mark in b"/?#" if (place := rest.find(mark)) >= 0), default=len(rest))
+    path = rest[at:]
+    return path if path.startswith(b"/") else b"/" + path
+
+
+def _plain(request: h11.Request) -> h11.Request:
+    """``request`` in origin form, for no other protocol."""
+    wants_other = any(name == b"upgrade" for name, _ in request.headers)
+    if request.target.startswith(b"/") and not wants_other:
+        return request
+    return h11.Request(
+        method=request.method,
+        target=origin_form(request.target),
+        headers=[(name, value) for name, value in request.headers if name != b"upgrade"],
+        http_version=request.http_version,
+    )
