@@ -65,6 +65,16 @@ def test_a_wheel_from_a_git_url_holds_every_package(tmp_path):
     assert packages == {"pipeline", "stages", "simulations", "penstock"}
 
 
+def test_an_editable_install_copies_nothing(tmp_path):
+    build = "import sys; from hatchling.build import build_editable; build_editable(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, check=True)
+    (wheel,) = tmp_path.glob("penstock-*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        about = [name for name in files.namelist() if ".dist-info/" not in name]
+        assert about == ["_penstock.pth"]
+        assert files.read(*about).decode().splitlines() == [str(ROOT), str(ROOT / "proto")]
+
+
 def test_exact_versions_agree_with_the_constraints():
     pinned = exact((ROOT / "constraints.txt").read_text().splitlines())
     extras = PROJECT["optional-dependencies"].values()
