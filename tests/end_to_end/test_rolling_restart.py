@@ -1,81 +1,20 @@
 """Two servers behind a proxy, restarted one after the other: no call is lost."""
 
 import shutil
-import socket
-import subprocess
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
 import pytest
 from penstock.v1.embedding_pb2 import EmbedRequest
-from server_processes import ROOT, Client, ServerProcess, samples_of, serving
+from server_processes import Client, ServerProcess, samples_of, serving
 
-DEPLOY = ROOT / "deploy"
+from benchmarks.proxies import PROXIES, free_ports
+
 CLIENTS = 4
 PAUSE_S = 0.02  # between a client's calls: far below what two servers can do
 TAKEN_AGAIN = 20  # calls by which a restarted server shows that it is in again
-PORTS = {"grpc": "50050", "http": "8000"}
-
-
-def free_ports(number):
-    """Ports that nobody listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("", 0))) for _ in range(number)]
-        return [each.getsockname()[1] for each in sockets]
-
-
-@contextmanager
-def running(command, **options):
-    """A proxy, until the end of the block."""
-    process = subprocess.Popen(command, **options)
-    try:
-        yield process
-        assert process.poll() is None
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-@contextmanager
-def haproxy(folder, grpc_port, http_port, replicas):
-    environment = {"GRPC_BIND": f"127.0.0.1:{grpc_port}", "HTTP_BIND": f"127.0.0.1:{http_port}"}
-    for number, (of_grpc, of_http) in enumerate(replicas, 1):
-        environment |= {f"GRPC_PORT_{number}": str(of_grpc), f"HTTP_PORT_{number}": str(of_http)}
-    command = [shutil.which("haproxy"), "-db", "-f", str(DEPLOY / "haproxy.cfg")]
-    with (folder / "proxy.log").open("w") as log, running(command, env=environment, stderr=log):
-        yield
-
-
-@contextmanager
-def nginx(folder, grpc_port, http_port, replicas):
-    text = (DEPLOY / "nginx.conf").read_text()
-    (grpc_1, http_1), (grpc_2, http_2) = replicas
-    places = {
-        "listen 50050": f"listen 127.0.0.1:{grpc_port}",
-        "listen 8000": f"listen 127.0.0.1:{http_port}",
-        "127.0.0.1:50051": f"127.0.0.1:{grpc_1}",
-        "127.0.0.1:50052": f"127.0.0.1:{grpc_2}",
-        "127.0.0.1:8001": f"127.0.0.1:{http_1}",
-        "127.0.0.1:8002": f"127.0.0.1:{http_2}",
-    }
-    for given, ours in places.items():
-        assert given in text
-        text = text.replace(given, ours)
-    (folder / "nginx.conf").write_text(text)
-    asides = f"daemon off; pid {folder}/nginx.pid; error_log {folder}/proxy.log;"
-    command = [
-        shutil.which("nginx"),
-        "-p",
-        str(folder),
-        "-c",
-        str(folder / "nginx.conf"),
-        "-e",
-        "stderr",
-    ]
-    with running([*command, "-e", "stderr", "-g", asides]):
-        yield
 
 
 class Traffic:
@@ -123,10 +62,10 @@ def takes_calls(server: ServerProcess, traffic: Traffic):
 
 
 @pytest.mark.external
-@pytest.mark.parametrize(("proxy", "hold_s"), [(haproxy, "1"), (nginx, "0")])
+@pytest.mark.parametrize(("proxy", "hold_s"), [("haproxy", "1"), ("nginx", "0")])
 def test_a_rolling_restart_loses_no_call(tmp_path: Path, proxy, hold_s):
-    if shutil.which(proxy.__name__) is None:
-        pytest.skip(f"needs {proxy.__name__}")
+    if shutil.which(proxy) is None:
+        pytest.skip(f"needs {proxy}")
     grpc_port, http_port, *ports = free_ports(6)
     replicas = [(ports[0], ports[1]), (ports[2], ports[3])]
 
@@ -137,7 +76,7 @@ def test_a_rolling_restart_loses_no_call(tmp_path: Path, proxy, hold_s):
 
     with ExitStack() as stack:
         servers = [stack.enter_context(start(number)) for number in range(2)]
-        stack.enter_context(proxy(tmp_path, grpc_port, http_port, replicas))
+        stack.enter_context(PROXIES[proxy](tmp_path, (grpc_port, http_port), replicas))
         with Traffic(f"127.0.0.1:{grpc_port}") as traffic:
             for server in servers:
                 takes_calls(server, traffic)
