@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 import trio
+from attrs import evolve
 
 from pipeline.descriptors import allow_connections
 from pipeline.face import Phase
@@ -43,7 +44,7 @@ def serve(
     """
     security = Security.read(settings)
     security.warn_of(settings.grpc_host, settings.http_host)
-    allow_connections(settings.max_connections)
+    settings = evolve(settings, max_connections=allow_connections(settings.max_connections))
     return run_logged(partial(_main, settings, security, faults, ready), "the server failed")
 
 

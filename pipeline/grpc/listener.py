@@ -25,6 +25,7 @@ from pipeline.security.tls import HANDSHAKE_S
 
 LOOK_EVERY_S: Final = 0.25
 SURPLUS_AT_ONCE: Final = 64  # are told why; what is above is closed without a word
+BACKLOG: Final = 1024  # connections that wait to be accepted
 CLOSE_S: Final = 0.2  # for the last words to leave, when calls are cut off
 
 
@@ -59,7 +60,7 @@ class Listener:
                 self._connection,
                 host,
                 port,
-                backlog=1024,
+                backlog=1,  # also how often asyncio tries, and logs, when descriptors run out
                 ssl=tls,
                 ssl_handshake_timeout=HANDSHAKE_S if tls else None,
                 ssl_shutdown_timeout=LINGER_S if tls else None,
@@ -79,6 +80,9 @@ class Listener:
         if self._server is not None:
             with _named(*self._address):
                 await self._server.start_serving()
+            for listening in self._server.sockets:
+                with listening.dup() as same:
+                    same.listen(BACKLOG)
 
     def _connection(self) -> asyncio.Protocol:
         limits = self._limits
