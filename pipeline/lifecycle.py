@@ -21,6 +21,7 @@ from pipeline.device_guard import run_guarded
 from pipeline.device_watch import DeviceWatch
 from pipeline.front_desk import FrontDesk
 from pipeline.grpc.server import GrpcServer
+from pipeline.held_bytes import HeldBytes
 from pipeline.http.server import HttpServer
 from pipeline.links import Observer
 from pipeline.loaded_model import LoadedModel
@@ -65,6 +66,7 @@ class Server:
     tickets: OpenTickets = field(init=False, factory=OpenTickets)
     reports: Reports = field(init=False)
     desk: FrontDesk = field(init=False)
+    held: HeldBytes = field(init=False)
     grpc: GrpcServer = field(init=False)
     http: HttpServer = field(init=False)
 
@@ -81,6 +83,10 @@ class Server:
         limits = planning.request_limits(self.settings)
         return FrontDesk(limits, self.reports.metrics.refused, len(self.settings.device))
 
+    @held.default
+    def _held(self) -> HeldBytes:
+        return HeldBytes(self.settings.max_total_held_bytes)
+
     @grpc.default
     def _grpc(self) -> GrpcServer:
         return GrpcServer(
@@ -95,6 +101,7 @@ class Server:
             reflection=self.settings.grpc_reflection,
             load_reports=self.settings.load_reports,
             on_refused=self.reports.metrics.refused,
+            held=self.held,
             access=self.security.grpc_access,
             tls=self.security.grpc_tls,
         )
@@ -113,6 +120,7 @@ class Server:
             stall_timeout_s=self.settings.stall_timeout_s,
             hang_timeout_s=self.settings.hang_timeout_s,
             load_reports=self.settings.load_reports,
+            held=self.held,
             access=self.security.http_access,
             tls=self.security.http_tls,
         )

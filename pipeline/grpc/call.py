@@ -22,9 +22,9 @@ from h2.exceptions import StreamClosedError
 from pipeline.grpc.connection import end_stream, reset_stream
 from pipeline.grpc.framing import framed
 from pipeline.grpc.incoming import Incoming
+from pipeline.grpc.kept import Kept
 from pipeline.grpc.recent_refusals import Request
 from pipeline.grpc.route import Guard, Route
-from pipeline.grpc.stall import Room
 from pipeline.grpc.stream import EdgeStream
 from pipeline.grpc.trailers import OPENING, Headers, hpack_block
 from stages.lane import Lane
@@ -38,7 +38,7 @@ class Call:
     ``headers`` are the client's, by name. ``deadline`` is a moment on
     ``time.monotonic``'s clock (infinity: none); ``brought`` says that the client
     set it. ``timeout`` is what ends the call then. ``tenant`` is whose call it is.
-    ``room`` is where what it keeps waiting is counted.
+    ``kept`` counts what it keeps waiting.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Call:
         route: Route,
         headers: Mapping[str, str],
         guard: Guard,
-        room: Room,
+        kept: Kept,
         *,
         max_bytes: int,
         timeout: asyncio.Timeout,
@@ -64,12 +64,11 @@ class Call:
         self.lane = Lane.INTERACTIVE
         self.request: Request | None = None  # once it is here
         self.stalled = False  # by its client, and ended for that
-        self._room = room
-        self._held_bytes = 0
+        self.kept = kept
         self._has_place = False  # counts as in flight
         self._brought = brought
         self._stream = stream
-        self.incoming = Incoming(stream, route.request, self, max_bytes)
+        self.incoming = Incoming(stream, route.request, kept, max_bytes)
         self.timeout = timeout
         self._opened = False  # the first header block is out
         self._torn = False  # a message is out in part
@@ -114,41 +113,24 @@ class Call:
         """Others count the outcome from here on; the answer will have so many bytes.
 
         Raises:
-            Overloaded: too much waits on this connection already.
+            Overloaded: too much waits on this connection, or in the server, already.
         """
-        self.hold(answer_bytes, self._held_bytes)
+        self.kept.hold(answer_bytes, self.kept.bytes)
         self.handed_in = True
         self.lane = lane
-
-    def hold(self, size: int, own: int = 0) -> None:
-        """Keep so many bytes until :meth:`let_go`, or the end of the call.
-
-        ``own`` bytes are kept for the same already: alone on its connection it may keep more.
-
-        Raises:
-            Overloaded: too much waits on this connection already.
-        """
-        self._room.take(size, own)
-        self._held_bytes += size
 
     def keep(self, size: int) -> None:
         """Hold a message of so many bytes until the end of the call, where it is work.
 
         Raises:
-            Overloaded: too much waits on this connection already.
+            Overloaded: too much waits on this connection, or in the server, already.
         """
         if self.route.guarded:
-            self.hold(size, self._held_bytes)
-
-    def let_go(self, size: int) -> None:
-        """Keep so many bytes no more."""
-        self._room.give_back(size)
-        self._held_bytes -= size
+            self.kept.hold(size, self.kept.bytes)
 
     def leave(self) -> None:
         """The call is over."""
-        self._room.give_back(self._held_bytes)
-        self._held_bytes = 0
+        self.kept.close()
         self.guard.in_flight -= self._has_place
         self._has_place = False
 
@@ -159,7 +141,7 @@ class Call:
 
         Raises:
             InvalidInput, TooLarge, Unimplemented: see :meth:`Incoming.some`.
-            Overloaded: too much waits on this connection already.
+            Overloaded: too much waits on this connection, or in the server, already.
         """
         some = await self.incoming.some(1)
         if not some:

@@ -23,6 +23,7 @@ from h2.exceptions import ProtocolError
 from pipeline.face import Phase, not_serving
 from pipeline.grpc.call import Call
 from pipeline.grpc.connection import end_stream
+from pipeline.grpc.kept import Kept
 from pipeline.grpc.last_words import expired, last_words, misfit, stalled
 from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.processor import EdgeHandler
@@ -148,7 +149,7 @@ class CallHandler(EdgeHandler):
             route,
             headers,
             self._switchboard,
-            self._room,
+            Kept(self._room, self._switchboard.held.share()),
             max_bytes=self._switchboard.max_bytes,
             timeout=timeout,
             deadline=deadline,

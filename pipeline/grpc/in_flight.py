@@ -90,14 +90,14 @@ class InFlight:
 
     def hold(self, flight: Flight, size: int) -> None:
         """Keep ``size`` bytes until the answer of ``flight`` has gone out."""
-        self._call.hold(size, flight.request_bytes + flight.held_bytes)
+        self._call.kept.hold(size, flight.request_bytes + flight.held_bytes)
         flight.held_bytes += size
 
     def landed(self, flight: Flight, answer: bytes | Exception) -> None:
         """``flight`` has its answer; an exception ends the stream."""
         flight.answer = answer
         del self._open[flight]
-        self._call.let_go(flight.request_bytes)
+        self._call.kept.let_go(flight.request_bytes)
         self._unanswered_bytes -= flight.request_bytes
         flight.request = flight.give_up = None  # the answer may wait for long
         self._freed.set()
@@ -156,7 +156,7 @@ class InFlight:
         try:
             flight.request = call.incoming.decode(data)
             if refused is None:
-                call.hold(len(data))
+                call.kept.hold(len(data))
                 flight.request_bytes = len(data)
                 self._unanswered_bytes += len(data)
         except PenstockError as error:
@@ -202,7 +202,7 @@ class InFlight:
     def _sent(self, flights: Sequence[Flight], size: int) -> None:
         self._places_taken -= len(flights)
         self._call.guard.in_flight -= len(flights)
-        self._call.let_go(sum(flight.held_bytes for flight in flights))
+        self._call.kept.let_go(sum(flight.held_bytes for flight in flights))
         self._unsent_bytes -= size
         self._freed.set()
 

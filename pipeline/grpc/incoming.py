@@ -4,28 +4,17 @@ A message is measured by its prefix before anything of it is buffered. Compressi
 broken protobuf and a message that ends early each have their status.
 """
 
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError, Message
 
 from pipeline.grpc.framing import PREFIX
+from pipeline.grpc.kept import Kept
 from pipeline.grpc.route import Unimplemented
 from pipeline.grpc.stream import EdgeStream
 from stages.errors import InvalidInput, TooLarge
 
 SMALL_BYTES: Final = 1 << 16  # a message that is not complete counts from here on
-
-
-class Holder(Protocol):
-    """Who counts what waits."""
-
-    def hold(self, size: int) -> None:
-        """So many bytes wait; Overloaded when that is too much."""
-        ...
-
-    def let_go(self, size: int) -> None:
-        """So many bytes wait no more."""
-        ...
 
 
 class Incoming:
@@ -35,14 +24,12 @@ class Incoming:
     that we read no further, although the client had not sent all.
     """
 
-    def __init__(
-        self, stream: EdgeStream, kind: type[Message], holder: Holder, max_bytes: int
-    ) -> None:
+    def __init__(self, stream: EdgeStream, kind: type[Message], kept: Kept, max_bytes: int) -> None:
         self.within = False
         self.stopped = False
         self._stream = stream
         self._kind = kind
-        self._holder = holder
+        self._kept = kept
         self._max_bytes = max_bytes
 
     async def some(self, at_most: int) -> list[bytes]:
@@ -99,10 +86,16 @@ class Incoming:
         raise InvalidInput("the stream ended in the middle of a message")
 
     async def _large(self, size: int) -> bytes:
-        self._holder.hold(size)
-        data = await self._stream.recv_data(size)
-        self._holder.let_go(size)
-        return data
+        """As many bytes as the message has; fewer where the stream ends."""
+        self._kept.expect(size)
+        parts, left = [], size
+        while left and (part := await self._stream.recv_data(min(left, SMALL_BYTES))):
+            self._kept.came(len(part))
+            parts.append(part)
+            left -= len(part)
+        if not left:
+            self._kept.let_go(size)  # whoever takes it holds it
+        return b"".join(parts)
 
     def _size_in(self, prefix: bytes) -> int:
         compressed, size = PREFIX.unpack(prefix)

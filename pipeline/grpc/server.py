@@ -27,6 +27,7 @@ from pipeline.grpc.route import Route
 from pipeline.grpc.switchboard import Switchboard
 from pipeline.grpc.tei import services
 from pipeline.grpc.tei.services import TeiServices
+from pipeline.held_bytes import HeldBytes
 from pipeline.security.access import Access
 from stages.errors import PenstockError
 
@@ -40,7 +41,7 @@ class GrpcServer:
     is above is refused at once. ``limits`` bound what a client costs; those of a request
     come from ``board.limits``. ``max_stream_requests`` bounds the requests in flight on
     one stream. ``max_batch_tokens`` is what TEI's Info says of it, ``version`` what every
-    Info says; None: the installed one's.
+    Info says; None: the installed one's. ``held`` counts the bytes of requests.
     ``access`` says who may call; None: everybody. With ``tls`` nothing else is spoken.
     """
 
@@ -59,6 +60,7 @@ class GrpcServer:
         load_reports: bool = False,
         on_refused: Callable[[PenstockError], None] = lambda _: None,
         version: str | None = None,
+        held: HeldBytes | None = None,
         access: Access | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -74,6 +76,7 @@ class GrpcServer:
         self._endings = Endings(board if load_reports else None)
         self._on_refused = on_refused
         self._version = metadata.version("penstock") if version is None else version
+        self._held = held or HeldBytes()
         self._access = access or Access()
         self._tls = tls
         self._listener: Listener | None = None
@@ -141,6 +144,7 @@ class GrpcServer:
             on_refused=self._on_refused,
             access=self._access,
             endings=self._endings,
+            held=self._held,
         )
         return Listener(switchboard, self._limits)
 

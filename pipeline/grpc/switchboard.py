@@ -7,6 +7,7 @@ from pipeline.face import StatusBoard
 from pipeline.grpc.endings import Endings
 from pipeline.grpc.recent_refusals import RecentRefusals, Request
 from pipeline.grpc.route import Route
+from pipeline.held_bytes import HeldBytes
 from pipeline.requests import refusal
 from pipeline.security.access import Access
 from stages.errors import PenstockError
@@ -25,6 +26,7 @@ class Switchboard:
         on_refused: Callable[[PenstockError], None],
         access: Access,
         endings: Endings | None = None,
+        held: HeldBytes | None = None,
     ) -> None:
         self.routes: Mapping[str, Route] = {route.path: route for route in routes}
         self.board = board
@@ -32,6 +34,7 @@ class Switchboard:
         self.max_bytes = max_bytes
         self.access = access
         self.endings = endings or Endings()
+        self.held = held or HeldBytes()
         self._on_refused = on_refused
         self._recent = RecentRefusals()
         self.in_flight = 0  # guarded calls, and the requests of guarded streams

@@ -4,7 +4,7 @@ A client has STALL_TIMEOUT_S for its body, and a second more for every 16 KiB th
 come: a slow line gets through, one byte now and then does not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
@@ -18,15 +18,21 @@ SLOWEST_BYTES_PER_S: Final = 1 << 14
 
 
 async def read_body(
-    receive: Receive, headers: Mapping[str, str], *, max_bytes: int, stall_timeout_s: float
+    receive: Receive,
+    headers: Mapping[str, str],
+    *,
+    max_bytes: int,
+    stall_timeout_s: float,
+    take: Callable[[int], None],
 ) -> bytes:
-    """The JSON text of a request.
+    """The JSON text of a request; ``take`` is told of the bytes as they come.
 
     Raises:
         UnsupportedBody: it is not said to be JSON, or is compressed.
         TooLarge: it announces, or has, more than ``max_bytes``.
         SlowBody: it does not come in time.
         ClientGone: the client hung up within it.
+        Overloaded: ``take`` has no room.
     """
     _check_kind(headers)
     announced = _announced(headers)
@@ -44,6 +50,7 @@ async def read_body(
             size += len(part)
             if size > max_bytes:
                 raise _too_large(size, max_bytes)
+            take(len(part))
             parts.append(part)
             scope.deadline = started + stall_timeout_s + size / SLOWEST_BYTES_PER_S
     if scope.cancelled_caught:

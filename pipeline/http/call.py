@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 from starlette.responses import Response
 
 from pipeline.face import Desk, ModelInfo, RequestLimits, StatusBoard
+from pipeline.held_bytes import HeldBytes
 from pipeline.http.asgi import Receive, Scope, Send
 from pipeline.http.ask import ClientGone, ask
 from pipeline.http.body import read_body
@@ -38,7 +39,8 @@ class Edge:
     """What all calls share.
 
     ``on_refused`` is told of work that never got a ticket; ``stall_timeout_s`` is how
-    long a body may stand still; ``large`` has one large body parsed at a time.
+    long a body may stand still; ``held`` counts the bytes of bodies; ``large`` has one
+    large body parsed at a time.
     """
 
     desk: Desk
@@ -46,6 +48,7 @@ class Edge:
     places: Places
     on_refused: Callable[[PenstockError], None]
     stall_timeout_s: float
+    held: HeldBytes = field(factory=HeldBytes)
     large: trio.CapacityLimiter = field(factory=partial(trio.CapacityLimiter, 1))
 
 
@@ -56,6 +59,7 @@ class Call:
         self._edge = edge
         self._receive = receive
         self._scope = scope
+        self._held = edge.held.share()
         self.headers: Mapping[str, str] = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in scope["headers"]
@@ -94,6 +98,7 @@ class Call:
             self.headers,
             max_bytes=self.limits.max_request_bytes,
             stall_timeout_s=self._edge.stall_timeout_s,
+            take=self._held.take,
         )
         if len(body) < LARGE_BYTES:
             return understand(Fields.parse(body))
@@ -120,6 +125,10 @@ class Call:
             raise Internal(f"item {first.index}: {first.message}")
         return answer
 
+    def close(self) -> None:
+        """The call is over."""
+        self._held.close()
+
 
 Answering: TypeAlias = Callable[[Call], Awaitable[Response]]
 
@@ -144,6 +153,8 @@ class Work:
             await self._style(error)(scope, receive, send)
         except ClientGone:
             pass
+        finally:
+            call.close()
 
     async def _reply(self, call: Call) -> Response:
         try:

@@ -17,6 +17,7 @@ import trio
 from hypercorn.config import Config
 
 from pipeline.face import Desk, StatusBoard
+from pipeline.held_bytes import HeldBytes
 from pipeline.http.app import make_app
 from pipeline.http.call import Edge
 from pipeline.http.connection import Connections
@@ -52,7 +53,7 @@ class HttpServer:
     in flight; a device that is silent for ``hang_timeout_s`` counts as hung. A client
     that stands still for ``stall_timeout_s`` within its request, or takes nothing of its
     answer for so long, is given up. With ``load_reports`` answers say how loaded the
-    server is, with ``tls`` nothing else is spoken.
+    server is, with ``tls`` nothing else is spoken. ``held`` counts the bytes of requests.
     """
 
     def __init__(
@@ -71,9 +72,11 @@ class HttpServer:
         stall_timeout_s: float = 10.0,
         hang_timeout_s: float = 30.0,
         load_reports: bool = False,
+        held: HeldBytes | None = None,
     ) -> None:
         self._places = Places(board, max_concurrent_requests)
-        edge = Edge(desk, board, self._places, metrics.refused, stall_timeout_s)
+        held = held or HeldBytes()
+        edge = Edge(desk, board, self._places, metrics.refused, stall_timeout_s, held)
         self._feed = Feed(board, metrics)
         self._app = make_app(
             edge,

@@ -70,6 +70,13 @@ class PortSettings(ModelSettings):
         "Bytes of requests in flight and of their answers that one gRPC connection may keep "
         "waiting; calls beyond it are refused, but never a connection's only one",
     )
+    max_total_held_bytes: int = setting(
+        256 << 20,
+        Size(1 << 20, 1 << 40),
+        "Bytes of requests that both ports together may hold, from their first until the answer "
+        "has gone out, and of answers over gRPC; calls beyond it are refused, but never the only "
+        "one, nor for the first 64 KiB",
+    )
     control_frames_per_s: float = setting(
         500.0,
         Number(0, 1e9, above=True),

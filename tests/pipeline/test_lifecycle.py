@@ -6,6 +6,8 @@ import httpx
 import pytest
 import trio
 from core_builders import ids_request
+from penstock.v1.embedding_pb2 import EmbedRequest
+from raw_client import framed, raw_client
 from trio.testing import wait_all_tasks_blocked
 
 from pipeline.device_watch import DeviceLost
@@ -17,6 +19,7 @@ from simulations.faults import CrashingOnceBusy
 from stages.device.null_engine import NullEngine
 from stages.errors import NotServing
 
+OK, UNAVAILABLE = 0, 14
 SETTINGS = {
     "DEVICE": "null",
     "GRPC_PORT": "0",
@@ -56,7 +59,14 @@ class Running:
 
     def _say_ready(self, addresses):
         self.http = f"http://{addresses.http}"
+        self.grpc_port = int(addresses.grpc.rpartition(":")[2])
         self.ready.set()
+
+    def embed_by_grpc(self):
+        """The status of a call of 100 KB."""
+        with raw_client(self.grpc_port) as client:
+            body = framed(EmbedRequest(texts=["x" * 1000] * 100))
+            return client.result(client.open(body=body))
 
     def ask(self):
         """Hand in a request."""
@@ -93,6 +103,22 @@ async def test_a_device_that_hangs_is_told_by_health_before_its_callers_hear(nur
     assert running.heard == [(NotServing, Phase.FAILED)] * 2
     device.set()
     await running.failed.wait()
+
+
+async def test_both_ports_count_their_bytes_in_one_place(nursery, monkeypatch):
+    running = Running(nursery, Exception, MAX_TOTAL_HELD_BYTES="1MiB")
+    await running.ready.wait()
+    body = b'{"input": "' + b"x" * 1_000_000
+    host, port = running.http.removeprefix("http://").split(":")
+    async with await trio.open_tcp_stream(host, int(port)) as stream:
+        head = b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        await stream.send_all(head + b"Content-Length: 2000000\r\n\r\n" + body)
+        while running.server.held.taken < 1_000_000:
+            await trio.lowlevel.checkpoint()
+        assert await trio.to_thread.run_sync(running.embed_by_grpc) == UNAVAILABLE
+    while running.server.held.taken:
+        await trio.lowlevel.checkpoint()
+    assert await trio.to_thread.run_sync(running.embed_by_grpc) == OK
 
 
 async def test_a_device_that_breaks_between_batches_fails_the_server(nursery, monkeypatch):

@@ -16,10 +16,11 @@ from h2.settings import SettingCodes
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock.v1.embedding_pb2 import EmbedRequest
-from raw_client import framed, raw_client
+from raw_client import EMBED, framed, raw_client
 
 from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.stall import Room
+from pipeline.held_bytes import HeldBytes
 from stages.errors import Overloaded
 
 BODY = framed(EmbedRequest(texts=["a"]))
@@ -200,6 +201,54 @@ def test_messages_that_are_not_complete_are_bounded():
         again = client.open(body=head, end=False)
         client.barrier()
         assert again not in client.ended
+
+
+def test_what_all_connections_keep_is_bounded_by_what_has_come():
+    """Large messages: who has sent little is let in, whatever is announced."""
+    size = 150 << 10
+    large = framed(EmbedRequest(texts=["x" * 4000] * (size // 4000)))
+    held = HeldBytes(3 * size // 2)
+    with (
+        running_edge(desk := FakeDesk(hold=True), held=held) as edge,
+        raw_client(edge.port) as idle,
+        raw_client(edge.port) as slow,
+        raw_client(edge.port) as other,
+    ):
+        for _ in range(5):
+            idle.open(body=large[:1000], end=False)
+        idle.barrier()
+        first = slow.open(body=large[:-1000], end=False)
+        slow.flush()
+        edge.wait_until(lambda: held.taken > 2 * size // 3)
+        refused = other.open(body=large)
+        assert other.result(refused) == UNAVAILABLE
+        assert int(other.header(refused, "grpc-retry-pushback-ms")) > 0
+        small = other.open(body=BODY)
+        other.flush()
+        slow.h2.send_data(first, large[-1000:], end_stream=True)
+        slow.flush()
+        desk.wait_for(lambda desk: len(desk.held) == 2)
+        edge.in_trio(desk.let_go)
+        assert (slow.result(first), other.result(small)) == (OK, OK)
+        desk.hold = False
+        assert other.result(other.open(body=large)) == OK
+    edge.wait_until(lambda: not held.taken)
+
+
+@pytest.mark.parametrize("path", [EMBED, STREAM])
+@pytest.mark.parametrize("sent", [1000, 200_000])
+def test_nothing_is_counted_of_a_call_that_has_ended(path, sent):
+    held = HeldBytes()
+    with running_edge(FakeDesk(hold=True), held=held) as edge, raw_client(edge.port) as client:
+        large = framed(EmbedRequest(texts=["x" * 4000] * 60))
+        client.open(path, BODY)
+        stream = client.open(path, large[:sent], end=False)
+        client.flush()
+        edge.wait_until(lambda: held.taken >= (0 if sent < 1 << 16 else sent - (1 << 16)))
+        client.h2.reset_stream(stream, ErrorCodes.CANCEL)
+        client.barrier()
+        edge.wait_until(lambda: held.taken <= 1 << 10)
+    edge.wait_until(lambda: not held.taken)
 
 
 def test_requests_of_a_stream_count_too():

@@ -9,6 +9,7 @@ from attrs import evolve
 from desk_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeDesk, answer_to
 from http_fakes import called, request_text, running_http
 
+from pipeline.held_bytes import HeldBytes
 from pipeline.http import unread
 from stages.messages import EmbedRequest
 
@@ -78,6 +79,43 @@ async def test_json_may_say_its_charset(http):
 async def test_a_compressed_body_is_415(http):
     reply = await http.post(PATH, content=BODY, headers={"content-encoding": "gzip"})
     assert reply.status_code == 415
+
+
+async def test_bodies_on_their_way_are_bounded_together():
+    """Large ones: who has sent little is let in, whatever is announced."""
+    large = BODY + b" " * (100 << 10)
+    held = HeldBytes(3 * len(large) // 2)
+    async with running_http(held=held) as http:
+        async with await http.connect() as idle, await http.connect() as stuck:
+            await idle.send_all(request_text(PATH, b"", Content_Length=len(large)))
+            await stuck.send_all(request_text(PATH, large, Content_Length=len(large) + 1))
+            while held.taken < len(large):
+                await trio.lowlevel.checkpoint()
+            refused = await http.post(PATH, content=large)
+            error = refused.json()["error"]
+            assert (refused.status_code, error["code"]) == (429, "rate_limit_exceeded")
+            assert int(refused.headers["retry-after"]) >= 1
+            assert (await http.post(PATH, content=BODY)).status_code == 200
+            await stuck.send_all(b" ")
+            assert (await stuck.receive_some()).startswith(b"HTTP/1.1 200")
+            assert (await http.post(PATH, content=large)).status_code == 200
+        while held.taken:
+            await trio.lowlevel.checkpoint()
+        name = "penstock_refusals_total"
+        assert http.metrics.registry.get_sample_value(name, {"reason": "held_bytes"}) == 1
+
+
+async def test_a_body_counts_until_its_answer_is_out():
+    held, desk = HeldBytes(), FakeDesk(hold=True)
+    async with running_http(desk, held=held) as http, await http.connect() as stream:
+        await stream.send_all(request_text(PATH, BODY))
+        while not desk.held:
+            await trio.lowlevel.checkpoint()
+        assert held.taken == len(BODY)
+        desk.let_go()
+        await stream.receive_some()
+        while held.taken:
+            await trio.lowlevel.checkpoint()
 
 
 async def test_a_body_that_stalls_is_408_and_the_place_is_free(autojump_clock):
