@@ -2,20 +2,17 @@
 
 import numpy as np
 import pytest
-import trio
-from core_builders import HandRunner, InlineRunner, drain, ids_request, submission_of, words
+from core_builders import HandRunner, InlineRunner, ids_request, words
+from tokenizing_stage import Stage as TokenizingStage
 from trio.testing import wait_all_tasks_blocked
 
 from stages.errors import Internal, InvalidInput, NotOffered
 from stages.messages import EmbedRequest, Side
 from stages.output import Output
 from stages.pairs import PairTemplate
-from stages.ticket import OpenTickets
-from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
-from stages.tokenizer_load import SLICE_BYTES, TokenizerLoad
+from stages.tokenizer_load import SLICE_BYTES
 from stages.tokenizer_work import BareTexts, Decoding, Spelling
-from stages.tokenizing import run_tokenizing
 
 PAIRS = PairTemplate((101,), (102,), (102,), 1)
 
@@ -33,33 +30,16 @@ def spelled(work):
             return [np.array([0, *ids], np.int32) for ids in words(work)]
 
 
-class Stage:
+class Stage(TokenizingStage):
+    """One that knows pairs and keeps how its requests end."""
+
     def __init__(self, tokenizer=None, **rules):
-        self.tickets = OpenTickets()
-        self.admit, self._admitted = trio.open_memory_channel(100)
-        self._tokenized, self.out = trio.open_memory_channel(1000)
-        self.tokenizer = tokenizer or InlineRunner(spelled)
-        self.rules = TokenRules(**{"max_tokens": 16, "pairs": PAIRS} | rules)
+        rules = TokenRules(**{"max_tokens": 16, "pairs": PAIRS} | rules)
+        super().__init__(tokenizer or InlineRunner(spelled), rules)
         self.outcomes = []
 
     def hand_in(self, request):
-        submission = submission_of(self.tickets, request, reply=self.outcomes.append)
-        self.admit.send_nowait(submission)
-        return submission.ticket
-
-    async def run(self):
-        self.admit.close()
-        async with self._tokenized:
-            await run_tokenizing(
-                self._admitted,
-                self._tokenized,
-                tickets=self.tickets,
-                rules=self.rules,
-                tokenizer=self.tokenizer,
-                ratio=TokenRatio(),
-                load=TokenizerLoad(),
-            )
-        return drain(self.out)
+        return super().hand_in(request, reply=self.outcomes.append)
 
 
 def items_of(messages):
@@ -77,7 +57,7 @@ async def test_one_query_goes_with_every_text():
         "r", texts=("bb bb", "", "c"), queries=("aaa aaa",), output=Output.SCORES
     )
     ticket = stage.hand_in(request)
-    messages = await stage.run()
+    messages = await stage.run_to_the_end()
     assert items_of(messages) == {
         0: ([101, 3, 3, 102, 2, 2, 102], 4),
         1: ([101, 3, 3, 102, 102], 4),
@@ -92,7 +72,7 @@ async def test_each_query_goes_with_its_own_text():
     stage = Stage()
     queries = ("a", "bb", "ccc")
     stage.hand_in(EmbedRequest("r", texts=("4444", "", "22"), queries=queries))
-    assert items_of(await stage.run()) == {
+    assert items_of(await stage.run_to_the_end()) == {
         0: ([101, 1, 102, 4, 102], 3),
         1: ([101, 2, 102, 102], 3),
         2: ([101, 3, 102, 2, 102], 3),
@@ -105,7 +85,7 @@ async def test_a_long_pair_is_cut_from_its_side_and_said_to_be(side, kept):
     ticket = stage.hand_in(
         EmbedRequest("r", texts=("a bb ccc dddd",), queries=("55555",), side=side)
     )
-    ((ids, _),) = items_of(await stage.run()).values()
+    ((ids, _),) = items_of(await stage.run_to_the_end()).values()
     assert ids == [101, 5, 102, *kept, 102]
     assert (ticket.truncated, ticket.token_counts.tolist()) == ([0], [8])
 
@@ -114,7 +94,7 @@ async def test_a_long_pair_that_must_not_be_cut_fails_its_request_alone():
     stage = Stage(max_tokens=6)
     stage.hand_in(EmbedRequest("r", texts=("a",), queries=("b c d e",), truncate=False))
     stage.hand_in(EmbedRequest("s", texts=("a",)))
-    messages = await stage.run()
+    messages = await stage.run_to_the_end()
     assert [type(outcome) for outcome in stage.outcomes] == [InvalidInput]
     assert [message.ticket.request_id for message in messages] == ["s"]
 
@@ -124,7 +104,7 @@ async def test_pairs_and_plain_texts_of_other_requests_do_not_share_a_slice():
     for name in "abc":
         stage.hand_in(EmbedRequest(name, texts=("x",), queries=("y",) if name == "b" else ()))
     stage.hand_in(EmbedRequest("d", texts=("z",)))
-    assert len(await stage.run()) == 4
+    assert len(await stage.run_to_the_end()) == 4
     works = [work.texts if isinstance(work, BareTexts) else work for work in stage.tokenizer.calls]
     assert works == [["x"], ["y", "x"], ["x", "z"]]
 
@@ -133,14 +113,14 @@ async def test_pairs_of_many_bytes_go_in_slices():
     stage = Stage()
     texts = ["w" * (SLICE_BYTES // 4)] * 6
     stage.hand_in(EmbedRequest("r", texts=tuple(texts), queries=("q" * (SLICE_BYTES // 4),)))
-    assert len(items_of(await stage.run())) == 6
+    assert len(items_of(await stage.run_to_the_end())) == 6
     assert [len(work.texts) for work in stage.tokenizer.calls] == [3, 3, 3]
 
 
 async def test_a_tokenizer_without_pairs_answers_that_it_has_none():
     stage = Stage(pairs=None)
     stage.hand_in(EmbedRequest("r", texts=("a",), queries=("b",)))
-    assert await stage.run() == []
+    assert await stage.run_to_the_end() == []
     assert [type(outcome) for outcome in stage.outcomes] == [NotOffered]
 
 
@@ -149,7 +129,7 @@ async def test_a_spelling_is_answered_by_the_tokenizer_alone_in_the_order_of_the
     texts = ("long " * SLICE_BYTES, "a", "bb")
     request = EmbedRequest("r", texts=texts, output=Output.PIECES, special_tokens=False)
     ticket = stage.hand_in(request)
-    assert await stage.run() == []
+    assert await stage.run_to_the_end() == []
     assert stage.outcomes[0].pieces == [("spelled", text, False) for text in texts]
     assert stage.outcomes[0].vectors.shape == (3, 0)
     assert not ticket.waiting
@@ -159,7 +139,7 @@ async def test_a_spelling_is_answered_by_the_tokenizer_alone_in_the_order_of_the
 async def test_a_spelling_has_the_prompt_that_the_text_would_have():
     stage = Stage(prompts={"query": "find: "})
     stage.hand_in(EmbedRequest("r", texts=("a",), output=Output.PIECES, prompt_name="query"))
-    await stage.run()
+    await stage.run_to_the_end()
     assert stage.outcomes[0].pieces == [("spelled", "find: a", True)]
 
 
@@ -167,7 +147,7 @@ async def test_the_planner_does_not_wait_for_what_never_comes_to_it(nursery):
     stage = Stage(HandRunner())
     stage.hand_in(EmbedRequest("r", texts=("a", "b"), output=Output.PIECES))
     assert stage.tickets.items_on_their_way == 2
-    nursery.start_soon(stage.run)
+    nursery.start_soon(stage.run_to_the_end)
     await wait_all_tasks_blocked()
     assert stage.tickets.items_on_their_way == 0
     stage.tokenizer.jobs[0].finish(["one", "two"])
@@ -178,7 +158,7 @@ async def test_the_planner_does_not_wait_for_what_never_comes_to_it(nursery):
 async def test_ids_become_texts():
     stage = Stage()
     stage.hand_in(ids_request([5, 6, 7], [8], output=Output.TEXT, special_tokens=False))
-    assert await stage.run() == []
+    assert await stage.run_to_the_end() == []
     assert stage.outcomes[0].texts == [("decoded", [5, 6, 7], False), ("decoded", [8], False)]
 
 
@@ -188,7 +168,7 @@ async def test_a_tokenizer_that_fails_at_it_fails_that_request():
 
     stage = Stage(InlineRunner(fail))
     stage.hand_in(EmbedRequest("r", texts=("a",), output=Output.PIECES))
-    assert await stage.run() == []
+    assert await stage.run_to_the_end() == []
     (error,) = stage.outcomes
     assert isinstance(error, Internal)
     assert "secret" not in str(error)
@@ -200,6 +180,6 @@ async def test_what_is_not_pooled_needs_no_token_that_counts():
     stage = Stage(unpooled=unpooled)
     for output in (Output.POOLED, Output.TOKENS):
         stage.hand_in(EmbedRequest("r", texts=("a",), output=output))
-    (items,) = await stage.run()
+    (items,) = await stage.run_to_the_end()
     assert items.output is Output.TOKENS
     assert [type(outcome) for outcome in stage.outcomes] == [InvalidInput]
