@@ -22,6 +22,7 @@ from h2.errors import ErrorCodes
 
 from pipeline.grpc.server_h2 import ServerH2
 from pipeline.grpc.stream import EdgeStream
+from pipeline.grpc.trailers import plain_block
 
 LINGER_S: Final = 2.0  # clients close at once when they read the end; some never do
 CUT_OFF_S: Final = 0.25  # for a GOAWAY to be read by a client that broke the protocol
@@ -117,8 +118,9 @@ def end_stream(stream: Stream, headers: list[tuple[str, str]]) -> None:
     if not stream.closable:
         return
     h2: Any = stream._h2_connection  # noqa: SLF001 - what grpclib's own Stream methods use
-    h2.send_headers(stream.id, headers, end_stream=True)
     h2.flood.answers += 1
+    if not h2.refuse(stream.id, plain_block(headers)):
+        h2.send_headers(stream.id, headers, end_stream=True)
     if stream.closable:
         h2.reset_stream(stream.id, ErrorCodes.NO_ERROR)
     stream.connection.flush()

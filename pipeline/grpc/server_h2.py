@@ -17,7 +17,7 @@ What is mended, and the internals that each mend touches (h2 is pinned exactly):
   (``incoming_buffer``, ``decoder``)
 - *SETTINGS* come first, as RFC 9113 (3.4) says. (``_receive_frame``)
 - *Headers that are not ASCII* do not end the connection: they are read as latin-1,
-  which every byte is. (``short_ways.ENCODING``)
+  which every byte is. (``recalled_headers.ENCODING``)
 """
 
 from typing import Final

@@ -22,7 +22,8 @@ from hpack.struct import HeaderTuple
 from hyperframe.frame import Frame
 
 from pipeline.grpc.flood import Flood, FloodMeter
-from pipeline.grpc.short_ways import FRAME_HEAD_BYTES, PlainFrames, RecallingDecoder
+from pipeline.grpc.recalled_headers import RecallingDecoder
+from pipeline.grpc.short_ways import FRAME_HEAD_BYTES, PlainFrames
 
 SETTINGS: Final = 0x4
 ACK: Final = 0x1

@@ -1,18 +1,17 @@
 """h2 with short ways for the frames that small calls are made of.
 
 h2 takes every frame through objects that know all of HTTP/2: most of what a small
-call costs. Nearly all calls consist of the same four: HEADERS and DATA from the
-client, and an answer of HEADERS, DATA and trailers from here. For these there is a
-short way, which leaves h2 in the very state that its own way leaves it in (the
-tests hold both against each other); everything else, every doubt and every error
-goes h2's way.
+call costs. Nearly all calls consist of the same few: HEADERS and DATA from the
+client, and an answer of HEADERS, DATA and trailers from here, or of HEADERS alone that
+refuse it. For these there is a short way, which leaves h2 in the very state that its own
+way leaves it in (the tests hold both against each other); everything else, every doubt
+and every error goes h2's way.
 
 Internals touched (h2 and hpack are pinned exactly): ``FrameBuffer._data``,
 ``_receive_frame``, ``_begin_new_stream``, the fields of streams, windows and state
-machines, ``Decoder.decode``, ``HeaderTable.add``.
+machines.
 """
 
-from collections.abc import Iterable
 from typing import Any, Final, cast
 
 from attrs import frozen
@@ -20,22 +19,16 @@ from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, ConnectionState, H2Connection, _decode_headers
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded
 from h2.frame_buffer import FrameBuffer
-from h2.stream import StreamClosedBy, StreamState
-from hpack.hpack import Decoder
-from hpack.struct import HeaderTuple
-from hpack.table import HeaderTable
+from h2.stream import H2Stream, StreamClosedBy, StreamState
 from hyperframe.frame import DataFrame, Frame, HeadersFrame
 
-from pipeline.grpc.header_rules import CheckedHeaders
+from pipeline.grpc.recalled_headers import ENCODING, HeaderBlock, RecallingDecoder
 
 DATA: Final = 0x0
 HEADERS: Final = 0x1
 END_STREAM: Final = 0x1
 END_HEADERS: Final = 0x4
 FRAME_HEAD_BYTES: Final = 9
-ENCODING: Final = "latin-1"  # which every byte is: headers that are not ASCII are no error
-RECALLED_BLOCKS: Final = 64  # of a connection; most clients need one or two
-RECALLED_BYTES: Final = 1024  # of one block
 
 
 @frozen
@@ -77,56 +70,6 @@ class PlainFrames(FrameBuffer):
 
     def _next_other(self) -> Frame:
         return super().__next__()
-
-
-class RecallingTable(HeaderTable):
-    """hpack's table, which counts what is put in."""
-
-    added = 0
-
-    def add(self, name: bytes, value: bytes) -> None:
-        """Put an entry in."""
-        self.added += 1
-        super().add(name, value)
-
-
-class HeaderBlock(list[HeaderTuple]):
-    """A decoded block, and the same as checked text. Not to be changed."""
-
-    def __init__(self, raw: Iterable[HeaderTuple]) -> None:
-        super().__init__(raw)
-        self.checked = CheckedHeaders(
-            (name.decode(ENCODING), value.decode(ENCODING)) for name, value in self
-        )
-
-
-class RecallingDecoder(Decoder):
-    """hpack's decoder, which knows the blocks again that leave its table as it is.
-
-    A client's calls mostly have the same headers, which become the same block once
-    they are in the table. Whatever changes the table makes it forget them all.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.header_table = self._table = RecallingTable()
-        self._recalled: dict[bytes, HeaderBlock] = {}
-
-    def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:
-        """See :meth:`hpack.Decoder.decode`; ``raw`` ones come as a :class:`HeaderBlock`."""
-        if raw and (known := self._recalled.get(data)) is not None:
-            return known
-        before = self._table.added, self._table.maxsize
-        resizes = data[:1] and 0x20 <= data[0] < 0x40
-        decoded = super().decode(data, raw)
-        headers = HeaderBlock(decoded) if raw else decoded
-        if resizes or before != (self._table.added, self._table.maxsize):
-            self._recalled.clear()
-        elif isinstance(headers, HeaderBlock) and len(data) <= RECALLED_BYTES:
-            if len(self._recalled) == RECALLED_BLOCKS:
-                self._recalled.clear()
-            self._recalled[data] = headers
-        return headers
 
 
 class ShortWays(H2Connection):
@@ -206,16 +149,12 @@ class ShortWays(H2Connection):
         sent yet, ``data`` fits into one frame and both windows, and no change of the
         encoder's table is to be announced first.
         """
-        stream, size = self.streams.get(stream_id), len(data)
+        stream, size = self._unanswered(stream_id), len(data)
         if (
             stream is None
-            or stream.state_machine.state is not StreamState.HALF_CLOSED_REMOTE
-            or stream.state_machine.headers_sent
             or size > self.max_outbound_frame_size
             or size > stream.outbound_flow_control_window
             or size > self.outbound_flow_control_window
-            or self.state_machine.state is not ConnectionState.SERVER_OPEN
-            or self.encoder.table_size_changes
         ):
             return False
         where = stream_id.to_bytes(4)
@@ -237,7 +176,39 @@ class ShortWays(H2Connection):
         )
         stream.outbound_flow_control_window -= size
         self.outbound_flow_control_window -= size
-        machine = stream.state_machine
-        machine.state, machine.stream_closed_by = StreamState.CLOSED, StreamClosedBy.SEND_END_STREAM
-        machine.headers_sent = machine.trailers_sent = True
+        _close(stream)
+        stream.state_machine.trailers_sent = True
         return True
+
+    def refuse(self, stream_id: int, block: bytes) -> bool:
+        """Queue an answer of one header block, HEADERS with END_STREAM; False: not possible.
+
+        As :meth:`answer`, which needs more of what is possible.
+        """
+        stream, size = self._unanswered(stream_id), len(block)
+        if stream is None or size > self.max_outbound_frame_size:
+            return False
+        head = size.to_bytes(3) + b"\x01\x05" + stream_id.to_bytes(4)
+        self._data_to_send += head + block
+        _close(stream)
+        return True
+
+    def _unanswered(self, stream_id: int) -> H2Stream | None:
+        """The stream, if its client has sent all, and its answer may begin with a plain block."""
+        stream = self.streams.get(stream_id)
+        if (
+            stream is None
+            or stream.state_machine.state is not StreamState.HALF_CLOSED_REMOTE
+            or stream.state_machine.headers_sent
+            or self.state_machine.state is not ConnectionState.SERVER_OPEN
+            or self.encoder.table_size_changes
+        ):
+            return None
+        return stream
+
+
+def _close(stream: H2Stream) -> None:
+    """The answer has been sent to its end."""
+    machine = stream.state_machine
+    machine.state, machine.stream_closed_by = StreamState.CLOSED, StreamClosedBy.SEND_END_STREAM
+    machine.headers_sent = True

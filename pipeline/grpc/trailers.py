@@ -27,11 +27,30 @@ Headers: TypeAlias = list[tuple[str, str]]
 
 OPENING: Final = ((":status", "200"), ("content-type", "application/grpc+proto"))
 SHORTEST_PUSHBACK_MS: Final = 1  # 0 would mean: at once
+LONG: Final = 127  # bytes of a string from which on HPACK's length has more than one byte
 
 
 def hpack_block(headers: Iterable[tuple[str, str]]) -> bytes:
     """``headers`` as HPACK that needs no table: it may be sent on any connection at any time."""
     return Encoder().encode([(name, value, True) for name, value in headers])
+
+
+def plain_block(headers: Iterable[tuple[str, str]]) -> bytes:
+    """The same, made in a tenth of the time but longer: for what no two calls have alike."""
+    return b"".join(b"\0" + _plain(name) + _plain(value) for name, value in headers)
+
+
+def _plain(text: str) -> bytes:
+    """A string of HPACK (RFC 7541, 5.2), without Huffman's code."""
+    data = text.encode()
+    if len(data) < LONG:
+        return bytes((len(data),)) + data
+    length, rest = bytearray((LONG,)), len(data) - LONG
+    while rest >= 1 << 7:
+        length.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    length.append(rest)
+    return bytes(length) + data
 
 
 def status_trailers(status: GrpcStatus, message: str, *, opened: bool = False) -> Headers:

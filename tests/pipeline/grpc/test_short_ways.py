@@ -15,8 +15,9 @@ from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.grpc.short_ways import RECALLED_BLOCKS, RecallingDecoder, ShortWays
-from pipeline.grpc.trailers import hpack_block
+from pipeline.grpc.recalled_headers import RECALLED_BLOCKS, RecallingDecoder
+from pipeline.grpc.short_ways import ShortWays
+from pipeline.grpc.trailers import hpack_block, plain_block
 
 SERVER = H2Configuration(
     client_side=False,
@@ -133,6 +134,16 @@ class Pair:
         self.plain.data_to_send()
         return [describe(event) for event in self.client.receive_data(said)]
 
+    def refuse(self, stream_id, trailers):
+        """Both refuse, each its way."""
+        self.plain.send_headers(stream_id, trailers, end_stream=True)
+        assert self.short.refuse(stream_id, plain_block(trailers))
+        assert facts(self.short) == facts(self.plain)
+        self.short.encoder = self.plain.encoder
+        said = self.short.data_to_send()
+        self.plain.data_to_send()
+        return self.client.receive_data(said)
+
 
 def opened(pair, path="/a", more=(), **options):
     number = pair.client.get_next_available_stream_id()
@@ -223,6 +234,19 @@ def test_a_short_answer_is_the_answer(sizes):
         kinds = [kind.__name__ for kind, _ in seen]
         assert kinds == ["ResponseReceived", "DataReceived", "TrailersReceived", "StreamEnded"]
     assert facts(pair.short) == facts(pair.plain)
+
+
+@given(st.lists(st.one_of(st.integers(120, 260), st.integers(0, 16_000)), min_size=1, max_size=8))
+def test_a_short_refusal_is_the_refusal(sizes):
+    pair = Pair()
+    for size in sizes:
+        number = opened(pair)
+        pair.client.send_data(number, b"request", end_stream=True)
+        pair.hear()
+        trailers = [(":status", "200"), ("grpc-status", "14"), ("grpc-message", "~" * size)]
+        response, ended = pair.refuse(number, trailers)
+        assert [(name.decode(), text.decode()) for name, text in response.headers] == trailers
+        assert type(ended).__name__ == "StreamEnded"
 
 
 def data(stream_id, size, *, ends=False):
@@ -343,6 +367,22 @@ def test_an_answer_that_is_not_plain_is_left_to_h2(prepare):
     number = prepare(pair)
     before = facts(pair.short)
     assert not pair.short.answer(number, hpack_block(OPENING), b"data", hpack_block(TRAILERS))
+    assert facts(pair.short) == before
+    assert pair.short.data_to_send() == b""
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [halves, over_the_frame, before_a_resize, after_the_opening, lambda pair: 99],
+)
+def test_a_refusal_that_is_not_plain_is_left_to_h2(prepare):
+    pair = Pair()
+    first = opened(pair)
+    pair.client.reset_stream(first)
+    pair.hear()
+    number = prepare(pair)
+    before = facts(pair.short)
+    assert not pair.short.refuse(number, plain_block(TRAILERS))
     assert facts(pair.short) == before
     assert pair.short.data_to_send() == b""
 
