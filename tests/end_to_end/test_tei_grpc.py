@@ -14,6 +14,7 @@ import torch
 import transformers
 from grpc_tools import protoc
 from server_processes import NO_REFUSALS, ROOT, serving
+from small_checkpoints import Oracle, write_checkpoint
 
 from benchmarks.texts import model_folder
 
@@ -22,10 +23,6 @@ TEXTS = ["a penstock feeds a turbine", "water", "ünïcode 水 🌊!", "the rive
 QUERY = "where does water go?"
 LONG = "water " * 600
 TOLERANCE = 2e-6
-TINY = {
-    "vocab_size": 30522, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "intermediate_size": 48, "max_position_embeddings": 128, "initializer_range": 0.2,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +45,7 @@ def tiny(tmp_path_factory):
         ("splade", transformers.AutoModelForMaskedLM, 2),
     ):
         folder = folders[name] = tmp_path_factory.mktemp(name)
-        torch.manual_seed(1)
-        loader.from_config(transformers.BertConfig(**TINY, num_labels=labels)).save_pretrained(folder)
-        for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
-            if (model_folder() / file).exists():
-                shutil.copy(model_folder() / file, folder)
+        write_checkpoint(folder, loader, num_labels=labels)
     return folders
 
 
@@ -79,21 +72,6 @@ def ask(stubs, tiny, tmp_path_factory):
         yield ask
 
 
-class Oracle:
-    """What plain transformers says."""
-
-    def __init__(self, folder, loader):
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        self.model = loader.from_pretrained(folder).eval()
-        self.most = self.model.config.max_position_embeddings
-
-    def run(self, *texts, side="right"):
-        self.tokenizer.truncation_side = side
-        given = self.tokenizer(
-            *texts, return_tensors="pt", truncation="longest_first", max_length=self.most
-        )
-        with torch.inference_mode():
-            return self.model(**given)
 
 
 def embed(text, **options):

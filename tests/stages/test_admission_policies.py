@@ -3,13 +3,11 @@
 import math
 
 import pytest
-from core_builders import open_ticket
 from hypothesis import given
 from hypothesis import strategies as st
+from load_views import asked, texts, texts_waiting, view
 
 from stages.admission_policies import (
-    SPREADS,
-    SURE,
     DeadlinePolicy,
     LatencyPolicy,
     TextBudget,
@@ -20,28 +18,14 @@ from stages.admission_policies import (
 )
 from stages.asked import Asked
 from stages.cost_model import CostModel, Work
-from stages.errors import TooLate
 from stages.fair_share import FairShare
 from stages.lane import Lane
 from stages.load_view import LoadView
-from stages.ticket import OpenTickets
-from stages.tokenizer_load import TokenizerLoad
 
 BUDGET = TokenBudget(max_tokens=1000)
 THROUGHPUT = ThroughputPolicy(max_drain_s=2.0)
 DEADLINE = DeadlinePolicy()
 LATENCY = LatencyPolicy(soft_p95_s=0.1, hard_p95_s=0.2, shed_share=0.25, window_s=1.0)
-
-
-def view(queued, tokens_per_s, p95_s=None, **changes):
-    """A load on a device that runs so many tokens a second; 0 while that is unknown."""
-    cost = CostModel(0.0, 1.0 / tokens_per_s, 0.0) if tokens_per_s else None
-    figures = {"full_tokens": 10**9, "full_s": 1.0} | changes
-    return LoadView(Work(queued, queued), cost, p95_s, **figures)
-
-
-def asked(tokens, squares=1, **options):
-    return Asked(Work(tokens, squares), **options)
 
 
 @pytest.mark.parametrize(
@@ -166,62 +150,6 @@ def test_pressure_is_1_at_the_limit(load, expected):
     assert pressure((), load) == 0.0
 
 
-def in_time(load, time_left_s, tokens=100, **options):
-    """Whether a request is admitted that has so much time beside the margin."""
-    given = asked(tokens, time_left_s=time_left_s / SURE, **options)
-    refused = DEADLINE.refusal(load, given, draw=0.0)
-    assert refused is None or isinstance(refused, TooLate)
-    return refused is None
-
-
-def test_who_would_be_answered_too_late_is_told_so_and_when_it_would_not_be():
-    # 1 s in flight, 6 s for the queue and itself, 1 s for what runs together with it
-    load = view(500, 100.0, starts_in_s=1.0)
-    assert in_time(load, 8.01)
-    assert not in_time(load, 7.9)
-    refused = DEADLINE.refusal(load, asked(100, time_left_s=7.5 / SURE), draw=0.0)
-    assert refused.code == "DEADLINE_EXCEEDED"
-    assert refused.retry_after_s == pytest.approx(0.5)
-
-
-def test_a_prediction_that_just_fits_is_not_trusted():
-    load = view(500, 100.0, starts_in_s=1.0)
-    assert DEADLINE.refusal(load, asked(100, time_left_s=8.01), draw=0.0) is not None
-
-
-def test_predictions_that_have_been_off_are_trusted_less():
-    steady, shaky = view(500, 100.0), view(500, 100.0, uncertainty=0.4)
-    assert in_time(steady, 8.0)
-    assert not in_time(shaky, 8.0)
-    assert in_time(shaky, (1 + 0.4 * SPREADS) * 7.01)
-    assert in_time(view(0, 100.0, uncertainty=9.0), 0.1)  # or it would never show that it is not
-
-
-def test_an_idle_device_is_tried_whatever_is_believed_of_its_speed():
-    assert in_time(view(0, 0.001), 1.0)
-    assert not in_time(view(0, 100.0, starts_in_s=1.0), 1.0)
-    assert in_time(view(500, 0.0, starts_in_s=0.0), 0.1)  # unknown
-
-
-def test_interactive_work_does_not_wait_for_bulk():
-    load = view(500, 100.0, bulk=Work(400, 400))
-    assert in_time(load, 3.1)  # 100 + 100 tokens, and a batch
-    assert not in_time(load, 3.1, lane=Lane.BULK)
-
-
-def test_only_what_is_due_earlier_goes_first():
-    load = view(500, 100.0, due_in=lambda left_s: 100 if left_s < 10.0 else 500)
-    assert in_time(load, 3.1)
-    assert not in_time(view(500, 100.0), 3.1)
-
-
-def test_each_tenant_waits_for_its_own_queue():
-    load = view(500, 100.0, share=FairShare({"much": 450, "little": 50}))
-    assert in_time(load, 4.1, tenant="little")  # a quarter of 6 s, at half the device
-    assert not in_time(load, 2.0, tenant="little")
-    assert not in_time(load, 10.0, tenant="much")
-
-
 @pytest.mark.parametrize("policy", [BUDGET, ThroughputPolicy(max_drain_s=10.0)])
 def test_bulk_is_shed_first(policy):
     load = view(500, 100.0)
@@ -257,18 +185,6 @@ def test_a_policy_that_raises_refuses(queued):
     assert pressure((BUDGET, Broken()), view(queued, 0.0)) == 1.0
 
 
-def texts_waiting(*sizes, queued=10):
-    """A load with requests that have so many bytes left for a tokenizer of 2 MB/s."""
-    tokenizer = TokenizerLoad()
-    for size in sizes:
-        tokenizer.admitted(open_ticket(OpenTickets(), 1), size)
-    return view(queued, 1e6, tokenizer=tokenizer)
-
-
-def texts(size, **options):
-    return asked(1, text_bytes=size, **options)
-
-
 def test_what_the_tokenizer_needs_counts_as_time_to_drain():
     load = texts_waiting(3_000_000)
     assert THROUGHPUT.refusal(load, texts(900_000), 0.0) is None
@@ -296,16 +212,6 @@ def test_short_texts_do_not_wait_for_long_ones():
     short = texts_waiting(*[50_000] * 50)
     assert THROUGHPUT.refusal(short, texts(1000), 0.0) is None
     assert THROUGHPUT.refusal(texts_waiting(*[50_000] * 100), texts(1000), 0.0) is not None
-
-
-@pytest.mark.parametrize("rate", [0.0, 1e6])
-def test_texts_that_would_be_tokenized_too_late_are_told_so(rate):
-    tokenizer = texts_waiting(3_000_000).tokenizer
-    load = view(10, rate, tokenizer=tokenizer)
-    assert DEADLINE.refusal(load, texts(100_000, time_left_s=2.0), 0.0) is None
-    refused = DEADLINE.refusal(load, texts(100_000, time_left_s=1.0), 0.0)
-    assert isinstance(refused, TooLate)
-    assert refused.retry_after_s == pytest.approx(1.55 - SURE, abs=0.01)
 
 
 def test_the_bytes_of_texts_that_wait_are_bounded():

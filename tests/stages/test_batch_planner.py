@@ -1,40 +1,20 @@
-"""Which items run together, and when: example by example.
+"""When a batch is formed, and who goes first: example by example.
 
-``test_any_batch_planner`` does anything at all to a planner.
+``test_batch_contents`` is of what is in one, and ``test_any_batch_planner`` does anything
+at all to a planner.
 """
 
 import math
 
-import numpy as np
 import pytest
-from attrs import evolve
-from core_builders import BUCKETS, chunk_of, limits_of, open_ticket
+from core_builders import BUCKETS, chunk_of, open_ticket
 from hypothesis import given
 from hypothesis import strategies as st
+from planner_builders import add, planner_of
 
-from stages.batch_planner import BatchPlanner
 from stages.cost_model import CostModel, Work
 from stages.lane import Lane
 from stages.messages import Layout
-from stages.output import Output
-from stages.ticket import OpenTickets
-
-
-def planner_of(layout=Layout.PACKED, **changes):
-    tickets = OpenTickets()
-    return tickets, BatchPlanner(limits_of(layout, **changes), tickets.alive)
-
-
-def cost_of(tokens_per_s):
-    """A device without fixed costs; None for 0: unknown."""
-    return CostModel(0.0, 1 / tokens_per_s, 0.0) if tokens_per_s else None
-
-
-def add(tickets, planner, lengths, now=0.0, timeout_s=1e9, bucket=None, **options):
-    """Queue a new request of one bucket; its ticket."""
-    ticket = open_ticket(tickets, len(lengths), now=now, timeout_s=timeout_s, **options)
-    assert planner.add(chunk_of(ticket, lengths, bucket=bucket), now) is None
-    return ticket
 
 
 @pytest.mark.parametrize("layout", Layout)
@@ -161,75 +141,6 @@ def test_no_item_starves_under_any_flood(layout, flood, stale_after_s):
     pytest.fail(f"not among the first {bound} batches")
 
 
-def test_packed_takes_what_is_next_whatever_its_length():
-    tickets, planner = planner_of(max_tokens=3 + 16 + 8)
-    for length in (3, 16, 8, 4, 15):
-        add(tickets, planner, [length])
-    batch = planner.next_batch(0.0, device_idle=False)
-    assert [chunk.tokens for chunk in batch.chunks] == [3, 16, 8]
-    assert batch.padding == 0
-
-
-def test_packed_splits_a_request_where_the_budget_ends():
-    tickets, planner = planner_of(max_tokens=10)
-    add(tickets, planner, [4, 4, 4, 4, 4])
-    batches = [planner.next_batch(0.0, device_idle=True) for _ in range(3)]
-    assert [batch.chunks[0].positions.tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
-    assert planner.next_batch(0.0, device_idle=True) is None
-
-
-@pytest.mark.parametrize(
-    ("items", "rows"), [(1, [2]), (2, [2]), (3, [4]), (5, [4, 2]), (8, [8]), (9, [8, 2])]
-)
-def test_padded_rows_round_up_to_a_fixed_size(items, rows):
-    tickets, planner = planner_of(Layout.PADDED, batch_sizes=(2, 4, 8), max_items=8)
-    lengths = [3] * items
-    if items == 5:  # more than fits 4 and fewer than 8
-        planner.limits = evolve(planner.limits, max_tokens=7 * 4)
-    add(tickets, planner, lengths)
-    batches = [planner.next_batch(0.0, device_idle=True) for _ in rows]
-    assert [batch.rows for batch in batches] == rows
-    assert sum(batch.items for batch in batches) == items
-    assert planner.held_items == 0
-
-
-@pytest.mark.parametrize("layout", Layout)
-def test_a_slow_device_gets_small_batches_and_a_very_slow_one_single_items(layout):
-    for rate, items in ((0.0, 8), (16.0, 4), (4.0, 1), (0.5, 1)):
-        tickets, planner = planner_of(layout)
-        add(tickets, planner, [4] * 8)
-        batch = planner.next_batch(0.0, device_idle=True, cost=cost_of(rate))
-        assert batch.items == items, rate
-
-
-@pytest.mark.parametrize("layout", Layout)
-def test_long_texts_make_a_batch_shorter_than_short_ones(layout):
-    cost = CostModel(0.0, 1 / 64, 1 / 512)
-    for length, tokens in ((2, 16), (4, 32), (16, 16)):  # 1.0 s; 8 items are the most
-        tickets, planner = planner_of(layout)
-        add(tickets, planner, [length] * 8, bucket=max(4, length))
-        batch = planner.next_batch(0.0, device_idle=True, cost=cost)
-        assert batch.tokens == tokens, length
-
-
-@pytest.mark.parametrize("layout", Layout)
-def test_what_every_batch_costs_counts_in_its_time(layout):
-    for fixed_s, items in ((0.0, 4), (0.25, 3), (0.5, 2), (5.0, 2)):  # half is for the work
-        tickets, planner = planner_of(layout)
-        add(tickets, planner, [4] * 8)
-        cost = CostModel(fixed_s, 1 / 16, 0.0)
-        assert planner.next_batch(0.0, device_idle=False, cost=cost).items == items
-
-
-@pytest.mark.parametrize("layout", Layout)
-def test_an_item_above_every_budget_runs_alone(layout):
-    tickets, planner = planner_of(layout, max_tokens=5)
-    add(tickets, planner, [16, 16])
-    add(tickets, planner, [1])
-    items = [planner.next_batch(9.0, device_idle=False).items for _ in range(3)]
-    assert items == [1, 1, 1]
-
-
 @pytest.mark.parametrize("layout", Layout)
 def test_what_nobody_waits_for_is_left_out(layout):
     tickets, planner = planner_of(layout)
@@ -266,16 +177,6 @@ def test_an_expired_request_is_dropped_and_told():
     assert [error.code for error in heard] == ["DEADLINE_EXCEEDED"]
 
 
-def test_the_ids_in_a_batch_are_those_that_came_in():
-    tickets, planner = planner_of(max_tokens=6)
-    ticket = open_ticket(tickets, 3)
-    chunk = chunk_of(ticket, [3, 3, 3])
-    planner.add(chunk, 0.0)
-    for _ in range(2):
-        batch = planner.next_batch(0.0, device_idle=True)
-        assert all(np.shares_memory(part.ids.flat, chunk.ids.flat) for part in batch.chunks)
-
-
 def test_what_cannot_be_answered_in_time_is_told_so_and_not_run():
     tickets, planner, heard = *planner_of(max_batch_s=9.0), []
     cost = CostModel(0.1, 0.1, 0.0)
@@ -293,29 +194,6 @@ def test_an_idle_device_runs_also_what_a_prediction_gives_up():
     doubtful = add(tickets, planner, [16], timeout_s=1.0)
     batch = planner.next_batch(0.0, device_idle=True, cost=CostModel(0.1, 100.0, 0.0))
     assert [chunk.ticket for chunk in batch.chunks] == [doubtful]
-
-
-def test_a_lowered_ceiling_holds_from_the_next_batch_on():
-    ceiling = [64]
-    tickets, planner = planner_of(ceiling=lambda: ceiling[0])
-    for _ in range(3):
-        planner.add(chunk_of(open_ticket(tickets, 4), [8, 8, 8, 8]), 0.0)
-    assert planner.next_batch(0.0, device_idle=True).tokens == 64
-    ceiling[0] = 16
-    assert planner.next_batch(0.0, device_idle=True).tokens == 16
-
-
-@pytest.mark.parametrize("layout", Layout)
-def test_a_batch_is_of_one_output(layout):
-    tickets, planner = planner_of(layout)
-    asked = [Output.POOLED, Output.TOKENS, Output.POOLED, Output.TOKENS]
-    for output in asked:
-        ticket = open_ticket(tickets, 1)
-        planner.add(evolve(chunk_of(ticket, [4]), output=output), 0.0)
-    batches = [planner.next_batch(0.0, device_idle=True) for _ in range(2)]
-    outputs = [[chunk.output for chunk in batch.chunks] for batch in batches]
-    assert sorted(outputs) == [[Output.POOLED] * 2, [Output.TOKENS] * 2]
-    assert planner.next_batch(0.0, device_idle=True) is None
 
 
 @pytest.mark.parametrize("layout", Layout)

@@ -1,75 +1,27 @@
 """TEI's services on an edge of their own: what they hand in, and how they end."""
 
-from itertools import count
-from types import SimpleNamespace
-
 import grpc
 import numpy as np
 import pytest
-from attrs import evolve
-from edge_fakes import LIMITS, MODEL, FakeBoard, FakeDesk, answer_to, running_edge
+from edge_fakes import MODEL, answer_to
 from penstock.compat import tei_pb2 as tei
-from rpc import fields_at_fault, method, refused, trailer
+from rpc import fields_at_fault, refused
+from tei_edge import CLASSIFIER, LONG_S, RANKER, ragged_of, serving_tei, unary
 
-from pipeline.grpc.limits import EdgeLimits
-from stages.answer import ItemError
-from stages.errors import Internal, InvalidInput, NotOffered, Overloaded
 from stages.messages import Side
 from stages.output import Output
-from stages.ragged_rows import SPARSE_ENTRY, RaggedRows
+from stages.ragged_rows import SPARSE_ENTRY
 from stages.tokenizer_work import TokenList
-
-ALL = evolve(MODEL, outputs=(Output.POOLED, Output.TOKENS, Output.SPARSE))
-RANKER = evolve(MODEL, outputs=(Output.SCORES,), labels=("LABEL_0",), dimension=1, pooling="")
-CLASSIFIER = evolve(RANKER, labels=("bad", "good", "so so"), dimension=3)
-LONG_S = 60
-
-
-def stream(channel, path, request, response):
-    return channel.stream_stream(
-        f"/tei.v1.{path}",
-        request_serializer=request.SerializeToString,
-        response_deserializer=response.FromString,
-    )
-
-
-def unary(edge, path, response):
-    return method(edge.channel, f"/tei.v1.{path}", response)
 
 
 @pytest.fixture
 def serving():
-    """Starts edges with a channel each."""
-    opened = []
-
-    def start(model=ALL, answer=answer_to, limits=LIMITS, **options):
-        desk = options.pop("desk", None) or FakeDesk(answer)
-        if "edge_limits" in options:
-            options["limits"] = options.pop("edge_limits")
-        manager = running_edge(desk, FakeBoard(model=model, limits=limits), **options)
-        edge = manager.__enter__()
-        channel = grpc.insecure_channel(edge.target)
-        opened.append((manager, channel))
-        return SimpleNamespace(channel=channel, desk=edge.desk, in_trio=edge.in_trio)
-
-    yield start
-    for manager, channel in reversed(opened):
-        channel.close()
-        manager.__exit__(None, None, None)
+    with serving_tei() as start:
+        yield start
 
 
 def scores_of(*rows):
     return lambda request: answer_to(request, vectors=np.array(rows, np.float32))
-
-
-def ragged_of(*items):
-    """An answer of these rows, in another order and with a gap."""
-    parts = [np.asarray(item) for item in items[::-1]]
-    rows = np.concatenate([parts[0][:0], *(np.concatenate([part, part[:1]]) for part in parts)])
-    sizes = [len(part) + 1 for part in parts]
-    starts = (np.cumsum(sizes) - sizes)[::-1].astype(np.int32)
-    lengths = np.array([len(item) for item in items], np.int32)
-    return lambda request: answer_to(request, ragged=RaggedRows(rows, starts, lengths))
 
 
 def test_embed_is_normalised_unless_that_is_not_wanted(serving):
@@ -238,153 +190,3 @@ def test_info_says_what_is_loaded(serving, model, kind):
         max_client_batch_size=64,
         tokenization_workers=1,
     )
-
-
-@pytest.mark.parametrize(
-    ("model", "path", "wire"),
-    [
-        (RANKER, "Embed/Embed", tei.EmbedRequest(inputs="a")),
-        (RANKER, "Embed/EmbedAll", tei.EmbedAllRequest(inputs="a")),
-        (MODEL, "Embed/EmbedSparse", tei.EmbedSparseRequest(inputs="a")),
-        (MODEL, "Predict/Predict", tei.PredictRequest(inputs="a")),
-        (MODEL, "Predict/PredictPair", tei.PredictPairRequest(inputs=["a", "b"])),
-        (MODEL, "Rerank/Rerank", tei.RerankRequest(query="a", texts=["b"])),
-        (CLASSIFIER, "Rerank/Rerank", tei.RerankRequest(query="a", texts=["b"])),
-    ],
-)
-def test_what_the_model_cannot_do_is_unimplemented(serving, model, path, wire):
-    edge = serving(model)
-    error = refused(unary(edge, path, tei.EmbedResponse), wire)
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert edge.desk.submitted == []
-
-
-@pytest.mark.parametrize(
-    ("path", "wire", "field"),
-    [
-        ("Embed/Embed", tei.EmbedRequest(), "inputs"),
-        ("Embed/Embed", tei.EmbedRequest(inputs="a", dimensions=9), "dimensions"),
-        ("Embed/Embed", tei.EmbedRequest(inputs="a", dimensions=0), "dimensions"),
-        ("Embed/Embed", tei.EmbedRequest(inputs="a", prompt_name="none"), "prompt_name"),
-        (
-            "Embed/EmbedAll",
-            tei.EmbedAllRequest(inputs="a", truncation_direction=7),
-            "truncation_direction",
-        ),
-        ("Tokenize/Tokenize", tei.EncodeRequest(), "inputs"),
-    ],
-)
-def test_bad_input_is_named(serving, path, wire, field):
-    edge = serving()
-    error = refused(unary(edge, path, tei.EmbedResponse), wire)
-    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert fields_at_fault(error) == [field]
-    assert edge.desk.submitted == []
-
-
-def test_rerank_without_texts_or_with_a_pair_of_nothing_is_refused(serving):
-    edge = serving(RANKER)
-    rerank = unary(edge, "Rerank/Rerank", tei.RerankResponse)
-    for wire in (tei.RerankRequest(query="q"), tei.RerankRequest(texts=["a", ""])):
-        assert refused(rerank, wire).code() is grpc.StatusCode.INVALID_ARGUMENT
-
-
-@pytest.mark.parametrize(
-    ("outcome", "code"),
-    [
-        (Overloaded("full", reason="latency", retry_after_s=2), "RESOURCE_EXHAUSTED"),
-        (InvalidInput("too long", field="truncate"), "INVALID_ARGUMENT"),
-        (NotOffered("no pairs"), "UNIMPLEMENTED"),
-        (Internal("broken"), "INTERNAL"),
-    ],
-)
-def test_an_outcome_has_its_status(serving, outcome, code):
-    edge = serving(answer=lambda _: outcome)
-    error = refused(unary(edge, "Embed/Embed", tei.EmbedResponse), tei.EmbedRequest(inputs="a"))
-    assert error.code().name == code
-    assert (trailer(error, "grpc-retry-pushback-ms") is not None) == (code == "RESOURCE_EXHAUSTED")
-
-
-def test_an_item_that_failed_in_the_device_fails_the_call(serving):
-    broken = (ItemError(0, "INTERNAL", "the vector is not finite"),)
-    edge = serving(answer=lambda request: answer_to(request, errors=broken))
-    error = refused(unary(edge, "Embed/Embed", tei.EmbedResponse), tei.EmbedRequest(inputs="a"))
-    assert (error.code(), error.details()) == (
-        grpc.StatusCode.INTERNAL,
-        "item 0: the vector is not finite",
-    )
-
-
-def test_a_stream_is_answered_in_its_order_whatever_finishes_first(serving):
-    desk = FakeDesk(hold=True)
-    edge = serving(desk=desk)
-    embed = stream(edge.channel, "Embed/EmbedStream", tei.EmbedRequest, tei.EmbedResponse)
-    wires = [tei.EmbedRequest(inputs="x" * size, normalize=False) for size in range(1, 6)]
-    answers = embed(iter(wires), timeout=LONG_S)
-    desk.wait_for(lambda desk: len(desk.held) == 5)
-    desk.held = desk.held[::-1]
-    edge.in_trio(desk.let_go)
-    assert [answer.embeddings[0] for answer in answers] == [2.0, 3.0, 4.0, 5.0, 6.0]
-    assert answers.code() is grpc.StatusCode.OK
-
-
-def test_a_stream_has_a_bounded_number_in_flight(serving):
-    desk = FakeDesk(hold=True)
-    edge = serving(desk=desk, max_stream_requests=3)
-    embed = stream(edge.channel, "Embed/EmbedStream", tei.EmbedRequest, tei.EmbedResponse)
-    sizes = count(1)
-    wires = (tei.EmbedRequest(inputs="x" * next(sizes), normalize=False) for _ in range(20))
-    answers = embed(wires, timeout=LONG_S)
-    found = []
-    while len(found) < 20:
-        done = len(found)
-        desk.wait_for(lambda desk, done=done: len(desk.submitted) == min(20, done + 3))
-        assert len(desk.held) <= 3
-        edge.in_trio(desk.let_go)
-        found.extend(next(answers).embeddings[0] for _ in range(min(3, 20 - done)))
-    assert found == [float(size + 1) for size in range(1, 21)]
-
-
-def test_of_large_answers_no_more_are_in_flight_than_there_is_room_for(serving):
-    vectors = ragged_of(np.ones((100, 8), np.float32))
-    desk = FakeDesk(vectors, hold=True)
-    limits = EdgeLimits(max_held_bytes=5 * 512 * 8 * 4)  # five answers of the longest text
-    edge = serving(desk=desk, limits=LIMITS, edge_limits=limits)
-    embed = stream(edge.channel, "Embed/EmbedAllStream", tei.EmbedAllRequest, tei.EmbedAllResponse)
-    wires = [tei.EmbedAllRequest(inputs="x" * 600) for _ in range(9)]
-    answers, found = embed(iter(wires), timeout=LONG_S), 0
-    while found < 9:
-        desk.wait_for(lambda desk, found=found: len(desk.submitted) == min(9, found + 2))
-        edge.in_trio(desk.let_go)
-        for _ in range(min(2, 9 - found)):
-            assert len(next(answers).token_embeddings) == 100
-            found += 1
-
-
-def test_an_error_ends_a_stream_after_the_answers_before_it(serving):
-    edge = serving()
-    embed = stream(edge.channel, "Embed/EmbedStream", tei.EmbedRequest, tei.EmbedResponse)
-    wires = [tei.EmbedRequest(inputs=text, normalize=False) for text in ("a", "bb", "", "c")]
-    answers, found = embed(iter(wires), timeout=LONG_S), []
-    with pytest.raises(grpc.RpcError) as failed:
-        found.extend(answer.embeddings[0] for answer in answers)
-    assert (found, failed.value.code()) == ([2.0, 3.0], grpc.StatusCode.INVALID_ARGUMENT)
-
-
-def test_a_stream_for_what_the_model_cannot_do_is_unimplemented(serving):
-    edge = serving(MODEL)
-    path = "Predict/PredictStream"
-    predict = stream(edge.channel, path, tei.PredictRequest, tei.PredictResponse)
-    with pytest.raises(grpc.RpcError) as failed:
-        list(predict(iter([tei.PredictRequest(inputs="a")]), timeout=LONG_S))
-    assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
-def test_a_client_that_leaves_gives_up_what_it_asked(serving):
-    desk = FakeDesk(hold=True)
-    edge = serving(desk=desk)
-    embed = stream(edge.channel, "Embed/EmbedStream", tei.EmbedRequest, tei.EmbedResponse)
-    call = embed(iter([tei.EmbedRequest(inputs="a"), tei.EmbedRequest(inputs="b")]))
-    desk.wait_for(lambda desk: len(desk.held) == 2)
-    call.cancel()
-    desk.wait_for(lambda desk: len(desk.abandoned) == 2)

@@ -1,0 +1,32 @@
+"""What admission sees of the load, for tests."""
+
+from core_builders import open_ticket
+
+from stages.asked import Asked
+from stages.cost_model import CostModel, Work
+from stages.load_view import LoadView
+from stages.ticket import OpenTickets
+from stages.tokenizer_load import TokenizerLoad
+
+
+def view(queued, tokens_per_s, p95_s=None, **changes):
+    """A load on a device that runs so many tokens a second; 0 while that is unknown."""
+    cost = CostModel(0.0, 1.0 / tokens_per_s, 0.0) if tokens_per_s else None
+    figures = {"full_tokens": 10**9, "full_s": 1.0} | changes
+    return LoadView(Work(queued, queued), cost, p95_s, **figures)
+
+
+def asked(tokens, squares=1, **options):
+    return Asked(Work(tokens, squares), **options)
+
+
+def texts_waiting(*sizes, queued=10):
+    """A load with requests that have so many bytes left for a tokenizer of 2 MB/s."""
+    tokenizer = TokenizerLoad()
+    for size in sizes:
+        tokenizer.admitted(open_ticket(OpenTickets(), 1), size)
+    return view(queued, 1e6, tokenizer=tokenizer)
+
+
+def texts(size, **options):
+    return asked(1, text_bytes=size, **options)
