@@ -24,10 +24,9 @@ ANSWERING: Final = 1 / 3  # of the host's time for a call, which comes after the
 class Measured:
     """What the simulated server is made of."""
 
-    calls_per_s: float  # of a closed loop
-    cost: CostModel
-    slower: float  # batches of the closed loop, by what the cost model says
-    host_s: float  # processor time of a call beside the device
+    cost: CostModel  # of the device, at that moment
+    host_s: float  # of a call beside the device
+    jitter: float = 0.0  # of a batch, as a share
 
 
 @define(eq=False)
@@ -73,7 +72,7 @@ def ending_of(outcome: Outcome) -> Ending:
     return Ending.EXPIRED if isinstance(outcome, DeadlineExceeded) else Ending.FAILED
 
 
-def simulated(due_s: Sequence[float], found: Measured, load: Load) -> Calls:
+def simulated(due_s: Sequence[float], found: Measured, load: Load, seed: int = 1) -> Calls:
     """The calls that were due then, to a simulated server."""
     lengths = (load.tokens,) * load.items
     arrivals = Recorded(tuple(Arrival(at_s, lengths) for at_s in due_s))
@@ -83,15 +82,16 @@ def simulated(due_s: Sequence[float], found: Measured, load: Load) -> Calls:
         (callers,),
         max_tokens=MODEL_TOKENS,
         server=Settings(device=("cpu",)),
-        device=DeviceModel(found.cost.scaled(found.slower)),
+        device=DeviceModel(found.cost, found.jitter),
         host=Host(
             call_s=(1.0 - ANSWERING) * found.host_s,
             answer_s=ANSWERING * found.host_s,
+            trip_s=0.0,
             byte_s=0.0,  # tokenizing is in the host's time
         ),
     )
     recorder = Recorder()
-    report = simulate(scenario, seed=1, listeners=[recorder])
+    report = simulate(scenario, seed=seed, listeners=[recorder])
     if report.violations.total:
         raise RuntimeError(f"the simulation failed: {report.violations.sentences[0]}")
     return recorder.calls()

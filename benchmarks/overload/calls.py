@@ -1,11 +1,11 @@
 """What became of calls that were due at fixed times."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import fields, frozen
 from numpy.typing import NDArray
 
 from benchmarks.overload.arrivals import Floats
@@ -42,6 +42,16 @@ class Calls:
             np.array(answer["caller"], np.int64),
         )
         return reported.where(np.argsort(reported.due_s, kind="stable"))
+
+    @classmethod
+    def pooled(cls, several: Sequence["Calls"]) -> "Calls":
+        """All calls of several, one after another."""
+        return cls(
+            *(
+                np.concatenate([getattr(calls, field.name) for calls in several])
+                for field in fields(cls)
+            )
+        )
 
     def __len__(self) -> int:
         return len(self.due_s)

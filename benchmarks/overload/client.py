@@ -58,6 +58,7 @@ def closed(
     target: str, protocol: str, items: int, tokens: int, clients: int, seconds: float, key: str
 ) -> Answer:
     """As many calls as ``clients`` send who wait for each answer; those under way count too."""
+    latencies_s: list[float] = []
 
     async def run() -> float:
         wire: Wire = WIRES[protocol](target)
@@ -66,10 +67,11 @@ def closed(
         numbers, ends = count(), [started]
 
         async def loop() -> None:
-            while time.perf_counter() < started + seconds:
+            while (sent := time.perf_counter()) < started + seconds:
                 ending = await wire.call(payloads[next(numbers) % DISTINCT], None, key)
                 if ending is Ending.OK:
                     ends.append(time.perf_counter())
+                    latencies_s.append(ends[-1] - sent)
                 elif ending is Ending.REFUSED:
                     await asyncio.sleep(PAUSE_S)
                 else:
@@ -83,7 +85,7 @@ def closed(
             raise RuntimeError("no call of a closed loop was answered")
         return (len(ends) - 1) / (ends[-1] - started)
 
-    return {"calls_per_s": asyncio.run(run())}
+    return {"calls_per_s": asyncio.run(run()), "latencies_s": latencies_s}
 
 
 def offer(

@@ -1,47 +1,100 @@
 """The simulator beside the real server: what is made of measurements, and how it is compared."""
 
-import pytest
+import math
 
-from benchmarks.calibration.__main__ import differences, figures_of, show
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.calibration.__main__ import Extent, measure, show
+from benchmarks.calibration.figures import (
+    TARGETS,
+    compared,
+    differences,
+    figures_of,
+    standard_errors,
+    verdict,
+)
 from benchmarks.calibration.model import Measured, ending_of, simulated
-from benchmarks.calibration.server import slower_than
-from benchmarks.overload.calls import Ending
+from benchmarks.calibration.server import Loop, Moment, Ran, cost_of
+from benchmarks.overload.calls import Calls, Ending
 from benchmarks.overload.contenders import Load
 from benchmarks.overload.figures import Window
+from benchmarks.shapes import write_checkpoint
 from stages.cost_model import CostModel
 from stages.errors import DeadlineExceeded, Internal, Overloaded
 
 LOAD = Load(items=2, tokens=50)
 COST = CostModel(0.01, 0.0008, 0.0)  # 0.09 s a call alone
-FOUND = Measured(calls_per_s=10.0, cost=COST, slower=1.0, host_s=0.001)
+FOUND = Measured(COST, host_s=0.001)
+WINDOW = Window(5.0, 20.0)
 
 
-def figures(calls_per_s, found=FOUND):
+def model(calls_per_s, found=FOUND):
     due_s = [number / calls_per_s for number in range(int(20 * calls_per_s))]
-    return figures_of(simulated(due_s, found, LOAD), Window(5.0, 20.0))
+    return simulated(due_s, found, LOAD)
+
+
+def calls(*latencies_s, ending=Ending.OK):
+    """One a second from the window's start on."""
+    due_s = [WINDOW.start_s + number for number in range(len(latencies_s))]
+    ended_s = [due + latency for due, latency in zip(due_s, latencies_s, strict=True)]
+    return Calls.of(
+        {
+            "due_s": due_s,
+            "sent_s": due_s,
+            "ended_s": ended_s,
+            "ending": [ending.value] * len(due_s),
+            "caller": [0] * len(due_s),
+        }
+    )
 
 
 def test_calls_to_an_idle_server_take_the_devices_time_and_the_hosts():
-    found = figures(2.0)
-    assert found["p50"] == pytest.approx(1e3 * (0.09 + 0.001), rel=0.1)
+    found = figures_of([model(2.0)], WINDOW)
+    assert found["p50"] == pytest.approx(1e3 * (0.09 + 0.001), rel=0.01)
     assert found["throughput"] == pytest.approx(2.0, rel=0.05)
     assert found["refused"] == 0.0
 
 
-def test_what_was_measured_of_the_closed_loop_makes_the_model_slower():
-    slow = Measured(5.0, COST, slower=2.0, host_s=0.001)
-    assert figures(2.0, slow)["p50"] == pytest.approx(2 * figures(2.0)["p50"], rel=0.15)
+def test_the_devices_spread_is_that_of_latencies():
+    spread = model(2.0, Measured(COST, host_s=0.0, jitter=0.5)).latency_s
+    assert spread.min() == pytest.approx(0.09 * 0.5, rel=0.1)
+    assert spread.max() == pytest.approx(0.09 * 1.5, rel=0.1)
 
 
 def test_three_times_what_it_can_do_is_refused_in_part():
-    found = figures(36.0)
+    found = figures_of([model(36.0)], WINDOW)
     assert found["throughput"] == pytest.approx(12.0, rel=0.1)
     assert 0.5 < found["refused"] < 0.8
 
 
+def ran(batches, calls_each):
+    tokens = batches * calls_each * 100
+    return Ran(COST.fixed_s * batches + COST.token_s * tokens, tokens, batches)
+
+
+def test_a_batch_costs_what_small_and_large_ones_were_seen_to_take():
+    moment = Moment(Loop(1.0, [0.1], ran(20, 1)), Loop(1.0, [0.1], ran(10, 4)))
+    cost = cost_of([moment, moment])
+    assert cost.fixed_s == pytest.approx(COST.fixed_s)
+    assert cost.token_s == pytest.approx(COST.token_s)
+
+
+def test_the_host_has_what_a_call_alone_takes_beside_the_device():
+    alone = Loop(10.0, [0.1, 0.12], Ran(0.18, 200, 2))
+    assert alone.host_s == pytest.approx(0.02)
+    assert Loop(10.0, [0.1, 0.1], Ran(0.2001, 200, 2)).host_s == 0.0
+
+
+@given(st.lists(st.floats(0.01, 10.0), min_size=1, max_size=20))
+def test_an_even_distribution_of_that_jitter_is_above_zero(latencies_s):
+    assert 0.0 <= Loop(1.0, latencies_s, Ran(0.0, 1, 1)).jitter <= 0.9
+
+
 def test_batches_are_held_against_what_they_were_predicted_to_take():
-    ran = {"tokens": 1000.0, "batches": 10.0, "busy_s": 2 * (10 * 0.01 + 1000 * 0.0008)}
-    assert slower_than(COST, ran, 50) == pytest.approx(2.0)
+    later = Ran(1.0 + 2 * (10 * 0.01 + 1000 * 0.0008), 1500, 15)
+    assert (later - Ran(1.0, 500, 5)).slower_than(COST) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(
@@ -56,20 +109,53 @@ def test_outcomes_are_called_what_a_client_calls_them(outcome, ending):
     assert ending_of(outcome) is ending
 
 
-def test_differences_above_their_targets_are_marked():
+def test_the_calls_of_all_rounds_count_alike():
+    found = figures_of([calls(0.1, 0.1, 0.1), calls(0.3)], WINDOW)
+    assert found["p50"] == pytest.approx(100.0)
+    assert found["p99"] == pytest.approx(300.0)
+    assert found["throughput"] == pytest.approx((3 / 15 + 1 / 15) / 2)
+    refused = [calls(0.1), calls(0.0, ending=Ending.REFUSED)]
+    assert figures_of(refused, WINDOW)["refused"] == 0.5
+
+
+def test_a_difference_is_as_sure_as_the_rounds_agree():
+    real = [calls(0.1, 0.1), calls(0.1, 0.1), calls(0.1, 0.1)]
+    same = standard_errors(real, [calls(0.11, 0.11)] * 3, WINDOW)
+    assert same == pytest.approx(dict.fromkeys(TARGETS, 0.0))
+    apart = standard_errors(real, [calls(0.1, 0.1), calls(0.1, 0.1), calls(0.4, 0.4)], WINDOW)
+    assert apart["p99"] > 1.0
+    assert apart["throughput"] == pytest.approx(0.0)
+    assert standard_errors(real[:1], real[:1], WINDOW)["p50"] == math.inf
+
+
+def test_a_difference_above_its_target_is_a_miss_only_where_it_is_sure():
+    assert verdict("p50", -0.15, 0.0) == ""
+    assert verdict("p50", -0.17, 0.005) == "!"
+    assert verdict("p50", 0.17, 0.02) == "?"
+
+
+def test_the_share_refused_is_compared_in_points():
     real = {"throughput": 10.0, "p50": 100.0, "p99": 200.0, "refused": 0.10}
     model = {"throughput": 11.0, "p50": 120.0, "p99": 240.0, "refused": 0.16}
     off = differences(real, model)
     assert off == pytest.approx({"throughput": 0.1, "p50": 0.2, "p99": 0.2, "refused": 0.06})
-    text = show(
-        {
-            "capacity_calls_per_s": 10.0,
-            "slower_than_calibrated": 1.1,
-            "host_ms_a_call": 2.0,
-            "loads": {"0.5": {"real": real, "simulated": model, "differences": off}},
-        }
-    )
-    line = text.splitlines()[-1]
-    assert "(+10%)" in line
-    assert "(+20% !)" in line
-    assert "(+6.0 points !)" in line
+
+
+def test_the_model_is_compared_with_what_it_models():
+    same = [model(8.0), model(4.0)]
+    assert compared(same, same, WINDOW) == dict.fromkeys(TARGETS, 0.0)
+
+
+def test_the_benchmark_is_whole(tmp_path):
+    folder = write_checkpoint(tmp_path, "tiny")
+    extent = Extent(loads=(0.1, 2.0), rounds=2, ramp=0.2, window=0.5, closed=0.2)
+    figures = measure(folder, extent, Load(items=16, tokens=8, clients=4))
+    assert set(figures["loads"]) == {"0.1", "2"}
+    for cell in figures["loads"].values():
+        assert cell["calls"] > 0
+        assert len(cell["slower_than_beside"]) == 2
+        assert set(cell["differences"]) == set(cell["standard_errors"]) == set(TARGETS)
+    assert len(figures["capacities_per_s"]) == 5
+    shown = show(figures)
+    assert "0.1 x" in shown
+    assert "of 16 texts of 8 tokens" in shown
