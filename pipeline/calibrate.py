@@ -85,7 +85,10 @@ def read_cost(path: Path) -> CostModel:
         OSError: the file cannot be read.
         ValueError: it holds no cost model.
     """
-    document = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deeply") from None
     cost = document.get("cost") if isinstance(document, dict) else None
     if not isinstance(cost, dict):
         raise ValueError(f"{path}: holds no cost model")  # noqa: TRY004 (it is the file's fault)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pipeline.client_arguments import KEY_VARIABLE, add_embed, add_target
 from pipeline.commands import other_commands
 from pipeline.logs import set_up_logs
+from pipeline.output_place import misplaced
 from pipeline.processors import check_cores
 from pipeline.ready import joined, reachable, ready_line
 from pipeline.settings.kinds import Flag
@@ -97,8 +98,8 @@ def _ask_server(options: argparse.Namespace) -> int:
 
 def _calibrate(options: argparse.Namespace) -> int:
     output: Path = options.output
-    if not output.parent.is_dir():
-        return _fail(f"--output {output}: no such folder", 2)
+    if wrong := misplaced(output):
+        return _fail(f"--output {output}: {wrong}", 2)
     settings = _prepared(options)
     from pipeline.calibrate import calibrate  # noqa: PLC0415 (heavy, and needs the above)
     from pipeline.failures import run_logged  # noqa: PLC0415

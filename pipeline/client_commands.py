@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from penstock.client import Client, ClientError, tls_context
 from tqdm import tqdm
 
-from pipeline.text_lines import FileLines, GivenLines, Lines, LinesError, stdin_lines
+from pipeline.text_lines import GivenLines, Lines, LinesError, lines_of, stdin_lines
 from pipeline.vector_file import VectorFile, VectorFileError
 
 BAR_AFTER_S = 1.0  # shorter work needs no progress bar
@@ -74,7 +74,7 @@ def embed(
     """
     if output is not None and output.suffix != ".npy":
         raise CommandError(f"--output {output}: must end in .npy")
-    if resume and (output is None or file in {None, "-"}):
+    if resume and (output is None or file in {None, "-"} or Path(str(file)).is_fifo()):
         raise CommandError("--resume: needs --file with a name, and --output")
     with _in_words(file, output), access.client() as client:
         lines = _lines(texts, file)
@@ -102,7 +102,7 @@ def info(access: Access, *, as_json: bool) -> None:
 def _lines(texts: Sequence[str], file: str | None) -> Lines:
     if file is None:
         return GivenLines(texts)
-    return stdin_lines() if file == "-" else FileLines(Path(file))
+    return stdin_lines() if file == "-" else lines_of(Path(file))
 
 
 def _fill(output: Path, client: Client, lines: Lines, prompt_name: str, *, resume: bool) -> None:

@@ -99,10 +99,29 @@ def stdin_lines() -> GivenLines:
     Raises:
         LinesError: it holds none, or one is not UTF-8.
     """
-    lines = GivenLines(list(decoded(without_bom(sys.stdin.buffer), 0)))
-    if not lines:
+    return _held(sys.stdin.buffer)
+
+
+def lines_of(path: Path) -> Lines:
+    """The lines of a file, or of a pipe: that can be read only once, so they are held.
+
+    Raises:
+        LinesError: see :class:`FileLines`.
+    """
+    try:
+        if path.is_fifo():
+            with path.open("rb") as pipe:
+                return _held(pipe)
+    except OSError as error:
+        raise LinesError(error.strerror or str(error)) from error
+    return FileLines(path)
+
+
+def _held(lines: Iterable[bytes]) -> GivenLines:
+    held = GivenLines(list(decoded(without_bom(lines), 0)))
+    if not held:
         raise LinesError("holds no lines")
-    return lines
+    return held
 
 
 def without_bom(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ not mapped, and take no memory here.
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
@@ -23,6 +24,7 @@ from pipeline.row_ranges import RowRanges
 
 SYNC_EVERY_S: Final = 5.0
 SYNC_EVERY_ROWS: Final = 16384
+NOTE: Final = re.compile(r"([0-9]{1,18}) ([0-9]{1,18})")
 ROW_TYPE: Final = np.dtype("<f4")
 
 
@@ -39,7 +41,8 @@ class VectorFile:
     and nothing but the whole file stays behind.
 
     Raises:
-        VectorFileError: another run writes it, or what is there has another origin.
+        VectorFileError: another run writes it, or what is there has another origin, or is no
+            file of this kind.
         OSError: it cannot be written.
     """
 
@@ -53,7 +56,9 @@ class VectorFile:
         resume: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._output = output
+        self._output = output = Path(os.path.realpath(output))  # a link stays one
+        if output.is_dir():
+            raise VectorFileError("is a folder")
         self._part = output.with_name(output.name + ".part")
         self._progress = output.with_name(output.name + ".progress")
         self._shape = rows, dimension
@@ -84,9 +89,9 @@ class VectorFile:
         finally:
             os.close(self._rows)
             os.close(self._log)
-            if kind is not None and not self._resume:
-                self._part.unlink()
-                self._progress.unlink()
+            if not self._resume:  # where it is whole it has its name by now
+                self._part.unlink(missing_ok=True)
+                self._progress.unlink(missing_ok=True)
 
     def gaps(self) -> Iterator[tuple[int, int]]:
         """The ranges of rows that are missing."""
@@ -133,7 +138,7 @@ class VectorFile:
         self._note(origin)
 
     def _go_on(self, notes: list[str], origin: str) -> None:
-        before, now = json.loads(notes[0]), json.loads(origin)
+        before, now = self._origin(notes), json.loads(origin)
         other = sorted(name for name in before | now if before.get(name) != now.get(name))
         if other:
             what = ", ".join(
@@ -141,6 +146,8 @@ class VectorFile:
             )
             raise VectorFileError(f"{self._part.name} is part of something else: {what}")
         self._count(notes)
+        if self._part.stat().st_size != self._size:
+            raise VectorFileError(f"{self._part.name} has not the size of {self._shape[0]} vectors")
         self._rows = os.open(self._part, os.O_RDWR)
         # A torn last line would swallow the next note.
         os.ftruncate(self._log, sum(len(note.encode()) + 1 for note in notes))
@@ -154,9 +161,26 @@ class VectorFile:
 
     def _count(self, notes: list[str]) -> None:
         """What the notes after the first say is done."""
-        for note in notes[1:]:
-            start, end = map(int, note.split())
+        for number, note in enumerate(notes[1:], 2):
+            found = NOTE.fullmatch(note)
+            start, end = map(int, found.groups()) if found else (0, 0)
+            if not 0 <= start < end <= self._shape[0]:
+                raise self._foreign(number)
             self.done.add(start, end)
+
+    def _origin(self, notes: list[str]) -> dict[str, object]:
+        """What the first note says."""
+        try:
+            origin = json.loads(notes[0])
+        except (ValueError, RecursionError):
+            origin = None
+        if not isinstance(origin, dict):
+            raise self._foreign(1)
+        return origin
+
+    def _foreign(self, number: int) -> VectorFileError:
+        name = self._progress.name
+        return VectorFileError(f"line {number} of {name} is no note of an earlier run: remove it")
 
     def _sync(self) -> None:
         """Make what has been written safe, then note it."""
@@ -180,8 +204,6 @@ class VectorFile:
         if missing is not None:
             raise VectorFileError(f"the rows {missing[0]} to {missing[1] - 1} are missing")
         self._part.replace(self._output)
-        if not self._resume:
-            self._progress.unlink()
 
 
 def _npy_header(shape: tuple[int, int]) -> bytes:

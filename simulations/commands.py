@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from pipeline.output_place import misplaced
 from pipeline.ready import own_command
 
 
@@ -90,6 +91,9 @@ def _simulate(options: argparse.Namespace) -> int:
     from simulations.scenario import read_scenario  # noqa: PLC0415
     from simulations.simulation import simulate  # noqa: PLC0415
 
+    for path in filter(None, (options.report, options.trace)):
+        if wrong := misplaced(path):
+            return fail(f"{path}: {wrong}", 2)
     scenario, started = read_scenario(options.scenario), time.perf_counter()
     if options.trace is None:
         report = simulate(scenario, seed=options.seed)

@@ -1,6 +1,7 @@
 """What is wrong in a scenario's file, and on which line."""
 
 import tomllib
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -30,23 +31,26 @@ def line_of(text: str, path: Path) -> int:
     the document's own. ``text`` must be TOML.
 
     The parser itself is asked: the first lines are a document of their own wherever a
-    statement ends, and the first such document that holds the path ends with its statement.
+    statement ends. Where such a document lacks the path, and the next one holds it, the
+    statement stands between the two.
     """
     if not path:
         return 1
-    lines = text.splitlines()
-    whole = 0  # lines known to be whole statements
-    for number in range(1, len(lines) + 1):
+    if not _holds(tomllib.loads(text), path):
+        return line_of(text, path[:-1])
+    lines = text.replace("\r\n", "\n").split("\n")  # nothing else ends a line of TOML
+    numbers = range(1, len(lines) + 1)
+    return 1 + bisect_left(numbers, True, key=lambda number: _holds(_whole(lines, number), path))
+
+
+def _whole(lines: Sequence[str], number: int) -> object:
+    """The document of the first ``number`` lines, and of what ends the statement there."""
+    for end in range(number, len(lines)):
         try:
-            document = tomllib.loads("\n".join(lines[:number]))
+            return tomllib.loads("\n".join(lines[:end]))
         except tomllib.TOMLDecodeError:
             continue
-        if _holds(document, path):
-            return 1 + next(
-                index for index in range(whole, number) if lines[index].split("#")[0].strip()
-            )
-        whole = number
-    return line_of(text, path[:-1])
+    return tomllib.loads("\n".join(lines))
 
 
 def _holds(document: object, path: Path) -> bool:

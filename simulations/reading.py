@@ -13,7 +13,7 @@ import attrs
 from attrs import frozen
 
 from pipeline.calibrate import read_cost
-from pipeline.settings.kinds import Kind, Number
+from pipeline.settings.kinds import UNFIT, Kind, Number
 from simulations.misfit import Misfit
 from stages.cost_model import CostModel
 
@@ -68,7 +68,8 @@ def _value(kind: Kind | Reader, key: str, raw: object, folder: Path) -> object:
         try:
             return kind.read(raw, folder)
         except Misfit as misfit:
-            raise misfit.under(key) from None
+            whole = misfit if misfit.path else Misfit(f"{key}: {misfit}")
+            raise whole.under(key) from None
     return parsed(kind, key, raw)
 
 
@@ -76,7 +77,7 @@ def parsed(kind: Kind, key: str, raw: object) -> object:
     """The plain value of a key, or :class:`Misfit`."""
     try:
         return kind.parse(raw)
-    except (TypeError, ValueError):
+    except UNFIT:
         raise Misfit(
             f"{key} = {shown(raw)} is not allowed: must be {kind.allowed}", (key,)
         ) from None

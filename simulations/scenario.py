@@ -3,7 +3,6 @@
 Together with a seed it decides everything that happens.
 """
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from pipeline.settings.conflicts import conflicts
 from pipeline.settings.kinds import Choice, Flag, Integer, Number, Text
 from pipeline.settings.rows import rows
 from pipeline.settings.table import Settings
+from pipeline.settings.toml_file import TomlError, parse_toml, read_text
 from simulations.arrivals import ARRIVALS, SECONDS, SPAN, Arrivals, Recorded
 from simulations.faults import FAULTS, SHARE, Fault
 from simulations.lengths import LENGTHS, Fixed, Lengths, Lognormal
@@ -143,7 +143,7 @@ class Scenario:
     def __attrs_post_init__(self) -> None:
         names = [clients.name for clients in self.clients]
         if not names:
-            raise Misfit("clients: at least one [[clients]] is needed")
+            raise Misfit("clients: at least one [[clients]] is needed", ("clients",))
         for index, name in enumerate(names):
             if name in names[:index]:
                 raise Misfit(f"two clients are called {name!r}", ("clients", index, "name"))
@@ -156,10 +156,10 @@ def parse_scenario(text: str, name: str, folder: Path) -> Scenario:
         ScenarioError: it is not TOML, or a value in it is unknown or impossible.
     """
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        document = parse_toml(text)
+    except TomlError as error:
         where = str(error).replace("end of document", f"line {text.count(chr(10)) + 1}, the end")
-        raise ScenarioError(f"{name}: not TOML: {where}") from None
+        raise ScenarioError(f"{name}: {where}") from None
     try:
         return read_table(Scenario, document, folder)
     except Misfit as misfit:
@@ -177,9 +177,9 @@ def read_scenario(path: Path) -> Scenario:
         ScenarioError: the file cannot be read, or what :func:`parse_scenario` raises.
     """
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path)
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise ScenarioError(f"{path}: not UTF-8 text") from None
+    except TomlError as error:
+        raise ScenarioError(f"{path}: {error}") from None
     return parse_scenario(text, str(path), path.parent)

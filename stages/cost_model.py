@@ -8,12 +8,13 @@ bounds a batch in time, by admission, which predicts the wait, and by the simula
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from math import isfinite
 from typing import Final
 
 import numpy as np
 from attrs import asdict, frozen
 from numpy.typing import NDArray
+
+MOST_S: Final = 1000.0  # of a coefficient in a file: no device is slower
 
 
 @frozen
@@ -83,13 +84,13 @@ class CostModel:
         """The reverse of :meth:`as_dict`; other keys are ignored.
 
         Raises:
-            ValueError: a coefficient is missing, negative or no finite number.
+            ValueError: a coefficient is missing, or no number of seconds in 0 ... 1000.
         """
         found = {}
         for name in ("fixed_s", "token_s", "square_s"):
             value = values.get(name)
-            if not isinstance(value, int | float) or not isfinite(value) or value < 0:
-                raise ValueError(f"cost model: {name} is {value!r}, must be a number >= 0")
+            if not isinstance(value, int | float) or not 0 <= value <= MOST_S:
+                raise ValueError(f"cost model: {name} must be a number from 0 to {MOST_S:g}")
             found[name] = float(value)
         return cls(**found)
 

@@ -1,17 +1,19 @@
 """What a setting may hold: one class a kind, from raw value to Python value.
 
 A raw value is a string (environment, flag) or what TOML makes of it. ``parse``
-raises :class:`ValueError` (or TypeError) for anything that ``allowed`` rules out; the
-message is written where the setting's name and source are known.
+raises :class:`ValueError`, or another of :data:`UNFIT`, for anything that ``allowed``
+rules out; the message is written where the setting's name and source are known.
 """
 
 import math
 import re
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from attrs import frozen
 
 N = TypeVar("N", int, float)
+
+UNFIT: Final = (TypeError, ValueError, OverflowError)  # the last of a number with too many digits
 
 TRUE = frozenset({"true", "1", "yes", "on"})
 FALSE = frozenset({"false", "0", "no", "off"})

@@ -37,7 +37,7 @@ def as_toml(settings: Settings, sources: Mapping[str, str]) -> str:
     for row in rows():
         value = getattr(settings, row.field)
         # JSON's strings, numbers, booleans and arrays are TOML's as well
-        line = f"{row.field} = {json.dumps(value)}"
+        line = f"{row.field} = {json.dumps(value, ensure_ascii=False)}"
         lines.append(f"# {line}" if sources[row.field] == "default" else line)
     return "\n".join(lines)
 

@@ -4,13 +4,14 @@ Pure but for reading the file: nothing here is heavy to import, so that a bad va
 stops the start before anything is loaded.
 """
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.settings.conflicts import conflicts
+from pipeline.settings.kinds import UNFIT
 from pipeline.settings.rows import Row, rows
 from pipeline.settings.table import SettingError, Settings
+from pipeline.settings.toml_file import TomlError, parse_toml, read_text
 
 DEFAULT = "default"
 SHOWN_CHARACTERS = 80  # of a bad value, so that one line stays one line
@@ -52,7 +53,7 @@ def load_settings(
 def _parse(row: Row, raw: object, source: str) -> object:
     try:
         return row.kind.parse(raw)
-    except (TypeError, ValueError):
+    except UNFIT:
         shown = repr(raw)
         if len(shown) > SHOWN_CHARACTERS:
             shown = shown[:SHOWN_CHARACTERS] + "..."
@@ -73,13 +74,11 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        document = parse_toml(read_text(path))
     except OSError as error:
         raise SettingError(f"settings file {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise SettingError(f"settings file {path}: not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(f"settings file {path}: not TOML: {error}") from None
+    except TomlError as error:
+        raise SettingError(f"settings file {path}: {error}") from None
     known = {row.field for row in rows()}
     found: dict[str, object] = {}
     for key, value in document.items():

@@ -1,13 +1,16 @@
 """The lines of a file, one by one."""
 
 import io
+import os
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import text_lines
 from pipeline.text_lines import FileLines, GivenLines, LinesError, stdin_lines
 
 LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=9)
@@ -61,6 +64,16 @@ def test_a_file_that_changes_is_noticed(tmp_path):
     (tmp_path / "lines.txt").write_bytes(b"a\nb\nc\n")
     with pytest.raises(LinesError, match="has changed"):
         lines.origin()
+
+
+def test_a_pipe_is_read_once(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"a\r\n\nb",))
+    writer.start()
+    lines = text_lines.lines_of(pipe)
+    writer.join()
+    assert list(lines.between(0, len(lines))) == list(lines.between(0, 9)) == ["a", "", "b"]
 
 
 def test_stdin_is_read_the_same_way(monkeypatch):

@@ -202,3 +202,46 @@ def test_a_torn_last_note_does_not_swallow_the_next(output, each_row_synced):
         assert list(vectors.done) == [(0, 12)]
         vectors.write(12, TABLE[12:])
     np.testing.assert_array_equal(np.load(output), TABLE)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_folder_is_told_before_any_work(output, resume):
+    output.mkdir()
+    with pytest.raises(VectorFileError, match="is a folder"):
+        opened(output, resume=resume)
+    assert names(output) == ["vectors.npy"]
+
+
+def test_a_link_stays_one(output, tmp_path_factory):
+    real = tmp_path_factory.mktemp("elsewhere") / "real.npy"
+    output.symlink_to(real)
+    fill(output, [(0, 50)], resume=False)
+    assert output.is_symlink()
+    np.testing.assert_array_equal(np.load(real), TABLE)
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [(1, "garbage"), (1, "[1]"), (2, "x y"), (2, "5 5"), (2, "40 51"), (2, "3"), (2, "-1 3")],
+)
+def test_notes_that_are_none_are_told(output, line, note):
+    die_after(output, [(0, 5)])
+    progress = output.with_name("vectors.npy.progress")
+    notes = progress.read_text().splitlines()
+    progress.write_text("\n".join([*notes[: line - 1], note, ""]))
+    with pytest.raises(VectorFileError, match=f"line {line} of vectors.npy.progress is no note"):
+        opened(output)
+
+
+def test_a_part_of_another_size_is_not_gone_on_with(output):
+    die_after(output, [(0, 50)])
+    output.with_name("vectors.npy.part").write_bytes(b"")
+    with pytest.raises(VectorFileError, match="has not the size of 50 vectors"):
+        opened(output)
+    assert not output.exists()
+
+
+def test_a_run_that_fails_at_its_end_leaves_nothing(output):
+    with pytest.raises(VectorFileError, match="rows 5 to 49 are missing"):
+        fill(output, [(0, 5)], resume=False)
+    assert names(output) == []

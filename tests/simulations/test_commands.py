@@ -80,6 +80,9 @@ def test_a_bad_scenario_exits_2_and_names_the_line(text, line, tmp_path):
 
 def test_files_that_cannot_be_read_or_written(files, tmp_path):
     assert penstock(tmp_path / "none.toml").returncode == 2
-    found = penstock(files / "s.toml", f"--report={tmp_path}/none/page.html")
-    assert found.returncode == 1
-    assert "No such file" in found.stderr
+    for option in ("report", "trace"):
+        found = penstock(files / "s.toml", f"--{option}={tmp_path}/none/file")
+        assert (found.returncode, found.stdout) == (2, "")
+        assert found.stderr == f"penstock: {tmp_path}/none/file: no such folder\n"
+    found = penstock(files / "s.toml", f"--report={tmp_path}")
+    assert (found.returncode, found.stderr) == (2, f"penstock: {tmp_path}: is a folder\n")

@@ -63,6 +63,10 @@ BAD = [
     ("share = 0.01", "share = 1", 25, "leaves no stage alive"),
     ('lane = "bulk"', 'lane = "bulk"\nx = 1', 17, "'x' is not known here"),
     ("[server]", "fleet = { speeds = [] }\n[server]", 3, "an array of numbers, each a number"),
+    ("[server]", "host = 1\n[server]", 3, "host: must be a table"),
+    (", rate_per_s = 20", "", 8, "clients: arrivals: 'rate_per_s' is missing"),
+    ("duration_s = 60", f"duration_s = 1{'0' * 400}", 1, "must be a number above 0"),
+    ("[server]", "# \u2028\u0085\n[serve]", 4, "'serve' is not known"),
     ('kind = "stage_crash"', "", 23, "kind = None is not known; known are slow_device"),
 ]
 
@@ -94,21 +98,34 @@ def test_what_is_wrong_is_told_with_its_line(good, bad, line, what):
 
 def test_what_is_not_toml_is_told_with_its_line():
     assert "line 3" in told("duration_s = 1\n\n[server\n")
+    assert "thousands of digits" in told(f"duration_s = {'1' * 5000}")
+    assert "nested too deeply" in told(f"duration_s = {'[' * 5000}")
 
 
 def test_a_scenario_without_clients_or_file():
-    assert "at least one" in told("duration_s = 1\nclients = []\n")
+    assert told("duration_s = 1\nclients = []\n").startswith(
+        "s.toml, line 2: clients: at least one"
+    )
     with pytest.raises(ScenarioError, match="No such file"):
         read_scenario(Path("/nowhere/s.toml"))
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"cost": {"fixed_s": 1}}'])
+COSTS = [f'{{"cost": {{"fixed_s": {value}}}}}' for value in ("1", "NaN", "-1", "1e9", "1" * 400)]
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "[" * 100_000, *COSTS])
 def test_a_calibration_that_is_none(content, tmp_path):
     if content is not None:
         (tmp_path / "device.json").write_text(content)
     text = GOOD + '[device]\ncalibration = "device.json"\n'
     message = told(text, tmp_path)
-    assert message.startswith("s.toml, line 28: device: device.json")
+    assert message.startswith("s.toml, line 28: device: calibration: device.json")
+
+
+def test_a_mark_at_the_beginning_and_other_ends_of_lines_are_no_fault(tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert read_scenario(path) == parse_scenario(GOOD, "s.toml", tmp_path)
 
 
 def test_a_calibration_is_read_from_beside_the_scenario(tmp_path):
@@ -123,7 +140,7 @@ def test_a_trace_that_is_none(content, tmp_path):
     if content is not None:
         (tmp_path / "trace.json").write_text(content)
     text = GOOD.replace('kind = "poisson", rate_per_s = 20', 'kind = "recorded", file="trace.json"')
-    assert told(text, tmp_path).startswith("s.toml, line 8: clients.arrivals: trace.json")
+    assert told(text, tmp_path).startswith("s.toml, line 8: clients.arrivals: file: trace.json")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

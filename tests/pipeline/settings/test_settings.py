@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.settings.device_kinds import CpuSets
 from pipeline.settings.kinds import Integer, Number, Size, Words
+from pipeline.settings.report import as_toml
 from pipeline.settings.rows import rows
 from pipeline.settings.sources import load_settings
 from pipeline.settings.table import SettingError, Settings
@@ -232,3 +233,32 @@ def test_reading_settings_imports_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("max_batch_ms = 1" + "0" * 400, "MAX_BATCH_MS=1000"),
+        (f"tenant_weights = [['a', 1{'0' * 400}]]", "TENANT_WEIGHTS="),
+        ("grpc_port = " + "1" * 5000, "thousands of digits"),
+        ("grpc_port = " + "[" * 5000, "nested too deeply"),
+    ],
+)
+def test_what_python_cannot_hold_is_told_too(tmp_path, text, what):
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+    with pytest.raises(SettingError, match=what):
+        load_settings({}, {}, file)
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_no_fault(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_bytes(b"\xef\xbb\xbfgrpc_port = 7\r\n")
+    assert load_settings({}, {}, file)[0].grpc_port == 7
+
+
+def test_settings_printed_as_toml_can_be_read_again(tmp_path):
+    file = tmp_path / "settings.toml"
+    settings, sources = load_settings({"model_path": '/models/\U0001f600 "é\\'}, {})
+    file.write_text(as_toml(settings, sources), encoding="utf-8")
+    assert load_settings({}, {}, file)[0] == settings
