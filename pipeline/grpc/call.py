@@ -23,10 +23,10 @@ from pipeline.grpc.connection import end_stream, reset_stream
 from pipeline.grpc.framing import framed
 from pipeline.grpc.incoming import Incoming
 from pipeline.grpc.kept import Kept
-from pipeline.grpc.recent_refusals import Request
 from pipeline.grpc.route import Guard, Route
 from pipeline.grpc.stream import EdgeStream
 from pipeline.grpc.trailers import OPENING, Headers, hpack_block
+from pipeline.recent_refusals import Request
 from stages.lane import Lane
 
 OPENING_BLOCK: Final = hpack_block(OPENING)

@@ -16,6 +16,7 @@ from pipeline.requests import loaded_model, request_id_of
 from pipeline.statuses import grpc_status, retry_after_s
 from stages.answer import Outcome
 from stages.errors import InvalidInput, PenstockError, TooLarge
+from stages.lane import Lane
 
 
 @frozen(eq=False)
@@ -51,8 +52,12 @@ class StreamedEmbed:
             self._fail(flights, error)
             return
 
+        size = sum(flight.request_bytes for flight in flights)
+
         def land(outcome: Outcome) -> None:
             if isinstance(outcome, PenstockError):
+                if request.lane is Lane.INTERACTIVE:
+                    flights[0].was_refused(size, outcome)
                 self._fail(flights, outcome)
                 return
             answers = convoy.responses(names, counts, outcome, wanted, model)

@@ -24,6 +24,10 @@ class Landing(Protocol):
         """Keep ``size`` bytes until the answer of ``flight`` has gone out."""
         ...
 
+    def was_refused(self, flight: "Flight", size: int, error: PenstockError) -> None:
+        """The pipeline has refused ``flight`` and those with it, ``size`` bytes together."""
+        ...
+
 
 class Flight:
     """One request on its way: its place, its deadline (``time.monotonic``), its one answer.
@@ -60,6 +64,13 @@ class Flight:
             Overloaded: too much waits on this connection already.
         """
         self._stream.hold(self, answer_bytes)
+
+    def was_refused(self, size: int, error: PenstockError) -> None:
+        """The pipeline has refused the request, and others with it: ``size`` bytes together.
+
+        They are of the interactive lane.
+        """
+        self._stream.was_refused(self, size, error)
 
     def land(self, message: bytes) -> None:
         """Answer the request with a message, serialised; nothing when it has been answered."""

@@ -23,6 +23,7 @@ from pipeline.grpc.call import Call
 from pipeline.grpc.flight import Flight, StreamedMethod
 from pipeline.grpc.framing import framed
 from pipeline.grpc.route import Unimplemented
+from pipeline.recent_refusals import Request
 from stages.errors import DeadlineExceeded, PenstockError
 
 MAX_UNANSWERED_BYTES: Final = 4 << 20  # of requests; above it nothing more is read
@@ -117,6 +118,14 @@ class InFlight:
             answer = last
         self.landed(flight, answer)
 
+    def was_refused(self, flight: Flight, size: int, error: PenstockError) -> None:
+        """The pipeline has refused ``flight`` and those with it, ``size`` bytes together."""
+        self._call.guard.was_refused(self._as_request(flight, size), error)
+
+    def _as_request(self, flight: Flight, size: int) -> Request:
+        call = self._call
+        return Request((call.tenant, call.route.path), size, flight.deadline - self._loop.time())
+
     async def _read(self) -> None:
         while True:
             while self._is_full:
@@ -145,9 +154,9 @@ class InFlight:
     def _take_off(self, data: bytes) -> Flight | None:
         """A request's place; None when it has failed already."""
         call, guard = self._call, self._call.guard
-        refused = guard.refusal()
         deadline = min(call.deadline, self._loop.time() + self._max_wait_s)
         flight = Flight(self, call.route.request(), deadline)
+        refused = guard.refusal() or guard.refused_lately(self._as_request(flight, len(data)))
         self._open[flight] = None
         if self._in_order:
             self._line.append(flight)

@@ -7,7 +7,7 @@ from attrs import frozen
 from google.protobuf.message import Message
 
 from pipeline.grpc.endings import Endings
-from pipeline.grpc.recent_refusals import Request
+from pipeline.recent_refusals import Request
 from pipeline.statuses import Face
 from stages.errors import PenstockError
 
@@ -54,6 +54,14 @@ class Guard(Protocol):
         Raises:
             PenstockError: there are enough, or the like of it has just been refused.
         """
+        ...
+
+    def refused_lately(self, request: Request) -> PenstockError | None:
+        """Why the like of ``request`` has just been refused; None when it has not."""
+        ...
+
+    def was_refused(self, request: Request, error: PenstockError) -> None:
+        """The pipeline has refused ``request``, of the interactive lane."""
         ...
 
     def on_refused(self, error: PenstockError) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from pipeline.face import StatusBoard
 from pipeline.grpc.endings import Endings
-from pipeline.grpc.recent_refusals import RecentRefusals, Request
 from pipeline.grpc.route import Route
 from pipeline.held_bytes import HeldBytes
+from pipeline.recent_refusals import RecentRefusals, Request
 from pipeline.requests import refusal
 from pipeline.security.access import Access
 from stages.errors import PenstockError
@@ -55,9 +55,13 @@ class Switchboard:
         """
         if self.in_flight >= self.max_calls and (error := self.refusal()) is not None:
             raise error
-        if (error := self._recent.refusal(request, time.monotonic())) is not None:
+        if (error := self.refused_lately(request)) is not None:
             raise error
         self.in_flight += 1
+
+    def refused_lately(self, request: Request) -> PenstockError | None:
+        """Why the like of ``request`` has just been refused; None when it has not."""
+        return self._recent.refusal(request, time.monotonic())
 
     def was_refused(self, request: Request, error: PenstockError) -> None:
         """The pipeline has refused ``request``, of the interactive lane."""

@@ -23,9 +23,11 @@ from pipeline.http.every_answer import REQUEST_ID
 from pipeline.http.fields import Fields
 from pipeline.http.large import LARGE_BYTES
 from pipeline.http.places import Places
+from pipeline.recent_refusals import RecentRefusals, Request
 from pipeline.requests import loaded_model
 from stages.answer import Answer
 from stages.errors import Internal, PenstockError
+from stages.lane import Lane
 from stages.messages import EmbedRequest
 
 TENANT: Final = "penstock.tenant"  # in a call's scope: on whose account it runs
@@ -40,7 +42,7 @@ class Edge:
 
     ``on_refused`` is told of work that never got a ticket; ``stall_timeout_s`` is how
     long a body may stand still; ``held`` counts the bytes of bodies; ``large`` has one
-    large body parsed at a time.
+    large body parsed at a time; ``recent`` knows what has just been refused.
     """
 
     desk: Desk
@@ -50,6 +52,7 @@ class Edge:
     stall_timeout_s: float
     held: HeldBytes = field(factory=HeldBytes)
     large: trio.CapacityLimiter = field(factory=partial(trio.CapacityLimiter, 1))
+    recent: RecentRefusals = field(factory=RecentRefusals)
 
 
 class Call:
@@ -66,6 +69,7 @@ class Call:
         }
         self.tenant: str = scope.get(TENANT, "")
         self.handed_in = False  # to the desk: from there on others count the outcome
+        self._request: Request | None = None  # once its body is here
 
     @property
     def request_id(self) -> str:
@@ -91,7 +95,7 @@ class Call:
         """What ``understand`` makes of the body.
 
         Raises what it raises, and what :func:`pipeline.http.body.read_body` and
-        :meth:`Fields.parse` raise.
+        :meth:`Fields.parse` raise; and what its like has just been refused for.
         """
         body = await read_body(
             self._receive,
@@ -100,6 +104,12 @@ class Call:
             stall_timeout_s=self._edge.stall_timeout_s,
             take=self._held.take,
         )
+        self._request = Request(
+            (self.tenant, self._scope["path"]), len(body), self.limits.max_wait_s
+        )
+        refused = self._edge.recent.refusal(self._request, trio.current_time())
+        if refused is not None:
+            raise refused
         if len(body) < LARGE_BYTES:
             return understand(Fields.parse(body))
         limits = self.limits
@@ -117,9 +127,14 @@ class Call:
         if traceparent := self.headers.get("traceparent"):
             request = evolve(request, traceparent=traceparent)
         self.handed_in = True
-        answer = await ask(
-            self._edge.desk, request, timeout_s=self.limits.max_wait_s, receive=self._receive
-        )
+        try:
+            answer = await ask(
+                self._edge.desk, request, timeout_s=self.limits.max_wait_s, receive=self._receive
+            )
+        except PenstockError as error:
+            if self._request is not None and request.lane is Lane.INTERACTIVE:
+                self._edge.recent.note(self._request, error, trio.current_time())
+            raise
         if answer.errors:
             first = answer.errors[0]
             raise Internal(f"item {first.index}: {first.message}")

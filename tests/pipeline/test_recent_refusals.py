@@ -4,14 +4,8 @@ from math import inf
 
 import pytest
 from attrs import evolve
-from edge_fakes import FakeDesk
-from edge_fakes import running_edge as running
-from grpc import StatusCode, insecure_channel
-from penstock.v1 import embedding_pb2 as pb
-from rpc import EMBED, method, refused, trailer
 
-from pipeline.grpc import recent_refusals
-from pipeline.grpc.recent_refusals import LONGEST_S, REMEMBERED, RecentRefusals, Request
+from pipeline.recent_refusals import LONGEST_S, REMEMBERED, RecentRefusals, Request
 from stages.errors import InvalidInput, NotServing, Overloaded, TooLate
 
 FULL = Overloaded("full", reason="drain_time", retry_after_s=0.04)
@@ -86,19 +80,3 @@ def test_any_number_of_callers_take_little_memory(recent):
         recent.note(evolve(ASKED, caller=(str(number), "/Embed")), FULL, 10.0)
     assert len(recent._last) <= REMEMBERED
     assert recent.refusal(evolve(ASKED, caller=(str(3 * REMEMBERED - 1), "/Embed")), 10.0)
-
-
-@pytest.mark.parametrize(
-    ("priority", "asked_again"), [(pb.Priority.INTERACTIVE, False), (pb.Priority.BULK, True)]
-)
-def test_a_flood_is_not_taken_to_the_pipeline(monkeypatch, priority, asked_again):
-    monkeypatch.setattr(recent_refusals, "LONGEST_S", 3600.0)
-    full = Overloaded("full", reason="drain_time", retry_after_s=3600.0)
-    desk = FakeDesk(answer=lambda request: full if request.items > 1 else None)
-    with running(desk) as edge, insecure_channel(edge.target) as channel:
-        call = method(channel, EMBED, pb.EmbedResponse)
-        assert refused(call, pb.EmbedRequest(texts=["a"] * 9, priority=priority)).details()
-        got = refused(call, pb.EmbedRequest(texts=["a"] * 10))
-        assert got.code() is StatusCode.UNAVAILABLE
-        assert float(trailer(got, "grpc-retry-pushback-ms")) > 3e6
-        assert [request.items for request, _ in edge.desk.submitted] == [9, *[10] * asked_again]

@@ -2,7 +2,8 @@
 
 A refusal for want of room says when there will be some. Until then the same caller's
 next request, if it is about as large and has about as much time, has no better chance:
-it is refused as soon as its message is here, before that is decoded and taken to Trio.
+it is refused as soon as its message is here, before it is understood and taken to the
+pipeline.
 
 No other caller's requests are touched, nor those of another method; what a bulk request
 was refused for says nothing of interactive ones. A prediction may be wrong, so no refusal
@@ -21,7 +22,7 @@ AS_LARGE: Final = 0.8  # of the refused one's bytes: texts of as many tokens dif
 AS_LITTLE_TIME: Final = 0.9  # of the refused one's; with less, a request goes before others
 REMEMBERED: Final = 256  # callers and methods
 
-Caller: TypeAlias = tuple[str, str]  # the tenant and the method's path
+Caller: TypeAlias = tuple[str, str]  # the tenant and the path
 
 
 @frozen
