@@ -46,6 +46,8 @@ class AsyncClient:
         call_timeout_s: float = CALL_TIMEOUT_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
+        if calls_at_once < 1:
+            raise InvalidRequest(f"calls_at_once is {calls_at_once}, must be at least 1")
         self._connection = Connection(target, api_key=api_key, tls=tls)
         self._call_tokens = call_tokens
         self._calls_at_once = calls_at_once

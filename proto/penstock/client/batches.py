@@ -53,6 +53,8 @@ def batches(inputs: Iterable[Input], size: CallSize) -> Iterator[Batch]:
     Raises:
         InvalidRequest: one is neither a text nor an array of ids; it names its place.
     """
+    if isinstance(inputs, str):  # its characters would be texts
+        raise InvalidRequest("one text stands in place of inputs: give a list of texts")
     start, items, tokens, held = 0, list[bytes](), 0, 0
     texts = True
     for index, given in enumerate(inputs):
@@ -93,7 +95,8 @@ def _ids(given: object, index: int) -> bytes:
         if isinstance(given, np.ndarray):
             ids = given
         else:
-            ids = np.fromiter(map(operator.index, given), np.int64)  # type: ignore[call-overload]
+            whole = None if isinstance(given, bytes) else given  # the bytes would be ids
+            ids = np.fromiter(map(operator.index, whole), np.int64)  # type: ignore[call-overload]
     except (TypeError, OverflowError):
         raise InvalidRequest(f"input {index}: neither a text nor a sequence of token ids") from None
     if ids.ndim != 1 or not len(ids) or ids.dtype.kind not in "iu":

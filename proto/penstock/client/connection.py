@@ -47,6 +47,8 @@ class Connection:
     def __init__(
         self, target: str, *, api_key: str | None = None, tls: ssl.SSLContext | bool | None = None
     ) -> None:
+        if api_key and not (api_key.isascii() and api_key.isprintable()):
+            raise InvalidRequest("the API key has characters that none has")
         self._host, self._port = _address(target)
         self._target = target
         self._metadata = {"authorization": f"Bearer {api_key}"} if api_key else {}
@@ -134,6 +136,6 @@ def _address(target: str) -> tuple[str, int]:
     host, colon, port = target.rpartition(":")
     if not colon or target.endswith("]"):
         host, port = target, str(DEFAULT_PORT)
-    if not port.isdecimal() or not 0 < int(port) < 2**16 or not host:
+    if not port.isdecimal() or not 0 < int(port) < 2**16 or not host or "/" in host:
         raise InvalidRequest(f"{target}: not an address; give host:port")
     return host.strip("[]"), int(port)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from penstock.client.batches import Batch
 from penstock.client.connection import Connection
-from penstock.client.errors import ItemFailed, ModelChanged, ServerFailed
+from penstock.client.errors import InvalidRequest, ItemFailed, ModelChanged, ServerFailed
 from penstock.client.patience import Patience
 from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 
@@ -62,9 +62,19 @@ class Run(NamedTuple):
         request = EmbedRequest()
         request.CopyFrom(self.like)
         batch.put_into(request)
-        answer: EmbedResponse = await self.connection.call(
-            "Embed", request, self.patience, timeout_s=self.call_timeout_s, deadline=self.deadline
-        )
+        try:
+            answer: EmbedResponse = await self.connection.call(
+                "Embed",
+                request,
+                self.patience,
+                timeout_s=self.call_timeout_s,
+                deadline=self.deadline,
+            )
+        except InvalidRequest as refusal:
+            if not batch.start:
+                raise
+            where = f"{refusal} (item 0 of that call is input {batch.start})"
+            raise InvalidRequest(where, field=refusal.field) from None
         if answer.errors:
             error = answer.errors[0]
             place = batch.start + error.index

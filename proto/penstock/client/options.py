@@ -2,6 +2,7 @@
 
 from typing import TypedDict
 
+from penstock.client.errors import InvalidRequest
 from penstock.v1.embedding_pb2 import EmbedRequest, Priority, TruncationDirection
 
 
@@ -30,13 +31,20 @@ def request_with(
     truncate_left: bool = False,
     bulk: bool = False,
 ) -> EmbedRequest:
-    """A request without inputs."""
+    """A request without inputs.
+
+    Raises:
+        InvalidRequest: an option is not of its type, or no request has room for it.
+    """
     side = TruncationDirection.LEFT if truncate_left else TruncationDirection.RIGHT
-    return EmbedRequest(
-        prompt_name=prompt_name,
-        normalize=normalize,
-        dimensions=dimensions,
-        truncate=truncate,
-        truncation_direction=side,
-        priority=Priority.BULK if bulk else Priority.INTERACTIVE,
-    )
+    try:
+        return EmbedRequest(
+            prompt_name=prompt_name,
+            normalize=normalize,
+            dimensions=dimensions,
+            truncate=truncate,
+            truncation_direction=side,
+            priority=Priority.BULK if bulk else Priority.INTERACTIVE,
+        )
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"an option that cannot be sent: {error}") from None

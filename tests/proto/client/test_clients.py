@@ -175,3 +175,35 @@ def test_it_needs_no_more_than_it_says():
     # What an environment's own .pth files import is none of ours.
     ours = set(done.stdout.split()) - {"_distutils_hack"}
     assert ours <= allowed
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "what"),
+    [
+        ("some text", {}, "give a list of texts"),
+        ([b"some text"], {}, "input 0: neither a text nor"),
+        (["a"], {"dimensions": "three"}, "an option that cannot be sent"),
+        (["a"], {"dimensions": 1 << 40}, "an option that cannot be sent"),
+        (["a"], {"prompt_name": "\udcff"}, "an option that cannot be sent"),
+        (["a", "b" * 5000], {}, r"item 1 has \d+ bytes; at most \d+ are allowed$"),
+        (["a"] * 65 + ["b" * 5000], {}, r"item 1 .*\(item 0 of that call is input 64\)$"),
+    ],
+)
+def test_what_cannot_be_embedded_is_told(inputs, options, what):
+    with running_edge() as edge, pytest.raises(errors.InvalidRequest, match=what):
+        embedded(edge, inputs, **options)
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "what"),
+    [
+        ("http://localhost:1", {}, "not an address; give host:port"),
+        ("localhost:1", {"calls_at_once": 0}, "calls_at_once is 0, must be at least 1"),
+        ("localhost:1", {"api_key": "k\u00e9y"}, "API key has characters"),
+        ("localhost:1", {"api_key": "key\n"}, "API key has characters"),
+    ],
+)
+def test_a_client_that_could_ask_nobody_is_not_made(target, options, what):
+    with pytest.raises(errors.InvalidRequest, match=what) as caught:
+        Client(target, **options)
+    assert "k\u00e9y" not in str(caught.value)
