@@ -2,12 +2,16 @@
 
 ``python -m benchmarks.engine [--quick]``
 
-In one process, with the same threads, weights and token ids: this project's packed
-and bucketed engine with batches as the planner makes them, plain transformers
-padded in the order of arrival and sorted by length, and the machine's matrix
-products. One after another in each round; rates are medians over the rounds,
-ratios the medians of each round's ratio. Where the processor has units for bfloat16,
-the packed engine with DTYPE=bfloat16 runs along, and how near its vectors are.
+With the same threads, weights and token ids: this project's packed and bucketed
+engine with batches as the planner makes them, plain transformers padded in the order
+of arrival and sorted by length, and the machine's matrix products. One after another
+in each round; rates are medians over the rounds, ratios the medians of each round's
+ratio. Where the processor has units for bfloat16, the packed engine with
+DTYPE=bfloat16 runs along, and how near its vectors are.
+
+Plain transformers has a process of its own, which is how anyone runs it. Sorted by
+length it also runs in the engine's process, where it has what the engine sets for all
+of it: a heap that keeps its memory (:mod:`stages.device.heap`), threads that do not spin.
 """
 
 import argparse
@@ -22,8 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import results
+from benchmarks.child import Child, running_child
 from benchmarks.measure import Rates, interleaved, per_second, ratio
-from benchmarks.mixes import MIXES, Draw, lengths, token_ids
+from benchmarks.mixes import MIXES, Draw, Lengths, lengths, token_ids
+from benchmarks.texts import full_length_model
 from pipeline.cli import prepare_environment
 
 if TYPE_CHECKING:  # at run time it would import torch too early
@@ -32,11 +38,13 @@ if TYPE_CHECKING:  # at run time it would import torch too early
 
 PACKED, BUCKETED, HALF = "packed", "bucketed", "packed, bfloat16"
 ARRIVAL, SORTED = "transformers, arrival order, 32", "transformers, sorted, 4096"
+SORTED_INSIDE = f"{SORTED}, in the engine's process"
 PEAK = "matrix products"
 
 
 def measure(
     folder: Path,
+    plain: Child,
     *,
     tokens: int,
     rounds: int,
@@ -46,8 +54,8 @@ def measure(
 ) -> dict[str, Any]:
     """Figures of the model in ``folder``: of each mix the rates, ratios and shares of the peak.
 
-    ``tokens`` are embedded by each contender in each round of each mix; with ``half``
-    bfloat16 is one of them.
+    ``plain`` is a :mod:`benchmarks.plain_process`. ``tokens`` are embedded by each contender
+    in each round of each mix; with ``half`` bfloat16 is one of them.
     """
     import torch  # noqa: PLC0415 - reads the environment when it is imported
 
@@ -59,7 +67,7 @@ def measure(
     cpu = torch.device("cpu")
     packed, bucketed = (EngineAlone.load(folder, layout, threads=threads) for layout in Layout)
     halved = _halved(folder, threads) if half else None
-    plain = PlainTransformers.load(folder, cpu, torch.float32)
+    inside = PlainTransformers.load(folder, cpu, torch.float32)
     flops = ModelFlops.of(folder)
     peak = Peak(flops.shapes, cpu, torch.float32)
     figures: dict[str, Any] = {"threads": torch.get_num_threads(), "mixes": {}}
@@ -70,8 +78,9 @@ def measure(
         contenders: dict[str, Callable[[], float]] = {
             PACKED: _engine(packed, texts, total),
             BUCKETED: _engine(bucketed, texts, total),
-            ARRIVAL: partial(per_second, total, partial(plain.in_arrival_order, texts)),
-            SORTED: partial(per_second, total, partial(plain.sorted_by_length, texts)),
+            ARRIVAL: _asked(plain, "arrival", sizes),
+            SORTED: _asked(plain, "sorted", sizes),
+            SORTED_INSIDE: partial(per_second, total, partial(inside.sorted_by_length, texts)),
             PEAK: peak.measure,
         }
         if halved is not None:
@@ -111,6 +120,11 @@ def _engine(engine: "EngineAlone", texts: Sequence["Int32"], tokens: int) -> Cal
     """Tokens a second; the batches are planned before, as a server does while the device runs."""
     batches = list(engine.batches(texts))
     return lambda: per_second(tokens, lambda: list(engine.run(batches)))
+
+
+def _asked(plain: Child, order: str, sizes: Lengths) -> Callable[[], float]:
+    """Tokens a second of texts with these lengths, in the other process."""
+    return lambda: float(plain.ask(do=order, sizes=sizes.tolist())["tokens_per_s"])
 
 
 def compared(rates: Rates, flops_per_token: float) -> dict[str, Any]:
@@ -164,13 +178,17 @@ def main() -> None:
     options = results.parse(parser)
     if options.quick:
         options.tokens, options.rounds = 8192, 3
-    prepare_environment(os.environ, os.cpu_count() or 1)
 
-    from benchmarks.texts import full_length_model  # noqa: PLC0415
-
-    with full_length_model() as folder:
+    with (
+        full_length_model() as folder,
+        running_child(
+            "benchmarks.plain_process", str(folder), "--threads", str(options.threads)
+        ) as plain,
+    ):
+        prepare_environment(os.environ, os.cpu_count() or 1)  # the child was started without
         figures = measure(
             folder,
+            plain,
             tokens=options.tokens,
             rounds=options.rounds,
             threads=options.threads,

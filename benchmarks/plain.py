@@ -36,6 +36,11 @@ class PlainTransformers:
         model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=dtype)
         return cls(model.to(device).eval())
 
+    @property
+    def vocabulary(self) -> int:
+        """Ids are in 0 ... vocabulary - 1."""
+        return int(self.model.config.vocab_size)
+
     def in_arrival_order(self, texts: Sequence[Int32]) -> Float32:
         """Float32 [texts, dimension], ``ARRIVAL_TEXTS`` a batch."""
         every = np.arange(len(texts))

@@ -6,6 +6,7 @@ import torch
 
 from benchmarks import engine, roofline
 from benchmarks.alone import EngineAlone
+from benchmarks.child import running_child
 from benchmarks.mixes import MIXES, fixed, lengths, token_ids
 from benchmarks.plain import PlainTransformers, sorted_batches
 from benchmarks.shapes import write_checkpoint
@@ -44,7 +45,10 @@ def test_sorted_batches_hold_their_padded_tokens():
 def test_the_figures_are_whole_and_can_be_shown(folder, monkeypatch):
     monkeypatch.setattr(roofline, "SQUARE", {"cpu": 64})
     monkeypatch.setattr(roofline, "PEAK_SLICE_S", 0.0)
-    figures = engine.measure(folder, tokens=300, rounds=2, mixes={"short": fixed(10)}, half=True)
+    with running_child("benchmarks.plain_process", str(folder), "--threads", "1") as plain:
+        figures = engine.measure(
+            folder, plain, tokens=300, rounds=2, mixes={"short": fixed(10)}, half=True
+        )
     short = figures["mixes"]["short"]
     assert (short["texts"], short["tokens"]) == (30, 300)
     assert all(len(rates) == 2 for rates in short["rates"].values())
