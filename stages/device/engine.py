@@ -28,6 +28,7 @@ from stages.device.mixed import is_mixed, start_mixed
 from stages.device.offer import make_offer
 from stages.device.packed import PackedPath
 from stages.device.padded import PaddedPath
+from stages.device.post_norm import replace_layers, restore_layers
 from stages.device.self_check import check_packed, check_padded
 from stages.device.spec import DeviceFigures, EngineSpec
 from stages.device.task import Task
@@ -87,8 +88,12 @@ class Engine:
             if isinstance(kernel, str):
                 reason = kernel
             else:
-                path = PackedPath(self._encoder, kernel)
+                path, model = PackedPath(self._encoder, kernel), self._encoder.model
+                replaced = kernel is Kernel.GROUPS and replace_layers(model)
                 reason = check_packed(self._encoder, path, self._max_tokens)
+                if reason and replaced:
+                    restore_layers(model)
+                    reason = check_packed(self._encoder, path, self._max_tokens)
                 if not reason:
                     return path, ""
         else:

@@ -1,0 +1,173 @@
+"""BERT's layers on packed rows on a CPU, with little between the matrix products.
+
+transformers' own layers write a fresh tensor for each bias, activation and sum. Here
+the products of a run share one scratch tensor, are added to the residual by the
+product itself, and the activation is in place: 1.05 to 1.09 times as fast (one thread,
+all-MiniLM-L6-v2), in less memory. Two biases are not needed at all. A key's adds the
+same to all scores of a query, which softmax does not see. A value's comes out of the
+attention unchanged, since its weights sum to one, so it joins the bias that follows.
+
+For all models whose layers have BERT's names and order (bert, roberta, xlm-roberta,
+camembert, electra, ernie, ...). Whether they compute the same is not taken from the
+names: see :mod:`stages.device.self_check`.
+"""
+
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, scaled_dot_product_attention
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+
+from stages.device.attention import Packing
+from stages.device.packing import Group
+
+
+@frozen(eq=False)
+class Linear:
+    """A product's weight [inputs, outputs], a view, and its bias [outputs]."""
+
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, module: nn.Linear) -> "Linear":
+        """From torch's own."""
+        return cls(module.weight.t(), module.bias)
+
+    def write(self, x: Tensor, out: Tensor) -> None:
+        """``out`` becomes the product."""
+        torch.addmm(self.bias, x, self.weight, out=out)
+
+    def add(self, x: Tensor, out: Tensor) -> None:
+        """The product is added to ``out``."""
+        out.add_(self.bias).addmm_(x, self.weight)
+
+
+@frozen(eq=False)
+class PostNormLayer:
+    """Attention and feed-forward, each added to what it was given and normalised after."""
+
+    query: Linear
+    key: Tensor  # [hidden, hidden]
+    value: Tensor  # [hidden, hidden]
+    mixing: Linear
+    mixing_norm: nn.LayerNorm
+    up: Linear
+    down: Linear
+    down_norm: nn.LayerNorm
+
+    @classmethod
+    def of(cls, layer: Any) -> "PostNormLayer":
+        """From a layer of transformers; AttributeError when it has other parts."""
+        own, after = layer.attention.self, layer.attention.output
+        value = own.value
+        mixing = Linear.of(after.dense)
+        return cls(
+            Linear.of(own.query),
+            own.key.weight.t(),
+            value.weight.t(),
+            Linear(mixing.weight, torch.addmv(mixing.bias, after.dense.weight, value.bias)),
+            after.LayerNorm,
+            Linear.of(layer.intermediate.dense),
+            Linear.of(layer.output.dense),
+            layer.output.LayerNorm,
+        )
+
+    def run(self, x: Tensor, scratch: "Scratch") -> Tensor:
+        """Token vectors [tokens, hidden] from ``x`` of the same shape, which is used up."""
+        self.query.write(x, scratch.queries)
+        torch.mm(x, self.key, out=scratch.keys)
+        torch.mm(x, self.value, out=scratch.values)
+        self.mixing.add(scratch.mixed(), x)
+        x = _normalised(x, self.mixing_norm)
+        self.up.write(x, scratch.wide)
+        torch.ops.aten.gelu_(scratch.wide)
+        self.down.add(scratch.wide, x)
+        return _normalised(x, self.down_norm)
+
+
+class Scratch:
+    """What all layers write to in turn: queries, keys and values, and then what is wide."""
+
+    def __init__(self, x: Tensor, wide: int, heads: int, groups: tuple[Group, ...]) -> None:
+        tokens, hidden = x.shape
+        flat = torch.empty(tokens * max(3 * hidden, wide), dtype=x.dtype)
+        self.queries, self.keys, self.values = flat[: 3 * tokens * hidden].view(3, tokens, hidden)
+        self.wide = flat[: tokens * wide].view(tokens, wide)
+        size = hidden // heads
+        strides = size, hidden, 1
+        self._groups = [
+            tuple(
+                # One view and not three: there are many groups of short texts.
+                part.as_strided(
+                    (group.count, heads, group.length, size),
+                    (group.length * hidden, *strides),
+                    part.storage_offset() + group.start * hidden,
+                )
+                for part in (self.queries, self.keys, self.values)
+            )
+            for group in groups
+        ]
+
+    def mixed(self) -> Tensor:
+        """Attention within each text, [tokens, hidden]."""
+        hidden = self.queries.shape[1]
+        parts = [
+            scaled_dot_product_attention(*group).transpose(1, 2).reshape(-1, hidden)
+            for group in self._groups
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _normalised(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    return layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+
+class PostNormEncoder(nn.Module):
+    """In place of a model's ``encoder``: packed rows run here, all else in its ``own``."""
+
+    def __init__(self, own: nn.Module, heads: int) -> None:
+        """Raises AttributeError when its layers have other parts than BERT's."""
+        super().__init__()
+        self.own = own
+        self._heads = heads
+        self._layers = [PostNormLayer.of(layer) for layer in own.layer]  # type: ignore[union-attr]
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        *inputs: Any,
+        packing: Packing | None = None,
+        **options: Any,
+    ) -> Any:
+        """As the encoder's own: [1, tokens, hidden] to the same when ``packing`` is given."""
+        if packing is None:
+            return self.own(hidden_states, *inputs, **options)
+        x = hidden_states[0].clone()  # it is used up
+        wide = self._layers[0].up.bias.shape[0]
+        scratch = Scratch(x, wide, self._heads, tuple(packing.groups))
+        for layer in self._layers:
+            packing.calls += 1
+            x = layer.run(x, scratch)
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=x.unsqueeze(0))
+
+
+def replace_layers(model: PreTrainedModel) -> bool:
+    """Run packed rows of ``model`` here, where it seems to have such layers; whether it does."""
+    config, own = model.config.get_text_config(), getattr(model, "encoder", None)
+    usual = getattr(config, "hidden_act", "") == "gelu" and not getattr(config, "is_decoder", False)
+    if not isinstance(own, nn.Module) or not usual or model.dtype is not torch.float32:
+        return False
+    try:
+        model.encoder = PostNormEncoder(own, int(config.num_attention_heads))
+    except (AttributeError, RuntimeError):
+        return False
+    return True
+
+
+def restore_layers(model: PreTrainedModel) -> None:
+    """Undo :func:`replace_layers`."""
+    model.encoder = model.encoder.own  # type: ignore[union-attr]
