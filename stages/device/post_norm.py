@@ -163,7 +163,7 @@ def replace_layers(model: PreTrainedModel) -> bool:
         return False
     try:
         model.encoder = PostNormEncoder(own, int(config.num_attention_heads))
-    except (AttributeError, RuntimeError):
+    except (AttributeError, RuntimeError, TypeError):  # other parts, or without biases
         return False
     return True
 
