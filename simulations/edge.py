@@ -2,7 +2,8 @@
 
 One interpreter serves all calls of a server, one after another; what it does while the
 device runs is time that the device may lose. As the real edge does, it refuses by the
-newest snapshot before a call is read, and looks after the deadline of each.
+newest snapshot before a call is read, and what is like a call that was just refused before
+it is taken to the pipeline; and it looks after the deadline of each.
 """
 
 from collections.abc import Callable
@@ -12,12 +13,15 @@ import trio
 from attrs import define, field
 
 from pipeline.face import Desk, StatusBoard
+from pipeline.recent_refusals import RecentRefusals, Request
 from pipeline.requests import refusal
 from simulations.agenda import Agenda
 from simulations.scenario import Host
 from stages.answer import Answer, Outcome
-from stages.errors import DeadlineExceeded
+from stages.errors import DeadlineExceeded, PenstockError
+from stages.lane import Lane
 from stages.messages import EmbedRequest
+from stages.ragged_input import ID_BYTES
 from stages.ticket import Ticket
 
 
@@ -28,6 +32,7 @@ class EdgeCall:
     request: EmbedRequest
     deadline: float
     hear: Callable[[Outcome], None]
+    like: Request  # what is known of it before it is understood
     ticket: Ticket | None = None
     timer: list[Callable[[], None]] = field(factory=list)
     gone: bool = False
@@ -45,14 +50,19 @@ class Edge:
     spent_s: float = 0.0  # of the interpreter
     in_flight: int = 0
     answers: int = 0
+    recent: RecentRefusals = field(factory=RecentRefusals)
     _free_at: float = 0.0
 
     def call(
         self, request: EmbedRequest, deadline: float, hear: Callable[[Outcome], None]
     ) -> EdgeCall:
         """A call arrives now."""
-        call = EdgeCall(request, deadline, hear)
+        now = trio.current_time()
+        like = Request((request.tenant, ""), _size(request), deadline - now)
+        call = EdgeCall(request, deadline, hear, like)
         refused = refusal(self.board.snapshot, self.in_flight, self.max_calls)
+        if refused is None:
+            refused = self.recent.refusal(like, now)
         if refused is not None:
             self._after(self.host.call_s, partial(self._tell, call, refused))
             return call
@@ -94,6 +104,8 @@ class Edge:
         self.answers += isinstance(outcome, Answer)
         call.ticket = None
         self.agenda.drop(call.timer)
+        if isinstance(outcome, PenstockError) and call.request.lane is Lane.INTERACTIVE:
+            self.recent.note(call.like, outcome, trio.current_time())
         self._after(self.host.answer_s, partial(self._tell, call, outcome))
 
     def _tell(self, call: EdgeCall, outcome: Outcome) -> None:
@@ -109,3 +121,10 @@ class Edge:
         self.spent_s += seconds
         self._free_at = max(self._free_at, trio.current_time()) + seconds
         self.agenda.at(self._free_at, do)
+
+
+def _size(request: EmbedRequest) -> int:
+    """The bytes of what it asks about."""
+    if request.ids is not None:
+        return ID_BYTES * request.ids.tokens
+    return sum(map(len, request.texts or ()))
