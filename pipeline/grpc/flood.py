@@ -76,7 +76,7 @@ class FloodMeter:
         elif isinstance(frame, RstStreamFrame):
             self._reset()
         elif isinstance(frame, WindowUpdateFrame):
-            self._window_update()
+            self.window_update()
         elif isinstance(frame, SettingsFrame):
             self.charge(SETTINGS_COST + frame.body_len // SETTING_BYTES)
         else:
@@ -99,13 +99,12 @@ class FloodMeter:
         if self._tokens < 0:
             raise Flood("too many control frames")
 
-    def _reset(self) -> None:
-        if not self.answers:
-            self.charge()
-            return
-        self.answers = min(self.answers, self._burst) - 1  # or a million calls pay for a flood
+    def window_update(self) -> None:
+        """Count a WINDOW_UPDATE.
 
-    def _window_update(self) -> None:
+        Raises:
+            Flood: it is one too many.
+        """
         if self.transfers:
             self._updates_paid += UPDATES_A_TRANSFER * min(self.transfers, self._burst)
             self._updates_paid = min(self._updates_paid, self._burst)
@@ -114,3 +113,9 @@ class FloodMeter:
             self._updates_paid -= 1
         else:
             self.charge()
+
+    def _reset(self) -> None:
+        if not self.answers:
+            self.charge()
+            return
+        self.answers = min(self.answers, self._burst) - 1  # or a million calls pay for a flood

@@ -30,8 +30,9 @@ from hyperframe.frame import Frame, GoAwayFrame, SettingsFrame
 
 from pipeline.grpc.flood import FloodMeter
 from pipeline.grpc.limits import EdgeLimits
+from pipeline.grpc.plain_frames import PlainFrame, PlainUpdate
 from pipeline.grpc.server_input import MeteredFrames, ServerDecoder
-from pipeline.grpc.short_ways import PlainFrame, ShortWays
+from pipeline.grpc.short_ways import ShortWays
 
 ALL_STREAMS: Final = 2**31 - 1  # GOAWAY: go away, but nothing that is under way is lost
 HARD_METADATA_LIMIT: Final = 4  # times the limit: above it the connection ends, not the call
@@ -89,7 +90,7 @@ class ServerH2(ShortWays):
         self.decoder.max_header_list_size = most  # h2 takes over what we only ask for
         return changed
 
-    def _receive_first_frame(self, frame: Frame | PlainFrame) -> list[Event]:
+    def _receive_first_frame(self, frame: Frame | PlainFrame | PlainUpdate) -> list[Event]:
         if not isinstance(frame, SettingsFrame) or "ACK" in frame.flags:
             raise ProtocolError("the first frame must be SETTINGS")
         del vars(self)["_receive_frame"]

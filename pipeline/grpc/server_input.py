@@ -22,8 +22,8 @@ from hpack.struct import HeaderTuple
 from hyperframe.frame import Frame
 
 from pipeline.grpc.flood import Flood, FloodMeter
+from pipeline.grpc.plain_frames import FRAME_HEAD_BYTES, PlainFrames, PlainUpdate
 from pipeline.grpc.recalled_headers import RecallingDecoder
-from pipeline.grpc.short_ways import FRAME_HEAD_BYTES, PlainFrames
 
 SETTINGS: Final = 0x4
 ACK: Final = 0x1
@@ -67,6 +67,12 @@ class MeteredFrames(PlainFrames):
     def has_part(self) -> bool:
         """Whether part of a frame or of a header block has come."""
         return bool(self._data or self._headers_buffer)
+
+    def _next_update(self) -> Frame | PlainUpdate:
+        frame = super()._next_update()
+        if isinstance(frame, PlainUpdate):
+            self._meter.window_update()
+        return frame
 
     def _next_other(self) -> Frame:
         head = self._data[:FRAME_HEAD_BYTES]

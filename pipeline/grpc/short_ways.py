@@ -1,75 +1,28 @@
 """h2 with short ways for the frames that small calls are made of.
 
 h2 takes every frame through objects that know all of HTTP/2: most of what a small
-call costs. Nearly all calls consist of the same few: HEADERS and DATA from the
-client, and an answer of HEADERS, DATA and trailers from here, or of HEADERS alone that
-refuse it. For these there is a short way, which leaves h2 in the very state that its own
-way leaves it in (the tests hold both against each other); everything else, every doubt
-and every error goes h2's way.
+call costs. Nearly all calls consist of the same few: HEADERS, DATA and WINDOW_UPDATE
+from the client, and an answer of HEADERS, DATA and trailers from here, or of HEADERS
+alone that refuse it. For these there is a short way, which leaves h2 in the very state
+that its own way leaves it in (the tests hold both against each other); everything else,
+every doubt and every error goes h2's way.
 
-Internals touched (h2 and hpack are pinned exactly): ``FrameBuffer._data``,
-``_receive_frame``, ``_begin_new_stream``, the fields of streams, windows and state
-machines.
+Internals touched (h2 and hpack are pinned exactly): ``_receive_frame``,
+``_begin_new_stream``, the fields of streams, windows and state machines.
 """
 
 from typing import Any, Final, cast
 
-from attrs import frozen
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, ConnectionState, H2Connection, _decode_headers
-from h2.events import DataReceived, Event, RequestReceived, StreamEnded
-from h2.frame_buffer import FrameBuffer
+from h2.events import DataReceived, Event, RequestReceived, StreamEnded, WindowUpdated
 from h2.stream import H2Stream, StreamClosedBy, StreamState
-from hyperframe.frame import DataFrame, Frame, HeadersFrame
+from hyperframe.frame import Frame
 
+from pipeline.grpc.plain_frames import PlainFrame, PlainFrames, PlainUpdate
 from pipeline.grpc.recalled_headers import ENCODING, HeaderBlock, RecallingDecoder
 
-DATA: Final = 0x0
-HEADERS: Final = 0x1
-END_STREAM: Final = 0x1
-END_HEADERS: Final = 0x4
-FRAME_HEAD_BYTES: Final = 9
-
-
-@frozen
-class PlainFrame:
-    """HEADERS that are whole, or DATA; without padding or priority."""
-
-    is_headers: bool
-    ends_stream: bool
-    stream_id: int
-    body: bytes
-
-    def as_h2(self) -> HeadersFrame | DataFrame:
-        """The same as h2 knows it."""
-        flags = ["END_STREAM"] if self.ends_stream else []
-        if self.is_headers:
-            return HeadersFrame(self.stream_id, self.body, flags=["END_HEADERS", *flags])
-        return DataFrame(self.stream_id, self.body, flags=flags)
-
-
-class PlainFrames(FrameBuffer):
-    """h2's buffer of what has been read, in frames; plain ones as :class:`PlainFrame`."""
-
-    def __next__(self) -> "Frame | PlainFrame":  # type: ignore[override]
-        data = self._data
-        if len(data) < FRAME_HEAD_BYTES or self._headers_buffer:
-            return self._next_other()
-        is_headers, flags = data[3] == HEADERS, data[4]
-        ends_stream = bool(flags & END_STREAM)
-        plain = flags & ~END_STREAM == (END_HEADERS if is_headers else 0)
-        if not plain or data[3] > HEADERS:
-            return self._next_other()
-        end = FRAME_HEAD_BYTES + (data[0] << 16 | data[1] << 8 | data[2])
-        stream_id = int.from_bytes(data[5:FRAME_HEAD_BYTES]) & 0x7FFFFFFF
-        if len(data) < end or end > FRAME_HEAD_BYTES + self.max_frame_size or not stream_id:
-            return self._next_other()
-        body = bytes(data[FRAME_HEAD_BYTES:end])
-        del data[:end]
-        return PlainFrame(is_headers, ends_stream, stream_id, body)
-
-    def _next_other(self) -> Frame:
-        return super().__next__()
+SENDING: Final = (StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE)
 
 
 class ShortWays(H2Connection):
@@ -91,12 +44,15 @@ class ShortWays(H2Connection):
         decoder.max_header_list_size = self.decoder.max_header_list_size
         self.decoder = decoder
 
-    def _receive_frame(self, frame: "Frame | PlainFrame") -> list[Event]:
-        if not isinstance(frame, PlainFrame):
+    def _receive_frame(self, frame: Frame | PlainFrame | PlainUpdate) -> list[Event]:
+        if isinstance(frame, Frame):
             return super()._receive_frame(frame)
         events = None
         if self.state_machine.state is ConnectionState.SERVER_OPEN:
-            events = self._short_headers(frame) if frame.is_headers else self._short_data(frame)
+            if isinstance(frame, PlainUpdate):
+                events = self._short_update(frame)
+            else:
+                events = self._short_headers(frame) if frame.is_headers else self._short_data(frame)
         return super()._receive_frame(frame.as_h2()) if events is None else events
 
     def _short_headers(self, frame: PlainFrame) -> list[Event] | None:
@@ -140,6 +96,18 @@ class ShortWays(H2Connection):
         stream.state_machine.state = StreamState.HALF_CLOSED_REMOTE
         event.stream_ended = StreamEnded(stream_id=frame.stream_id)
         return [event, event.stream_ended]
+
+    def _short_update(self, frame: PlainUpdate) -> list[Event] | None:
+        """More may be sent, on the connection or on a stream that is open."""
+        stream_id, increment = frame.stream_id, frame.increment
+        whose: Any = self.streams.get(stream_id) if stream_id else self
+        if whose is None or (stream_id and whose.state_machine.state not in SENDING):
+            return None
+        window = whose.outbound_flow_control_window + increment
+        if window > H2Connection.MAX_WINDOW_INCREMENT:
+            return None
+        whose.outbound_flow_control_window = window
+        return [WindowUpdated(stream_id=stream_id, delta=increment)]
 
     def answer(self, stream_id: int, head: bytes, data: bytes, trailers: bytes) -> bool:
         """Queue a whole answer: HEADERS, DATA, HEADERS with END_STREAM; False: not possible.

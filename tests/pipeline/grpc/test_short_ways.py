@@ -27,6 +27,7 @@ SERVER = H2Configuration(
     normalize_inbound_headers=False,
     normalize_outbound_headers=False,
 )
+MOST = 2**31 - 1
 PATHS = ("/a", "/b", "/" + "c" * 200)
 OPENING = ((":status", "200"), ("content-type", "application/grpc"))
 TRAILERS = (("grpc-status", "0"),)
@@ -171,6 +172,11 @@ def frame_out_of_place(_pair, stream_id, headers_frame):
     return DataFrame(stream_id, b"abc", flags=["END_STREAM"]).serialize()
 
 
+def window_update(_pair, stream_id, increment, flags):
+    """A WINDOW_UPDATE, in and out of place; with the reserved bits too."""
+    return b"\0\0\x04\x08" + bytes([flags]) + stream_id.to_bytes(4) + increment.to_bytes(4)
+
+
 MORE = st.sampled_from(
     [(), (("grpc_timeout", "1S"),), (("grpc_timeout", "2S"),), (("content_length", "3"),)]
 )
@@ -204,6 +210,13 @@ STEPS = st.one_of(
         st.just(frame_out_of_place),
         stream_id=st.sampled_from([0, 1, 2, 3, 5]),
         headers_frame=st.booleans(),
+    ),
+    st.builds(
+        partial,
+        st.just(window_update),
+        stream_id=st.sampled_from([0, 1, 2, 3, 5, 1 << 31 | 1]),
+        increment=st.sampled_from([0, 1, 3000, MOST // 2, MOST, 1 << 31 | 9, 1 << 31]),
+        flags=st.sampled_from([0, 0, 0, 1]),
     ),
     st.just(lambda pair: pair.client.ping(b"12345678")),
 )
