@@ -5,6 +5,9 @@ lands its answer, which never waits. The writer sends all that has landed by the
 go. A request keeps its place until its answer has gone out: of a client that does not
 read nothing more is read either, and little waits for it.
 
+What is read in one go costs less than the same in parts. So while some are in flight the
+reader lets more come until one of them lands (Nagle's algorithm, RFC 896), but never for long.
+
 What a method does with its requests is a :class:`~pipeline.grpc.flight.StreamedMethod`.
 Work that cannot be taken, or takes too long, fails its request alone; what breaks the
 framing of the stream ends it, after the answers to what came before. A server that shuts
@@ -26,6 +29,8 @@ from pipeline.grpc.route import Unimplemented
 from pipeline.recent_refusals import Request
 from stages.errors import DeadlineExceeded, PenstockError
 
+GATHER_FROM: Final = 4  # in flight: with fewer there is little to gain
+GATHER_S: Final = 2e-3  # at most
 MAX_UNANSWERED_BYTES: Final = 4 << 20  # of requests; above it nothing more is read
 MAX_UNSENT_BYTES: Final = 1 << 20  # of answers; the same
 SEND_BYTES: Final = 1 << 16  # in one go, unless a single answer has more
@@ -127,12 +132,23 @@ class InFlight:
         return Request((call.tenant, call.route.path), size, flight.deadline - self._loop.time())
 
     async def _read(self) -> None:
+        incoming = self._call.incoming
         while True:
             while self._is_full:
                 self._freed.clear()
                 await self._freed.wait()
-            if not self._begin(await self._call.incoming.some(self._limit - self._places_taken)):
+            await incoming.arrival()
+            if len(self._open) >= GATHER_FROM:
+                await self._gather()
+            if not self._begin(await incoming.some(self._limit - self._places_taken)):
                 return
+
+    async def _gather(self) -> None:
+        """Let more come, until one of those in flight has landed."""
+        self._freed.clear()
+        timer = self._loop.call_later(GATHER_S, self._freed.set)
+        await self._freed.wait()
+        timer.cancel()
 
     @property
     def _is_full(self) -> bool:
@@ -216,8 +232,7 @@ class InFlight:
         self._freed.set()
 
     def _set_timer(self) -> None:
-        oldest = next(iter(self._open))
-        self._timer = self._loop.call_at(oldest.deadline, self._expire)
+        self._timer = self._loop.call_at(next(iter(self._open)).deadline, self._expire)
 
     def _expire(self) -> None:
         """Fail those whose time is up; the oldest ones, as all wait equally long."""

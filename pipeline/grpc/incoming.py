@@ -32,6 +32,10 @@ class Incoming:
         self._kept = kept
         self._max_bytes = max_bytes
 
+    async def arrival(self) -> None:
+        """Wait until there is something to be read, or nothing more to come."""
+        await self._stream.buffer.arrival()
+
     async def some(self, at_most: int) -> list[bytes]:
         """The next message and those that have come with it, still encoded; none after the last.
 

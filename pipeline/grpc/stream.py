@@ -25,20 +25,22 @@ if TYPE_CHECKING:
 
 
 LARGEST_FRAME_BYTES: Final = 1 << 16  # whatever the client allows: a slow one blocks us sooner
+AHEAD_BYTES: Final = 1 << 14  # made one piece of, where small messages have come together
 
 
 class Body:
     """The bytes of a request as they come; one reader.
 
-    ``ack`` is told of bytes (with padding) that have been read: only then does the
-    client get its window back.
+    ``ack`` is told of bytes (with padding) that have been read, or are of a message
+    that has not come to its end: only then does the client get its window back.
     """
 
     def __init__(self, ack: Callable[[int], None]) -> None:
         self._ack = ack
         self._unread: deque[tuple[bytes, int]] = deque()  # data, bytes to acknowledge
-        self._piece = b""  # acknowledged; read up to _at
+        self._piece = b""  # read up to _at
         self._at = 0
+        self._to_ack = 0  # when the piece has been read
         self._unread_bytes = 0
         self.received = 0
         self._ended = False
@@ -79,9 +81,14 @@ class Body:
             if len(self._piece) - self._at + self._unread_bytes < size:
                 return None
             pieces = [self._piece[self._at :]]
-            self._collect(pieces, size - len(pieces[0]))
+            self._collect(pieces, max(size, AHEAD_BYTES) - len(pieces[0]))
             self._piece, self._at = b"".join(pieces), 0
         return self._piece[self._at : self._at + size]
+
+    async def arrival(self) -> None:
+        """Wait until there is something to be read, or the body has ended."""
+        if self._at == len(self._piece):
+            await self._more()
 
     async def read(self, size: int) -> bytes:
         """The next ``size`` bytes; fewer only where the body ends."""
@@ -96,33 +103,40 @@ class Body:
         self._at += size
         if self._at == len(self._piece):
             self._piece, self._at = b"", 0  # it may be large, and nothing come for long
+            self._acknowledge()
 
     def unacked_size(self) -> int:
         """Bytes that nobody will read any more, to be acknowledged at the end of the call."""
-        size = sum(ack_size for _, ack_size in self._unread)
+        size = sum(ack_size for _, ack_size in self._unread) + self._to_ack
         self._unread.clear()
-        self._unread_bytes = 0
+        self._unread_bytes = self._to_ack = 0
         return size
 
     async def _gather(self, size: int) -> None:
         """Make one piece of what is left and what comes, of ``size`` bytes or more."""
         pieces = [self._piece[self._at :]]
         size -= len(pieces[0])
+        self._acknowledge()  # or streams that wait for more would share the connection's window
         while size > 0 and await self._more():
             size -= self._collect(pieces, size)
+            self._acknowledge()
         self._piece, self._at = b"".join(pieces), 0
 
     def _collect(self, pieces: list[bytes], size: int) -> int:
         """Add what is here to ``pieces`` until it is ``size`` bytes; how many it was."""
-        found = to_ack = 0
+        found = 0
         while found < size and self._unread:
             data, ack_size = self._unread.popleft()
             pieces.append(data)
             found += len(data)
-            to_ack += ack_size
+            self._to_ack += ack_size
         self._unread_bytes -= found
-        self._ack(to_ack)
         return found
+
+    def _acknowledge(self) -> None:
+        if self._to_ack:
+            self._ack(self._to_ack)
+            self._to_ack = 0
 
     async def _more(self) -> bool:
         """Wait for a piece; False at the end."""

@@ -13,7 +13,9 @@ from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from raw_client import framed, raw_client, raw_frame
 from rpc import EMBED, method
 
+from pipeline.grpc import in_flight
 from pipeline.grpc.framing import PREFIX
+from pipeline.grpc.in_flight import GATHER_FROM
 from pipeline.grpc.limits import EdgeLimits
 from stages.errors import Internal, InvalidInput, Overloaded
 
@@ -168,19 +170,52 @@ def test_a_stream_goes_on_through_an_overload(talking):
     assert not next(talk.call).errors
 
 
-def test_no_more_is_read_than_may_be_in_flight(talking):
+def test_no_more_is_read_than_may_be_in_flight():
+    desk, limit, requests = FakeDesk(hold=True), 3, 8
+    body = b"".join(framed(texts(f"r{number}", "a")) for number in range(requests))
+    with (
+        running_edge(desk, max_stream_requests=limit) as edge,
+        raw_client(edge.port) as client,
+    ):
+        stream = client.open(STREAM, body)
+        answered = 0
+        while answered < requests:
+            client.barrier()  # by now all have come
+            expected = min(limit, requests - answered)
+            desk.wait_for(lambda desk, expected=expected: items(desk.held) >= expected)
+            client.barrier()
+            assert items(desk.held) == expected
+            request, reply = desk.held.pop(0)
+            edge.in_trio(reply, answer_to(request))
+            answered += request.items
+        assert client.result(stream) == 0
+        assert len(list(unframed(client.data[stream]))) == requests
+
+
+def test_what_comes_while_others_are_in_flight_goes_together_when_one_lands(monkeypatch):
+    monkeypatch.setattr(in_flight, "GATHER_S", LONG_S)
     desk = FakeDesk(hold=True)
-    edge, talk = talking(desk, max_stream_requests=3)
-    talk.say(*(texts(f"r{number}", "a") for number in range(8)))
-    talk.done()
-    answered = 0
-    while answered < 8:
-        desk.wait_for(lambda desk: desk.held)
-        assert items(desk.submitted) - answered <= 3
-        request, reply = desk.held.pop(0)
+    with running_edge(desk) as edge, raw_client(edge.port) as client:
+        stream = client.open(STREAM, framed(texts("first", "a")) * GATHER_FROM, end=False)
+        client.flush()
+        desk.wait_for(lambda desk: items(desk.held) == GATHER_FROM)
+        for _ in range(9):
+            client.h2.send_data(stream, framed(texts("later", "a")))
+            client.barrier()
+        assert items(desk.submitted) == GATHER_FROM
+        request, reply = desk.held[0]
         edge.in_trio(reply, answer_to(request))
-        answered += len([next(talk.call) for _ in range(request.items)])
-    assert talk.rest() == {}
+        desk.wait_for(lambda desk: items(desk.submitted) > GATHER_FROM)
+        assert desk.submitted[-1][0].requests == 9
+
+
+def test_nobody_waits_for_those_in_flight(talking):
+    desk = FakeDesk(hold=True)
+    _, talk = talking(desk)
+    talk.say(*(texts(f"r{number}", "a") for number in range(GATHER_FROM)))
+    desk.wait_for(lambda desk: items(desk.held) == GATHER_FROM)
+    talk.say(texts("late", "a"))
+    desk.wait_for(lambda desk: items(desk.held) == GATHER_FROM + 1)
 
 
 def items_given_up(desk):

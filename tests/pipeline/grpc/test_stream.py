@@ -51,6 +51,38 @@ def test_nothing_is_acknowledged_before_it_is_read():
     asyncio.run(talk())
 
 
+def test_what_is_looked_at_together_is_acknowledged_together():
+    acknowledged = []
+    body = Body(acknowledged.append)
+    for piece in (b"ab", b"cd", b"ef"):
+        body.add(piece, 9)
+    for pair in (b"ab", b"cd", b"ef"):
+        assert acknowledged == []
+        assert body.peek(2) == pair
+        body.skip(2)
+    assert acknowledged == [27]
+    assert body.peek(1) is None
+
+
+def test_who_waits_for_more_keeps_nothing_unacknowledged():
+    acknowledged = []
+
+    async def talk():
+        body = Body(acknowledged.append)
+        body.add(b"abc", 3)
+        assert body.peek(2) == b"ab"
+        body.skip(2)
+        assert acknowledged == []
+        reader = asyncio.create_task(body.read(2))
+        await asyncio.sleep(0)
+        assert sum(acknowledged) == 3
+        body.add(b"d", 1)
+        assert await reader == b"cd"
+        assert sum(acknowledged) == 4
+
+    asyncio.run(talk())
+
+
 def test_a_reader_that_is_cancelled_hurts_nobody():
     async def talk():
         body = Body(lambda _: None)
