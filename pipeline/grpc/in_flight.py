@@ -16,18 +16,17 @@ grpcio throw away answers that they have not read yet.
 """
 
 import asyncio
-from asyncio import TimerHandle
 from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 from typing import Final
 
 from pipeline.grpc.call import Call
 from pipeline.grpc.flight import Flight, StreamedMethod
 from pipeline.grpc.framing import framed
 from pipeline.grpc.route import Unimplemented
+from pipeline.grpc.unanswered import Unanswered
 from pipeline.recent_refusals import Request
-from stages.errors import DeadlineExceeded, PenstockError
+from stages.errors import PenstockError
 
 GATHER_FROM: Final = 4  # in flight: with fewer there is little to gain
 GATHER_S: Final = 2e-3  # at most
@@ -57,7 +56,7 @@ class InFlight:
         self._max_wait_s = max_wait_s
         self._in_order = in_order
         self._loop = asyncio.get_running_loop()
-        self._open: dict[Flight, None] = {}  # without an answer, oldest first
+        self._open = Unanswered(max_wait_s)
         self._line: deque[Flight] = deque()  # to be sent; in order: the open ones too
         self._places_taken = 0
         self._unanswered_bytes = 0
@@ -65,7 +64,6 @@ class InFlight:
         self._all_read = False
         self._to_send = asyncio.Event()
         self._freed = asyncio.Event()
-        self._timer: TimerHandle | None = None
 
     async def run(self) -> None:
         """Serve until the client has sent its last request and all are answered.
@@ -102,7 +100,7 @@ class InFlight:
     def landed(self, flight: Flight, answer: bytes | Exception) -> None:
         """``flight`` has its answer; an exception ends the stream."""
         flight.answer = answer
-        del self._open[flight]
+        self._open.remove(flight)
         self._call.kept.let_go(flight.request_bytes)
         self._unanswered_bytes -= flight.request_bytes
         flight.request = flight.give_up = None  # the answer may wait for long
@@ -163,8 +161,7 @@ class InFlight:
         ready = [flight for data in some if (flight := self._take_off(data)) is not None]
         if ready:
             self._method.begin(ready)
-        if self._timer is None and self._open:
-            self._set_timer()
+        self._open.watch()
         return bool(some)
 
     def _take_off(self, data: bytes) -> Flight | None:
@@ -173,7 +170,7 @@ class InFlight:
         deadline = min(call.deadline, self._loop.time() + self._max_wait_s)
         flight = Flight(self, call.route.request(), deadline)
         refused = guard.refusal() or guard.refused_lately(self._as_request(flight, len(data)))
-        self._open[flight] = None
+        self._open.add(flight)
         if self._in_order:
             self._line.append(flight)
         self._places_taken += 1
@@ -231,30 +228,8 @@ class InFlight:
         self._unsent_bytes -= size
         self._freed.set()
 
-    def _set_timer(self) -> None:
-        self._timer = self._loop.call_at(next(iter(self._open)).deadline, self._expire)
-
-    def _expire(self) -> None:
-        """Fail those whose time is up; the oldest ones, as all wait equally long."""
-        self._timer = None
-        now = self._loop.time()
-        for flight in tuple(islice(self._open, self._limit)):
-            if flight.deadline > now:
-                break
-            if flight.give_up is not None:
-                flight.give_up()
-            flight.fail(DeadlineExceeded(f"no answer within {self._max_wait_s:g} s"))
-        if self._open:
-            self._set_timer()
-
     def _end(self) -> None:
         """Nobody waits any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for flight in self._open:
-            flight.answer = b""  # what lands from now on is for nobody
-            if flight.give_up is not None:
-                flight.give_up()
-        self._open.clear()
+        self._open.forsake()
         self._call.guard.in_flight -= self._places_taken
         self._places_taken = 0
