@@ -20,6 +20,7 @@ from pipeline.logs import route_library_logs
 from pipeline.models.resolve import ResolvedModel, resolve_model
 from pipeline.settings.table import Settings
 from stages.batch_result import DeviceOutput
+from stages.brief_work import BriefWork
 from stages.device.errors import ModelError
 from stages.device.factory import import_device, make_device
 from stages.device.fingerprint import fingerprint
@@ -110,7 +111,8 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         pooling=info.pooling,
         outputs=list(info.outputs),
     )
-    return LoadedModel(info, recipe, text_tokenizer, devices, tokenizer_runner, runners)
+    tokenizer = BriefWork(text_tokenizer.is_brief, text_tokenizer.run, tokenizer_runner)
+    return LoadedModel(info, recipe, text_tokenizer, devices, tokenizer, runners)
 
 
 def require_agreement(devices: Sequence[Device]) -> None:

@@ -148,7 +148,9 @@ class Pipeline:
 
     def _who_observes(self, message: type[Message]) -> tuple[Observer, ...]:
         """Those whom a link of such messages concerns: each costs every message its time."""
-        if message in (Batch, RoomCredit):
+        if message is RoomCredit:
+            return self._ledger, self._turns, *self._observers
+        if message is Batch:
             return self._passages, self._ledger, self._turns, *self._observers
         if message in (Submission, TokenizedItems):
             return self._passages, self._timeline, *self._observers

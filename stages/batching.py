@@ -6,7 +6,6 @@ against a credit, so its send never blocks. At its bound the planner takes no mo
 and the channels behind it fill up to the door.
 """
 
-import math
 from collections.abc import Callable, Iterator
 
 import trio
@@ -102,6 +101,8 @@ class _Batching:
 
     def _next_batch(self) -> Batch | None:
         """The batch to send now, if any; with the end in sight there is no waiting."""
+        if not self.planner.held_items:
+            return None
         return self.planner.next_batch(
             trio.current_time(),
             device_idle=self.device_idle() or self.drained,
@@ -113,9 +114,9 @@ class _Batching:
     async def _wait_for_change(self) -> None:
         """Until there is news, or until what is queued comes due."""
         self._changed = trio.Event()
-        due_at = math.inf
-        if self.credits:
-            cost = self.load.computed_cost
-            due_at = self.planner.due_at(device_idle=self.device_idle(), cost=cost)
-        with trio.move_on_at(due_at):
+        if not (self.credits and self.planner.held_items):
+            await self._changed.wait()
+            return
+        cost = self.load.computed_cost
+        with trio.move_on_at(self.planner.due_at(device_idle=self.device_idle(), cost=cost)):
             await self._changed.wait()

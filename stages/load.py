@@ -129,7 +129,7 @@ class LoadMeter:
 
     def starts_in_s(self, now: float) -> float:
         """When the first device will have done what it has in hand; 0 while that is unknown."""
-        if self.cost is None:
+        if self.cost is None or self.busy_share < 1.0:
             return 0.0
         cost = self.cost.scaled(self.drift.ratio)
         return min(device.remaining_s(cost, now) for device in self.devices)

@@ -8,7 +8,7 @@ copy is the one into the device's input (``stages.device``).
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from attrs import field, frozen
@@ -21,6 +21,8 @@ from stages.ticket import Ticket
 
 Int32: TypeAlias = NDArray[np.int32]
 Float32: TypeAlias = NDArray[np.float32]
+
+FEW: Final = 16  # items that plain numbers add up sooner than numpy does
 
 
 @frozen(eq=False)
@@ -43,10 +45,14 @@ class RaggedIds:
 
     @tokens.default
     def _sum(self) -> int:
+        if len(self.lengths) <= FEW:
+            return sum(self.lengths.tolist())
         return int(self.lengths.sum())
 
     @squares.default
     def _sum_of_squares(self) -> int:
+        if len(self.lengths) <= FEW:
+            return sum([length * length for length in self.lengths.tolist()])
         return int(np.square(self.lengths, dtype=np.int64).sum())
 
     def __len__(self) -> int:

@@ -1,12 +1,13 @@
 """The model's own tokenizer: texts to unpadded, untruncated token ids.
 
 Cutting to the model's maximum is done later (:mod:`stages.token_rules`), so that
-callers learn how long their texts are. Runs in the tokenizing thread.
+callers learn how long their texts are. Runs in the tokenizing thread, or, where that is
+sooner, in Trio's.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from attrs import frozen
@@ -14,6 +15,8 @@ from attrs import frozen
 from stages.messages import Int32
 from stages.pairs import PairTemplate
 from stages.tokenizer_work import BareTexts, Decoding, Spelling, TokenizerWork, TokenList
+
+BRIEF_CHARACTERS: Final = 512  # 0.1 ms of English, 0.15 ms in words of five letters
 
 
 @frozen(eq=False)
@@ -62,6 +65,17 @@ class TextTokenizer:
             else _pair_template(backend, typed="token_type_ids" in tokenizer.model_input_names),
             tokenizer=tokenizer if backend is None else backend,
             lower_case=lower_case,
+        )
+
+    def is_brief(self, work: TokenizerWork) -> bool:
+        """Whether ``work`` takes about as long as a trip to a thread and back, or less.
+
+        Only where the tokenizer is compiled: others take longer.
+        """
+        return (
+            isinstance(work, list)
+            and sum(map(len, work)) <= BRIEF_CHARACTERS
+            and hasattr(self._tokenizer, "encode_batch_fast")
         )
 
     def run(self, work: TokenizerWork) -> Sequence[Any]:

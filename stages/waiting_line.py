@@ -61,6 +61,8 @@ class WaitingLine:
 
     def add(self, chunk: Chunk, now: float) -> None:
         """Let ``chunk`` wait."""
+        if not self.held.items:
+            self._standing.look(0.0)  # however long nobody has looked: nothing has waited
         padded = self._limits.layout is Layout.PADDED
         kind = Kind(chunk.bucket if padded else self._limits.buckets[-1], chunk.output)
         if kind not in self._kinds:

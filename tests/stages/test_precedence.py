@@ -165,6 +165,17 @@ def test_while_the_queue_stands_the_newest_interactive_item_goes_first():
     assert served(planner, 9.0) == later  # nobody waits for long: it stands no more
 
 
+def test_a_queue_that_was_empty_does_not_stand_though_nobody_looked_meanwhile():
+    tickets, planner = planner_of(standing_target_s=1.0, standing_interval_s=1.0)
+    for _ in range(3):
+        add(tickets, planner, timeout_s=60.0)
+    for now in (2.0, 3.0, 3.1):
+        planner.next_batch(now, device_idle=True)
+    assert not planner.held_items
+    old, new = (add(tickets, planner, now=now, timeout_s=60.0) for now in (9.0, 9.1))
+    assert served(planner, 11.0) == [old, new]
+
+
 def test_a_tenant_with_a_long_queue_does_not_hold_up_another():
     tickets, planner = planner_of()
     for _ in range(20):

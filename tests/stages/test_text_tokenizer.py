@@ -78,6 +78,13 @@ def test_long_texts_are_neither_cut_nor_padded(tokenizer):
     assert (len(long), len(short)) == (2002, 3)
 
 
+def test_a_few_short_texts_are_brief_work_and_nothing_else_is(tokenizer):
+    assert tokenizer.is_brief(["river", "sea " * 100])
+    assert not tokenizer.is_brief(["river " * 100])
+    assert not tokenizer.is_brief(["river " * 5] * 20)
+    assert not tokenizer.is_brief(Spelling(["river"], special=True))
+
+
 def test_control_tokens_are_added_as_specials_and_never_split(folder):
     tokenizer = TextTokenizer.load(folder, control_tokens=["[CTX]", "[USER]"])
     assert tokenizer.vocabulary == 30524
