@@ -104,12 +104,9 @@ def text_sizes(request: EmbedRequest, rules: TokenRules) -> Iterator[int]:
         if request.output.by_tokenizer:
             yield from (ID_BYTES * request.ids.lengths).tolist()
         return
-    if queries:
-        yield from map(add, map(byte_length, texts), cycle(map(byte_length, queries)))
-        return
-    prompt = byte_length(rules.prompt(request.prompt_name))
-    for text in texts:
-        yield byte_length(text) + prompt
+    prompt = rules.prompt(request.prompt_name)
+    before = [prompt if query is None else query for query in queries or (None,)]
+    yield from map(add, map(byte_length, texts), cycle(map(byte_length, before)))
 
 
 def byte_length(text: str) -> int:

@@ -86,17 +86,17 @@ class EmbedRequest:
     """What an edge hands in: exactly one of ``texts`` and ``ids`` is set.
 
     With ``queries`` each item is a pair of texts, a query first: there is one for each
-    of ``texts``, or one for all of them. Items are cut to ``max_tokens`` where that is
-    less than the model's maximum. ``tenant`` is on whose account it runs, a name that is
-    safe to log; "" where callers are not told apart. ``traceparent`` is the caller's place
-    in a trace, as it came, or "". ``requests`` is how many of its requests travel as this
-    one.
+    of ``texts`` (None: that one is no pair), or one for all of them. Items are cut to
+    ``max_tokens`` where that is less than the model's maximum. ``tenant`` is on whose
+    account it runs, a name that is safe to log; "" where callers are not told apart.
+    ``traceparent`` is the caller's place in a trace, as it came, or "". ``requests`` is how
+    many of its requests travel as this one.
     """
 
     request_id: str
     texts: tuple[str, ...] | None = None
     ids: RaggedIds | None = None
-    queries: tuple[str, ...] = ()
+    queries: tuple[str | None, ...] = ()
     output: Output = Output.POOLED
     special_tokens: bool = True  # Output.PIECES and TEXT: with those of the tokenizer
     prompt_name: str = ""  # "" is the model's default prompt, where it has one

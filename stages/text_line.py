@@ -17,7 +17,7 @@ from stages.tokenizer_work import BareTexts, Decoding, Spelling, TokenizerWork
 
 @define(eq=False)
 class TextLine:
-    """The items of one request, shortest first."""
+    """The items of one request: single texts, then pairs; of each the shortest first."""
 
     submission: Submission
     rules: TokenRules
@@ -26,28 +26,26 @@ class TextLine:
     spelled: dict[int, Any] = field(factory=dict)  # what the tokenizer alone answers, by item
     left: int = field(init=False)  # bytes that have been in no slice
     _next: int = 0
+    _single: int = field(init=False)  # items that are no pairs
     _order: Int32 = field(init=False)
     _sizes: Int32 = field(init=False)  # bytes with the prompt or query, in the order of _order
 
     def __attrs_post_init__(self) -> None:
         request = self.submission.request
         sizes = np.fromiter(text_sizes(request, self.rules), np.int32, request.items)
-        self._order = np.argsort(sizes, kind="stable").astype(np.int32)
+        paired = np.zeros(request.items, np.bool_)
+        if request.queries:
+            paired[:] = [query is not None for query in request.queries]
+        self._single = request.items - int(np.count_nonzero(paired))
+        self._order = np.lexsort((sizes, paired)).astype(np.int32)
         self._sizes = sizes[self._order]
         self.left = int(sizes.sum())
         self.submission.ticket.token_counts = np.zeros(request.items, np.int32)
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is texts to be encoded one by one: such ones share a slice."""
-        request = self.submission.request
-        return not request.queries and not request.output.by_tokenizer
-
-    @property
-    def special_tokens(self) -> int:
-        """Special tokens in every item."""
-        pairs = self.rules.pairs if self.submission.request.queries else None
-        return self.rules.special_tokens if pairs is None else pairs.special_tokens
+        """Whether its next part is texts to be encoded one by one: such ones share a slice."""
+        return self._next < self._single and not self.submission.request.output.by_tokenizer
 
     @property
     def finished(self) -> bool:
@@ -56,7 +54,9 @@ class TextLine:
 
     def next_part(self, room: int, *, at_least: int) -> "Part | None":
         """The next items within ``room`` bytes, ``at_least`` so many; None when that is none."""
-        sizes = self._sizes[self._next :].cumsum()
+        plain = self.is_plain
+        end = self._single if self._next < self._single else len(self._order)
+        sizes = self._sizes[self._next : end].cumsum()
         count = max(at_least, int(np.searchsorted(sizes, room, side="right")))
         if count == 0:
             return None
@@ -64,21 +64,27 @@ class TextLine:
         self._next += count
         size = int(sizes[count - 1])
         self.left -= size
-        return Part(self, positions, size)
+        return Part(self, positions, size, plain)
 
 
 @frozen(eq=False)
 class Part:
-    """The items of one request in a slice; ``size`` in bytes."""
+    """The items of one request in a slice, all single texts or all pairs; ``size`` in bytes.
+
+    ``is_plain``: see :class:`TextLine`.
+    """
 
     owner: TextLine
     positions: Int32
     size: int
+    is_plain: bool
 
     @property
-    def is_plain(self) -> bool:
-        """See :class:`TextLine`."""
-        return self.owner.is_plain
+    def special_tokens(self) -> int:
+        """Special tokens in every item."""
+        rules = self.owner.rules
+        pairs = None if self.is_plain else rules.pairs
+        return rules.special_tokens if pairs is None else pairs.special_tokens
 
     def texts(self) -> list[str]:
         """The texts, each with the prompt before it."""
@@ -94,10 +100,10 @@ class Part:
             return Decoding(ids, request.special_tokens)
         if request.output is Output.PIECES:
             return Spelling(self.texts(), request.special_tokens)
-        if request.queries:
-            texts = request.texts or ()
-            return BareTexts([*self._queries(), *(texts[at] for at in self.positions)])
-        return self.texts()
+        if self.is_plain:
+            return self.texts()
+        texts = request.texts or ()
+        return BareTexts([*self._queries(), *(texts[at] for at in self.positions)])
 
     def fit_pairs(self, found: Sequence[Int32]) -> tuple[RaggedIds, Int32, Int32]:
         """The pairs within the model's rules; which of them were cut; their lengths before.
@@ -118,4 +124,5 @@ class Part:
 
     def _queries(self) -> list[str]:
         queries = self.owner.submission.request.queries
-        return [queries[at] for at in self.positions] if len(queries) > 1 else list(queries)
+        asked = [queries[at] for at in self.positions] if len(queries) > 1 else queries
+        return [query for query in asked if query is not None]  # which no pair is without

@@ -190,7 +190,7 @@ async def _send_on(
     owner, ticket = part.owner, part.owner.submission.ticket
     items = _fit_or_fail(owner.submission, owner.rules, part.positions, fit, tickets)
     if items is not None and ticket.token_counts is not None:
-        special = owner.special_tokens * len(part.positions)
+        special = part.special_tokens * len(part.positions)
         owner.ratio.observe(part.size, int(ticket.token_counts[part.positions].sum()) - special)
         owner.work += items.ids.work
         if owner.finished:

@@ -14,6 +14,7 @@ from stages.ragged_input import ID_BYTES, from_items
 Items: TypeAlias = tuple[tuple[str, ...] | None, RaggedIds | None]  # exactly one of them
 
 NUMBERS: Final = {int, float}
+KINDS: Final = {str: "a string", int: "a number", float: "a number", list: "a list"}
 ALLOWED: Final = "a string, a list of strings, a list of token ids, or a list of such lists"
 
 
@@ -32,7 +33,7 @@ def read_items(value: Any, field: str, limits: InputLimits) -> Items:
     if kinds <= {str}:
         return check_texts(value, limits, field), None
     if not (kinds <= NUMBERS or kinds == {list}):
-        raise InvalidInput(f"{field}: must be {ALLOWED}", field=field)
+        raise _mixed(value, field)
     items = value if kinds == {list} else [value]
     limits.check_count(len(items), field)
     ids = [_read_ids(item, index, field, limits) for index, item in enumerate(items)]
@@ -47,9 +48,23 @@ def read_texts(value: Any, field: str, limits: InputLimits) -> tuple[str, ...]:
         TooLarge: too many, or one that is too long.
     """
     texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not set(map(type, texts)) <= {str}:
+    if not isinstance(texts, list):
         raise InvalidInput(f"{field}: must be a string or a list of strings", field=field)
+    if not set(map(type, texts)) <= {str}:
+        index = next(index for index, text in enumerate(texts) if not isinstance(text, str))
+        raise InvalidInput(f"{field}: item {index} must be a string", field=field, item=index)
     return check_texts(texts, limits, field)
+
+
+def _mixed(value: Any, field: str) -> InvalidInput:
+    """The error of what is no list, or a list of several kinds."""
+    if not isinstance(value, list):
+        return InvalidInput(f"{field}: must be {ALLOWED}", field=field)
+    kinds = [KINDS.get(type(element)) for element in value]
+    wrong = next(index for index, kind in enumerate(kinds) if kind is None or kind != kinds[0])
+    what = kinds[wrong] or "of no such kind"
+    where = f"element {wrong} is {what}" + (f", the first is {kinds[0]}" if wrong else "")
+    return InvalidInput(f"{field}: must be {ALLOWED}; {where}", field=field, item=wrong)
 
 
 def _read_ids(

@@ -43,10 +43,13 @@ def test_a_cross_encoder_ranks(tmp_path):
 def test_a_classifier_predicts(tmp_path):
     kind, labels = "BertForSequenceClassification", {0: "bad", 1: "fair", 2: "good"}
     write_checkpoint(tmp_path / "model", kind=kind, id2label=labels)
-    expected = np.stack(logits_of(tmp_path / "model", kind, TEXTS))
+    pair = ["w20 w21", "w40"]
+    singles = logits_of(tmp_path / "model", kind, TEXTS)
+    pairs = logits_of(tmp_path / "model", kind, *([text] for text in pair))
+    expected = np.stack([*singles[:1], *pairs, *singles[1:]])
     shares = np.exp(expected) / np.exp(expected).sum(axis=1, keepdims=True)
     with serving(tmp_path / "log", MODEL_PATH=str(tmp_path / "model")) as server:
-        inputs = [[text] for text in TEXTS]
+        inputs = [TEXTS[:1], pair, *([text] for text in TEXTS[1:])]
         found = httpx.post(server.http + "/predict", json={"inputs": inputs}).json()
         for row, answer in zip(shares, found, strict=True):
             assert [entry["label"] for entry in answer] == [labels[i] for i in (-row).argsort()]

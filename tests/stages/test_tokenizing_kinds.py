@@ -79,6 +79,29 @@ async def test_each_query_goes_with_its_own_text():
     }
 
 
+async def test_texts_alone_may_stand_between_pairs():
+    """They are what they are alone: with the prompt, and cut as one text."""
+    stage = Stage(max_tokens=4, prefix=(0,), prompts={"p": "pp "})
+    queries = (None, "a", None, "bb")
+    texts = ("1 22 333 4444", "22", "55555", "")
+    request = EmbedRequest("r", texts=texts, queries=queries, prompt_name="p", output=Output.SCORES)
+    ticket = stage.hand_in(request)
+    found = {}
+    for message in await stage.run():
+        second_at = message.ids.second_at
+        for index, position in enumerate(message.positions.tolist()):
+            place = None if second_at is None else int(second_at[index])
+            found[position] = (message.ids.item(index).tolist(), place)
+    assert found == {
+        0: ([0, 2, 1, 2], None),
+        1: ([101, 102, 2, 102], 2),
+        2: ([0, 2, 5], None),
+        3: ([101, 2, 102, 102], 3),
+    }
+    assert (sorted(ticket.truncated), ticket.token_counts.tolist()) == ([0, 1], [6, 5, 3, 4])
+    assert ticket.reserved_tokens == 4 + 4 + 3 + 4
+
+
 @pytest.mark.parametrize(("side", "kept"), [(Side.RIGHT, [1, 2]), (Side.LEFT, [3, 4])])
 async def test_a_long_pair_is_cut_from_its_side_and_said_to_be(side, kept):
     stage = Stage(max_tokens=6)

@@ -81,7 +81,7 @@ class Asker:
             first = answer.errors[0]
             raise Internal(f"item {first.index}: {first.message}")
         texts, timings = request.texts or (), answer.timings
-        queries = sum(map(len, request.queries))
+        queries = sum(len(query or "") for query in request.queries)
         if len(request.queries) == 1:
             queries *= len(texts)
         return Metadata(

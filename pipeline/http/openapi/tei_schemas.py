@@ -69,14 +69,12 @@ def _vectors(bounds: Bounds, options: Shape) -> Shape:
 def _scores(bounds: Bounds, cut: Shape) -> Shape:
     raw = flag("The model's own numbers in place of probabilities", default=False)
     sentence = text(minLength=1)
-    single = many(sentence, "A text", minItems=1, maxItems=1)
-    pair = many(sentence, "A pair of texts", minItems=2, maxItems=2)
+    item = many(sentence, "A text, or a pair of texts", minItems=1, maxItems=2)
     inputs = either(
         "What to judge",
         sentence,
-        *(single, pair),
-        many(single, "Texts", minItems=1, maxItems=bounds.max_items),
-        many(pair, "Pairs", minItems=1, maxItems=bounds.max_items),
+        item,
+        many(item, "Texts and pairs", minItems=1, maxItems=bounds.max_items),
     )
     labelled = many(thing({"score": number(), "label": text()}, "score", "label"))
     rank = {"index": whole("Of the text"), "score": number(), "text": text()}

@@ -16,7 +16,7 @@ SIDES = {"right": Side.RIGHT, "left": Side.LEFT}
 
 
 def request_for(
-    items: Items, output: Output, options: Fields, call: Call, *, queries: Sequence[str] = ()
+    items: Items, output: Output, options: Fields, call: Call, *, queries: Sequence[str | None] = ()
 ) -> EmbedRequest:
     """The request for ``items``, with the members of ``options``.
 
@@ -67,7 +67,7 @@ def _characters(request: EmbedRequest) -> int:
     """A query that is read with each text counts with each."""
     texts = request.texts or ()
     times = len(texts) if len(request.queries) == 1 else 1
-    return sum(map(len, texts)) + sum(map(len, request.queries)) * times
+    return sum(map(len, texts)) + sum(len(query or "") for query in request.queries) * times
 
 
 def _ms(seconds: float) -> str:

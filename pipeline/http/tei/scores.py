@@ -17,7 +17,7 @@ from stages.messages import EmbedRequest, Float32
 from stages.output import Output
 from stages.scores import finish_scores
 
-PAIRS = "inputs: must be a text, a pair of texts, or a list of lists of one or of two texts"
+PAIRS = "a text, a pair of texts, or a list of lists of one or of two texts"
 
 
 async def rerank(call: Call) -> Response:
@@ -73,22 +73,28 @@ def _read_predict(fields: Fields, call: Call) -> Asked:
     inputs = fields.needed("inputs")
     many = isinstance(inputs, list) and bool(inputs) and isinstance(inputs[0], list)
     rows = inputs if many else [inputs if isinstance(inputs, list) else [inputs]]
-    sizes = {len(row) if _is_texts(row) else 0 for row in rows}
     if inputs == []:
         raise NoItems("inputs: no items; at least 1 is needed", field="inputs")
-    if not sizes <= {1, 2}:
-        raise InvalidInput(PAIRS, field="inputs")
-    if len(sizes) > 1:
-        raise InvalidInput("inputs: texts and pairs cannot be mixed in a call", field="inputs")
     limits = input_limits(call.model, call.limits)
+    limits.check_count(len(rows), "inputs")
+    for index, row in enumerate(rows):
+        if not _is_item(row):
+            where = f"inputs: item {index} is neither a list of one text nor of two" if many else ""
+            raise InvalidInput(where or f"inputs: must be {PAIRS}", field="inputs")
     texts = read_texts([row[-1] for row in rows], "inputs", limits)
-    queries = read_texts([row[0] for row in rows], "inputs", limits) if sizes == {2} else ()
-    request = request_for((texts, None), Output.SCORES, fields, call, queries=queries)
+    queries = [row[0] if len(row) > 1 else None for row in rows]
+    pairs = [query for query in queries if query is not None]
+    if pairs:
+        read_texts(pairs, "inputs", limits)
+    request = request_for(
+        (texts, None), Output.SCORES, fields, call, queries=queries if pairs else ()
+    )
     return Asked(request, fields.flag("raw_scores", default=False), many)
 
 
-def _is_texts(row: object) -> bool:
-    return isinstance(row, list) and set(map(type, row)) == {str}
+def _is_item(row: object) -> bool:
+    """Whether it is a list of one text or of two."""
+    return isinstance(row, list) and len(row) in {1, 2} and set(map(type, row)) == {str}
 
 
 def _labelled(row: Float32, labels: Sequence[str]) -> list[dict[str, Any]]:

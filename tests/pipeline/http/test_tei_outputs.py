@@ -82,6 +82,37 @@ async def test_predict_reads_pairs():
         assert [len(row) for row in many.json()] == [3, 3]
 
 
+async def test_predict_reads_texts_and_pairs_in_one_list():
+    async with serving(CLASSIFIER, scoring([*SCORES, SCORES[0]])) as http:
+        inputs = [["bcd"], ["q", "t"], ["e"]]
+        reply = await http.post("/predict", {"inputs": inputs, "raw_scores": True})
+        request = http.desk.submitted[-1][0]
+        assert (request.queries, request.texts) == ((None, "q", None), ("bcd", "t", "e"))
+        assert [row[0]["label"] for row in reply.json()] == ["fair", "bad", "fair"]
+        assert reply.headers["x-compute-characters"] == "6"
+
+
+MIXED = {
+    "inputs: item 1 is neither": ("/predict", [["a"], "b"]),
+    "inputs: item 2 is neither": ("/predict", [["a"], ["b", "c"], ["d", 5]]),
+    "element 1 is a list, the first is a string": ("/embed", ["a", [5]]),
+    "element 1 is a string, the first is a list": ("/embed", [[5], "a"]),
+    "element 2 is a string, the first is a number": ("/embed", [5, 6.0, "a"]),
+    "element 1 is of no such kind": ("/embed", ["a", None]),
+    "element 0 is of no such kind": ("/embed", [True, 5]),
+    "inputs: item 1 must be a string": ("/tokenize", ["a", ["b"]]),
+}
+
+
+@pytest.mark.parametrize("place", MIXED)
+async def test_what_cannot_be_mixed_is_named_by_its_place(place):
+    path, inputs = MIXED[place]
+    async with serving(RERANKER) as http:
+        reply = await http.post(path, {"inputs": inputs})
+        assert (reply.status_code, reply.json()["error_type"]) == (422, "Validation")
+        assert place in reply.json()["error"]
+
+
 async def test_tokenize_says_where_tokens_stand():
     async with serving(RERANKER) as http:  # whatever the model is for
         reply = await http.post("/tokenize", {"inputs": ["aé"], "add_special_tokens": False})
@@ -179,7 +210,6 @@ WRONG = {
     "raw": ("/rerank", {"query": "a", "texts": ["a"], "raw_scores": 1}, 422, "Validation"),
     "nothing": ("/predict", {"inputs": []}, 400, "Empty"),
     "three": ("/predict", {"inputs": ["a", "b", "c"]}, 422, "Validation"),
-    "mixed": ("/predict", {"inputs": [["a"], ["b", "c"]]}, 422, "Validation"),
     "a hole": ("/predict", {"inputs": [["a"], []]}, 422, "Validation"),
     "no list": ("/predict", {"inputs": [["a"], "b"]}, 422, "Validation"),
     "numbers": ("/predict", {"inputs": [[5]]}, 422, "Validation"),
