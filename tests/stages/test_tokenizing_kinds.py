@@ -87,7 +87,7 @@ async def test_texts_alone_may_stand_between_pairs():
     request = EmbedRequest("r", texts=texts, queries=queries, prompt_name="p", output=Output.SCORES)
     ticket = stage.hand_in(request)
     found = {}
-    for message in await stage.run():
+    for message in await stage.run_to_the_end():
         second_at = message.ids.second_at
         for index, position in enumerate(message.positions.tolist()):
             place = None if second_at is None else int(second_at[index])
