@@ -7,7 +7,9 @@ Calls of 16 texts of 16 tokens, at each load with a deadline of one second and w
 *Capacity* is what a closed loop reaches, measured anew before each load; the median
 counts. Goodput is what is answered within the deadline, a second. Then a *spike*: half
 load, ten times capacity, half load again. Then a *greedy caller*: four with a key each,
-one of whom asks ten times its share. Each contender keeps the settings that it comes
+one of whom asks ten times its share. How busy the device was in a cell, and how fast it ran
+meanwhile, tells what a lower goodput comes from: a machine that was slower for a while, or
+a device that waited. Each contender keeps the settings that it comes
 with, but computes with one thread on a core where the client is not.
 """
 

@@ -63,6 +63,21 @@ class Load:
 
 
 @frozen
+class Worked:
+    """What a device has done, by the server's own account."""
+
+    tokens: float
+    wasted: float  # of the tokens: run for nobody
+    busy_s: float
+
+    def __sub__(self, before: "Worked") -> "Worked":
+        """What has come since."""
+        return Worked(
+            self.tokens - before.tokens, self.wasted - before.wasted, self.busy_s - before.busy_s
+        )
+
+
+@frozen
 class Running:
     """A server that answers; ``http`` is where its metrics are, "" where it has none."""
 
@@ -72,13 +87,17 @@ class Running:
     http: str = ""
     versions: Mapping[str, str] = field(factory=dict)
 
-    def tokens(self) -> tuple[float, float] | None:
-        """Tokens run so far, and those of them that were run for nobody; None if unknown."""
+    def worked(self) -> Worked | None:
+        """What its device has done so far; None if unknown."""
         if not self.http:
             return None
         with urllib.request.urlopen(f"http://{self.http}/metrics") as page:
             text = page.read().decode()
-        return _counter(text, r'tokens_total\{device="0"\}'), _counter(text, "wasted_tokens_total")
+        return Worked(
+            _counter(text, r'tokens_total\{device="0"\}'),
+            _counter(text, "wasted_tokens_total"),
+            _counter(text, r'device_busy_seconds_total\{device="0"\}'),
+        )
 
 
 Start: TypeAlias = Callable[[], AbstractContextManager[Running]]

@@ -43,7 +43,8 @@ def _targets(figures: Mapping[str, Any]) -> str:
 def _cells(found: Mapping[str, Any]) -> str:
     head = [
         "load", "calls/s", "goodput/s", "of min", "p50 ms", "p99 ms",
-        "refused", "refusal p99 ms", "wasted", "client late ms", "client cores",
+        "refused", "refusal p99 ms", "wasted", "device busy", "tokens/s of it",
+        "client late ms", "client cores",
     ]  # fmt: skip
     rows = []
     for name, each in found.items():
@@ -60,7 +61,7 @@ def _cells(found: Mapping[str, Any]) -> str:
                 _number(cell["admitted_ms"]["p99"]),
                 f"{cell['refused_share']:.0%}",
                 _number(cell["refusal_ms"]["p99"], 1) if cell["refused_share"] else "",
-                "" if cell["wasted_share"] is None else f"{cell['wasted_share']:.2%}",
+                *_of_device(cell),
                 _number(cell["client_late_p99_ms"], 1),
                 f"{cell['client_cores']:.2f}",
             ]
@@ -68,6 +69,14 @@ def _cells(found: Mapping[str, Any]) -> str:
         ]
     width = len(head)
     return results.table(head, [[*row, *[""] * (width - len(row))] for row in rows])
+
+
+def _of_device(cell: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Its share for nobody, how busy and how fast it was; nothing of servers that do not tell."""
+    if cell["wasted_share"] is None:
+        return "", "", ""
+    speed = _number(cell["device_tokens_per_s"])
+    return f"{cell['wasted_share']:.2%}", f"{cell['device_busy_share']:.0%}", speed
 
 
 def _others(found: Mapping[str, Any]) -> str:

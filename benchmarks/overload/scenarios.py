@@ -1,6 +1,7 @@
 """What is asked of each server: loads, a spike, and a greedy caller."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -8,7 +9,7 @@ from attrs import frozen
 
 from benchmarks.child import Child
 from benchmarks.overload.calls import Calls, Ending
-from benchmarks.overload.contenders import Contender, Load
+from benchmarks.overload.contenders import Contender, Load, Worked
 from benchmarks.overload.figures import (
     Window,
     admitted_latencies_s,
@@ -61,7 +62,7 @@ class Asking:
         seed: int = 1,
     ) -> tuple[Calls, dict[str, Any]]:
         """The calls of an open loop, and the client's and the device's own figures."""
-        before = self.contender.running.tokens()
+        before, started = self.contender.running.worked(), time.perf_counter()
         answer = self.contender.ask(
             self.client,
             do="offer",
@@ -72,16 +73,25 @@ class Asking:
             patience_s=PATIENCE_S if deadline_s is None else deadline_s + 1.0,
             seed=seed,
         )
-        calls = Calls.of(answer)
+        took_s, calls = time.perf_counter() - started, Calls.of(answer)
         about: dict[str, Any] = {
             "client_cores": answer["client_cores"],
             "client_late_p99_ms": _ms(percentile(calls.lateness_s, 99)),
             "wasted_share": None,
         }
-        if before is not None and (after := self.contender.running.tokens()) is not None:
-            ran, wasted = (now - then for now, then in zip(after, before, strict=True))
-            about["wasted_share"] = wasted / ran if ran else 0.0
+        after = self.contender.running.worked()
+        if before is not None and after is not None:
+            about |= of_device(after - before, took_s)
         return calls, about
+
+
+def of_device(worked: Worked, seconds: float) -> dict[str, float]:
+    """What a device did with so many seconds: whether it was slow, idle, or busy for nobody."""
+    return {
+        "wasted_share": worked.wasted / worked.tokens if worked.tokens else 0.0,
+        "device_busy_share": worked.busy_s / seconds,
+        "device_tokens_per_s": worked.tokens / worked.busy_s if worked.busy_s else 0.0,
+    }
 
 
 def capacity(asking: Asking) -> float:

@@ -1,6 +1,7 @@
 """The whole benchmark on a tiny random model, and what it says of what it found."""
 
 import copy
+import re
 
 import grpc
 import pytest
@@ -19,7 +20,8 @@ CELL = {
     "deadline": True, "load": 1.0, "offered_per_s": 20.0, "goodput_per_s": 9.6,
     "admitted_ms": {"p50": 400.0, "p99": 900.0},
     "refused_share": 0.5, "refusal_ms": {"p50": 2.0, "p99": 5.0},
-    "wasted_share": 0.001, "client_late_p99_ms": 1.0, "client_cores": 0.1,
+    "wasted_share": 0.001, "device_busy_share": 0.97, "device_tokens_per_s": 6123.4,
+    "client_late_p99_ms": 1.0, "client_cores": 0.1,
 }  # fmt: skip
 FOUND = {
     "capacity_per_s": 10.0,
@@ -106,6 +108,7 @@ def test_what_is_shown_names_misses_peers_and_late_clients():
     assert "missed 1 of 1" in shown
     assert "2 x, with deadline: 2.00%" in shown
     assert "x: 10.0 calls/s (9.0 to 11.0)" in shown
+    assert re.search(r"2\.00% +97% +6123", shown)
     assert "penstock, 2 x, with deadline: the client was 30 ms late at p99" in shown
     assert "y: not measured: no such package" in shown
 
@@ -121,5 +124,7 @@ def test_the_benchmark_is_whole(tmp_path):
         assert cell["endings"]["ok"]
         assert not cell["endings"]["failed"]
         assert cell["wasted_share"] is not None
+        assert cell["device_busy_share"] > 0.0
+        assert cell["device_tokens_per_s"] > 0.0
     assert len(ours["fairness"]["of_fair_share"]) == 4
     assert "target" in show(figures)
