@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -149,26 +150,38 @@ def a_file(folder):
     folder.write_text("not a folder")
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        empty,
-        no_weights,
-        torn_weights,
-        no_tokenizer,
-        torn_tokenizer,
-        torn_config,
-        unknown_architecture,
-        a_file,
-    ],
+BROKEN = (
+    empty,
+    no_weights,
+    torn_weights,
+    no_tokenizer,
+    torn_tokenizer,
+    torn_config,
+    unknown_architecture,
+    a_file,
 )
-def test_a_model_that_cannot_be_loaded_is_one_line(tmp_path, make):
-    make(tmp_path / "model")
-    done = penstock("serve", MODEL_PATH=str(tmp_path / "model"))
+
+
+@pytest.fixture(scope="module")
+def starts(tmp_path_factory):
+    """For each broken model its path and what came of serving it: two at a time."""
+
+    def start(make):
+        path = tmp_path_factory.mktemp("broken") / "model"
+        make(path)
+        return path, penstock("serve", MODEL_PATH=str(path))
+
+    with ThreadPoolExecutor(2) as pool:
+        yield {make: pool.submit(start, make) for make in BROKEN}
+
+
+@pytest.mark.parametrize("make", BROKEN)
+def test_a_model_that_cannot_be_loaded_is_one_line(starts, make):
+    path, done = starts[make].result()
     assert (done.returncode, done.stdout) == (1, "")
     errors = [line for line in done.stderr.splitlines() if "[error" in line]
     assert len(errors) == 1, done.stderr
     assert "the server failed" in errors[0]
-    assert str(tmp_path / "model") in errors[0]
+    assert str(path) in errors[0]
     for line in done.stderr.splitlines():
         assert re.match(r"\d{4}-\d\d-\d\dT\S+Z \[(error|warning) *\] ", line), line

@@ -127,7 +127,8 @@ def test_halves_hold_every_item_once_in_order(parts):
 
 
 def test_an_engine_shows_its_ceiling(tmp_path, monkeypatch):
-    engine = make_engine(write_checkpoint(tmp_path, "bert", [pooling("mean")]))
+    folder = write_checkpoint(tmp_path, "bert", [pooling("mean")])
+    engine = make_engine(folder, max_tokens_per_batch=32768)
     assert engine.figures().max_tokens == 32768
     begin = engine._begin
 

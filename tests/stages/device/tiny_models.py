@@ -20,6 +20,7 @@ from stages.messages import Batch, Chunk, Layout
 from stages.output import Output
 from stages.ticket import Ticket
 
+SMALL_BATCHES = {"max_batch_size": 8, "max_tokens_per_batch": 512}
 VOCABULARY = 97
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 97}
@@ -114,8 +115,12 @@ def pooling(*modes: str, **more: Any) -> tuple[str, dict[str, Any]]:
 
 
 def make_engine(folder: Path, **choices: Any) -> Engine:
-    """An engine for ``folder`` on one core: more gain nothing here, and tests share the machine."""
+    """An engine for ``folder`` on one core: more gain nothing here, and tests share the machine.
+
+    Its batches are small, so that little is measured in its warm-up.
+    """
     recipe = choices.pop("recipe", None) or Recipe.read(folder)
+    choices = SMALL_BATCHES | choices
     return Engine(EngineSpec(folder, recipe, device="cpu", threads=1, **choices))
 
 
