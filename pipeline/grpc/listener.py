@@ -14,6 +14,8 @@ from random import uniform
 from typing import Final
 from weakref import WeakKeyDictionary, WeakSet
 
+import structlog
+
 from pipeline.grpc.connection import LINGER_S
 from pipeline.grpc.handler import CallHandler
 from pipeline.grpc.lifetime import ANNOUNCE_S, Lifetime
@@ -23,8 +25,11 @@ from pipeline.grpc.surplus import SurplusConnection
 from pipeline.grpc.switchboard import Switchboard
 from pipeline.security.tls import HANDSHAKE_S
 
+log = structlog.get_logger()
+
 LOOK_EVERY_S: Final = 0.25
-SURPLUS_AT_ONCE: Final = 64  # are told why; what is above is closed without a word
+SURPLUS_AT_ONCE: Final = 64  # handshakes that are finished only to be closed
+SAY_EVERY_S: Final = 60.0  # that connections are closed
 BACKLOG: Final = 1024  # connections that wait to be accepted
 CLOSE_S: Final = 0.2  # for the last words to leave, when calls are cut off
 
@@ -39,6 +44,7 @@ class Listener:
         # Until when at the latest. Nobody tells of failed handshakes: garbage does, or time.
         self._expected: WeakKeyDictionary[EdgeProtocol, float] = WeakKeyDictionary()
         self._surplus: WeakSet[SurplusConnection] = WeakSet()
+        self._quiet_until = 0.0  # about them
         self._empty = asyncio.Event()
         self._empty.set()
         self._server: asyncio.Server | None = None
@@ -97,6 +103,12 @@ class Listener:
         return connection
 
     def _surplus_connection(self) -> asyncio.Protocol:
+        now = self._loop.time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + SAY_EVERY_S
+            log.warning(
+                "connections above MAX_CONNECTIONS are closed", most=self._limits.max_connections
+            )
         if len(self._surplus) >= SURPLUS_AT_ONCE:
             raise ConnectionRefusedError  # asyncio closes it, and says nothing
         surplus = SurplusConnection()

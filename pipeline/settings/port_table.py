@@ -52,7 +52,7 @@ class PortSettings(ModelSettings):
     max_connections: int = setting(
         4096,
         Integer(1, 1 << 20),
-        "Maximum connections on the gRPC port; what is above is told so and closed",
+        "Maximum connections on the gRPC port; what is above is closed at once",
     )
     max_streams_per_connection: int = setting(
         0,

@@ -81,7 +81,7 @@ def test_handshakes_that_are_not_finished_count_as_connections(pki):
             socket.create_connection(address) as second,
             context.wrap_socket(second, server_hostname="127.0.0.1") as surplus,
         ):
-            assert b"too many connections" in surplus.recv(1 << 16)
+            assert not surplus.recv(1 << 16)
         edge.wait_until(lambda: gc.collect() >= 0 and not edge.server._listener._expected)
         with secure_channel(edge, pki) as channel:
             assert embed(channel).count == 1
