@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from stages.errors import InvalidInput
 from stages.input_limits import InputLimits
-from stages.messages import Int32, RaggedIds
+from stages.messages import FEW, Int32, RaggedIds
 
 ID_BYTES: Final = 4  # one id, int32
 
@@ -39,20 +39,20 @@ def from_lengths(token_ids: bytes, lengths: bytes, limits: InputLimits) -> Ragge
     sizes = _int32(lengths, "lengths")
     limits.check_count(len(sizes), "lengths")
     flat = _int32(token_ids, "token_ids")
-    if sizes.min() < 1:
+    least, largest, total = _extent(sizes)
+    if least < 1:
         shortest = int(sizes.argmin())
         raise InvalidInput(
             f"lengths: item {shortest} has length {sizes[shortest]}; at least 1 is needed",
             field="lengths",
             item=shortest,
         )
-    total = int(sizes.sum(dtype=np.int64))
     if total != len(flat):
         raise InvalidInput(
             f"lengths: they add up to {total} ids, but token_ids holds {len(flat)}",
             field="lengths",
         )
-    return _one_after_another(flat, sizes, "token_ids", limits)
+    return _one_after_another(flat, sizes, largest, "token_ids", limits)
 
 
 def from_items(items: Sequence[NDArray[np.int64]], field: str, limits: InputLimits) -> RaggedIds:
@@ -64,7 +64,8 @@ def from_items(items: Sequence[NDArray[np.int64]], field: str, limits: InputLimi
     """
     limits.check_count(len(items), field)
     sizes = np.fromiter(map(len, items), np.int32, len(items))
-    if not sizes.min():
+    least, largest, _ = _extent(sizes)
+    if not least:
         shortest = int(sizes.argmin())
         raise InvalidInput(
             f"{field}: item {shortest} is empty; at least 1 id is needed",
@@ -74,7 +75,7 @@ def from_items(items: Sequence[NDArray[np.int64]], field: str, limits: InputLimi
     wide = np.concatenate(items)
     # What int32 cannot hold must not wrap around into the vocabulary.
     flat = np.clip(wide, -1, limits.vocabulary).astype(np.int32)
-    return _one_after_another(flat, sizes, field, limits)
+    return _one_after_another(flat, sizes, largest, field, limits)
 
 
 def from_mask(
@@ -142,10 +143,20 @@ def _unpad(ids: Int32, mask: Int32, limits: InputLimits) -> RaggedIds:
     return RaggedIds(flat, starts, lengths)
 
 
-def _one_after_another(flat: Int32, sizes: Int32, field: str, limits: InputLimits) -> RaggedIds:
-    if ID_BYTES * int(sizes.max()) > limits.max_item_bytes:
-        longest = int(sizes.argmax())
-        limits.check_item(ID_BYTES * int(sizes[longest]), longest, field)
+def _extent(sizes: Int32) -> tuple[int, int, int]:
+    """The least, the largest and the sum of ``sizes``."""
+    if len(sizes) <= FEW:
+        known = sizes.tolist()
+        return min(known), max(known), sum(known)
+    return int(sizes.min()), int(sizes.max()), int(sizes.sum(dtype=np.int64))
+
+
+def _one_after_another(
+    flat: Int32, sizes: Int32, largest: int, field: str, limits: InputLimits
+) -> RaggedIds:
+    """The items, the largest of which has so many ids."""
+    if ID_BYTES * largest > limits.max_item_bytes:
+        limits.check_item(ID_BYTES * largest, int(sizes.argmax()), field)
     ends = np.cumsum(sizes, dtype=np.int32)
     wrong = _outside(flat, limits.vocabulary)
     if wrong is not None:

@@ -44,18 +44,25 @@ class Incoming:
             TooLarge: its prefix announces more than the limit; nothing is buffered.
             Unimplemented: it is compressed.
         """
-        first = await self._next()
-        if first is None:
+        first = self._here()
+        if first is None and (first := await self._next()) is None:
             return []
         found = [first]
-        body = self._stream.buffer
-        while len(found) < at_most and (prefix := body.peek(PREFIX.size)) is not None:
-            whole = body.peek(PREFIX.size + self._size_in(prefix))
-            if whole is None:
-                break
-            body.skip(len(whole))
-            found.append(whole[PREFIX.size :])
+        while len(found) < at_most and (another := self._here()) is not None:
+            found.append(another)
         return found
+
+    def _here(self) -> bytes | None:
+        """The next message where it has come as a whole, as most have, and is not a large one."""
+        body = self._stream.buffer
+        prefix = body.peek(PREFIX.size)
+        if prefix is None or (size := self._size_in(prefix)) > SMALL_BYTES:
+            return None
+        whole = body.peek(PREFIX.size + size)
+        if whole is None:
+            return None
+        body.skip(len(whole))
+        return whole[PREFIX.size :]
 
     def decode(self, data: bytes) -> Any:
         """A message of :meth:`some`.
