@@ -1,107 +1,207 @@
 """What do viewers of the live page cost?
 
-``python -m benchmarks.live_page [--rounds 5] [--seconds 4] [--viewers 10]``
+``python -m benchmarks.live_page [--pairs 40] [--seconds 2] [--viewers 10]``; four minutes
+on two cores that nobody else uses.
 
-The embedded model on the CPU under a closed loop of clients, in turn with nobody and
-with ``--viewers`` reading the page's events. Prints tokens a second of both, the median
-of the ratios, and how many bytes each viewer was sent.
+One server and one closed loop of clients run all the time; short windows with nobody and with
+``--viewers`` at the page's events come in the order A B B A, so that what drifts meets
+both alike. Printed are the mean of the pairs' differences and its standard error:
+
+- of *throughput*: what the viewers' share of it is, by the server's own count of tokens;
+- of *processor time* that the server's threads beside the device take, a second. As a
+  share of the machine's cores it is the most that the page can cost a server that has no
+  time left, and it is far less noisy than throughput.
+
+As in ``benchmarks.overload``, the device has a core of its own; clients and viewers have
+the last one, the viewers in one process of the lowest priority. Three clients are enough to
+keep it busy, with calls of about 50 ms; more would queue, and a queue that stands for minutes is
+served newest first.
 """
 
 import argparse
-import threading
-import urllib.request
+import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import groupby
+from pathlib import Path
 from typing import Final
 
-from attrs import define, field
+from attrs import field, frozen
 
-from benchmarks.child import Child, running_child
-from benchmarks.measure import interleaved, ratio
-from benchmarks.server_process import ADMIT_ALL, RunningServer, running_server
+from benchmarks.child import Answer, Child, running_child
+from benchmarks.measure import Estimate, estimate
+from benchmarks.overload.contenders import Cores, Running, ours
+from benchmarks.server_process import ADMIT_ALL
 from benchmarks.texts import full_length_model
 
-NOBODY: Final = "nobody"
-VIEWERS: Final = "viewers"
+SETTLE_S: Final = 0.3  # after viewers have gone
+WARM_UP_S: Final = 3.0
+LONGEST_S: Final = 3600.0
+LOOP: Final = {"items": 4, "tokens": 64, "clients": 3, "key": ""}
 
 
-@define(eq=False)
-class Viewer:
-    """Reads the events of the page in a thread of its own until told to stop."""
+@frozen
+class Account:
+    """What the server has done and taken up to a moment."""
 
-    url: str
-    received: int = 0
-    _stop: threading.Event = field(factory=threading.Event)
-    _thread: threading.Thread = field(init=False)
+    at_s: float
+    tokens: float
+    trio_s: float  # processor time of the main thread
+    beside_s: float  # that of all threads but the one that has taken most
 
-    def __attrs_post_init__(self) -> None:
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+    @classmethod
+    def of(cls, server: Running) -> "Account":
+        """Now."""
+        taken, worked = thread_seconds(server.pid), server.worked()
+        if worked is None:
+            raise RuntimeError("the server has no metrics")
+        beside_s = sum(taken.values()) - max(taken.values())
+        return cls(time.perf_counter(), worked.tokens, taken[server.pid], beside_s)
 
-    def stop(self) -> None:
-        """Leave; the thread ends with the next event."""
-        self._stop.set()
-        self._thread.join()
 
-    def _read(self) -> None:
-        with urllib.request.urlopen(self.url) as events:  # noqa: S310 - a server of ours
-            while not self._stop.is_set():
-                self.received += len(events.readline())
+@frozen
+class Window:
+    """What the server did and took in a while; all a second."""
+
+    tokens: float
+    trio_s: float
+    beside_s: float
+
+    @classmethod
+    def between(cls, start: Account, end: Account) -> "Window":
+        """From one account to the other."""
+        passed_s = end.at_s - start.at_s
+        return cls(
+            (end.tokens - start.tokens) / passed_s,
+            (end.trio_s - start.trio_s) / passed_s,
+            (end.beside_s - start.beside_s) / passed_s,
+        )
+
+
+@frozen
+class Windows:
+    """Those with nobody and those with viewers, and what the viewers were sent."""
+
+    nobody: list[Window] = field(factory=list)
+    viewers: list[Window] = field(factory=list)
+    sent: list[Answer] = field(factory=list)
+
+    def figures(self, cores: int) -> dict[str, Estimate]:
+        """What the viewers change, as shares of the throughput and of the machine."""
+        pairs = list(zip(self.nobody, self.viewers, strict=True))
+        usual = sum(a.tokens for a, _ in pairs) / len(pairs)
+        return {
+            "throughput": estimate([(b.tokens - a.tokens) / usual for a, b in pairs]),
+            "Trio's thread": estimate([(b.trio_s - a.trio_s) / cores for a, b in pairs]),
+            "all beside the device": estimate(
+                [(b.beside_s - a.beside_s) / cores for a, b in pairs]
+            ),
+        }
+
+    def sent_a_second(self, what: str) -> float:
+        """How many ``frames`` or ``bytes`` a viewer was sent."""
+        return float(sum(each[what] for each in self.sent) / sum(e["seconds"] for e in self.sent))
+
+
+def thread_seconds(process: int) -> dict[int, float]:
+    """Processor time of each thread of a process (Linux), to the nanosecond."""
+    found = {}
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(OSError):  # a thread that has just ended
+            found[int(task.name)] = int((task / "schedstat").read_bytes().split()[0]) / 1e9
+    return found
+
+
+def order(pairs: int) -> Iterator[bool]:
+    """Whether there are viewers, window by window: A B B A."""
+    for pair in range(pairs):
+        yield from ((True, False) if pair % 2 else (False, True))
+
+
+def measure(server: Running, viewers: Child, *, pairs: int, seconds: float, number: int) -> Windows:
+    """All windows, of a server that others keep busy."""
+    windows = Windows()
+    for watched, each in groupby(order(pairs)):
+        with ExitStack() as stack:
+            if watched:
+                stack.enter_context(_watching(viewers, server, number, windows))
+            for _ in each:
+                start = Account.of(server)
+                time.sleep(seconds)
+                ended = Window.between(start, Account.of(server))
+                (windows.viewers if watched else windows.nobody).append(ended)
+    return windows
 
 
 @contextmanager
-def watched(server: RunningServer, number: int) -> Iterator[list[Viewer]]:
-    """So many viewers."""
-    viewers = [Viewer(f"http://{server.http}/live") for _ in range(number)]
-    try:
-        yield viewers
-    finally:
-        for viewer in viewers:
-            viewer.stop()
+def _watching(viewers: Child, server: Running, number: int, windows: Windows) -> Iterator[None]:
+    viewers.ask(do="watch", target=server.http, number=number)
+    yield
+    windows.sent.append(viewers.ask(do="leave"))
+    time.sleep(SETTLE_S)
 
 
-def tokens_per_s(client: Child, server: RunningServer, seconds: float) -> float:
-    """The rate of sixteen clients with four documents a call."""
-    answer = client.ask(
-        do="closed",
-        target=server.grpc,
-        protocol="penstock",
-        mix="documents",
-        items=4,
-        clients=16,
-        seconds=seconds,
+@contextmanager
+def _kept_busy(client: Child, server: Running) -> Iterator[None]:
+    """A closed loop that lasts until the end, which is the client's end too."""
+    about = {"target": server.target, "protocol": server.protocol, "seconds": LONGEST_S}
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.ask, do="closed", **about, **LOOP)
+        time.sleep(WARM_UP_S)
+        try:
+            yield
+            if asked.done():
+                raise RuntimeError(f"the clients have ended: {asked.exception()}")
+        finally:
+            client.process.kill()
+            wait([asked])
+
+
+def show(windows: Windows, number: int, cores: int) -> str:
+    """The figures as text."""
+    lines = [
+        f"{name}: {each.mean:+.2%} ± {each.standard_error:.2%} (median {each.median:+.2%})"
+        for name, each in windows.figures(cores).items()
+    ]
+    frames, sent = windows.sent_a_second("frames"), windows.sent_a_second("bytes")
+    tokens = estimate([window.tokens for window in windows.nobody])
+    return "\n".join(
+        [
+            f"{tokens.median:,.0f} tokens/s with nobody",
+            f"each of {number} viewers was sent {frames:.2f} frames a second, {sent / 1e3:.1f} kB",
+            "the difference that they make:",
+            *lines,
+            f"(the processor time as a share of {cores} cores)",
+        ]
     )
-    return float(answer["tokens_per_s"])
+
+
+def run(model: Path, *, pairs: int, seconds: float, number: int) -> Windows:
+    """All windows of a server with the model in this folder."""
+    cores = Cores.of_machine()
+    with (
+        running_child("benchmarks.overload.client") as client,
+        running_child("benchmarks.viewers") as viewers,
+        ours(model, cores, **ADMIT_ALL)() as server,
+    ):
+        client.ask(do="pin", core=cores.client)
+        viewers.ask(do="pin", core=cores.client)
+        with _kept_busy(client, server):
+            return measure(server, viewers, pairs=pairs, seconds=seconds, number=number)
 
 
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a window")
     parser.add_argument("--viewers", type=int, default=10)
     options = parser.parse_args()
-    received: list[int] = []
-    with (
-        full_length_model() as model,
-        running_server({"DEVICE": "cpu", "MODEL_PATH": str(model), **ADMIT_ALL}) as server,
-        running_child("benchmarks.load_client") as client,
-    ):
-
-        def alone() -> float:
-            return tokens_per_s(client, server, options.seconds)
-
-        def seen() -> float:
-            with watched(server, options.viewers) as viewers:
-                rate = tokens_per_s(client, server, options.seconds)
-            received.extend(viewer.received for viewer in viewers)
-            return rate
-
-        rates = interleaved({NOBODY: alone, VIEWERS: seen}, options.rounds)
-    for name, each in rates.items():
-        print(f"{name}: " + ", ".join(f"{rate:,.0f}" for rate in each) + " tokens/s")
-    print(f"with {options.viewers} viewers: {ratio(rates[VIEWERS], rates[NOBODY]):.3f} of the rate")
-    print(f"each viewer was sent {sum(received) / len(received) / 1e3:.1f} kB")
+    with full_length_model() as model:
+        windows = run(model, pairs=options.pairs, seconds=options.seconds, number=options.viewers)
+    print(show(windows, options.viewers, len(os.sched_getaffinity(0))))
 
 
 if __name__ == "__main__":

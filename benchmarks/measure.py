@@ -4,10 +4,13 @@ A round runs every contender once; the order moves on by one each round. What is
 compared is a ratio within a round, and of the ratios the median.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
+
+from attrs import frozen
 
 T = TypeVar("T")
 Rates: TypeAlias = dict[str, list[float]]  # by contender, one a round
@@ -26,6 +29,23 @@ def interleaved(
         for name in names[first:] + names[:first]:
             rates[name].append(contenders[name]())
     return rates
+
+
+@frozen
+class Estimate:
+    """What independent measurements say of one thing."""
+
+    mean: float
+    standard_error: float  # of the mean; inf with one measurement
+    median: float
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Of the values together."""
+    error = math.inf
+    if len(values) > 1:
+        error = statistics.stdev(values) / math.sqrt(len(values))
+    return Estimate(statistics.mean(values), error, statistics.median(values))
 
 
 def per_second(amount: float, work: Callable[[], object]) -> float:

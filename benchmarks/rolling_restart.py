@@ -148,8 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--proxy", nargs="+", choices=list(PROXIES), default=list(PROXIES))
     parser.add_argument("--load", type=float, default=0.35, help="of the pair's capacity")
-    results.add_options(parser)
-    options = parser.parse_args()
+    options = results.parse(parser)
     figures = {}
     with full_length_model() as model, running_child("benchmarks.load_client") as client:
         for proxy in options.proxy:

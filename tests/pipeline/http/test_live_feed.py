@@ -114,3 +114,14 @@ async def test_a_viewer_that_leaves_makes_room(feed, autojump_clock):
         with feed.viewer():
             assert feed.is_full
         assert not feed.is_full
+
+
+async def test_what_all_viewers_see_is_written_once(watch, autojump_clock):
+    viewers = [watch() for _ in range(10)]
+    for viewer in viewers:
+        await viewer.receive()  # its own hello
+    written = [await viewer.receive() for viewer in viewers]
+    assert all(event is written[0] for event in written)
+    await trio.sleep(0.99)
+    with pytest.raises(trio.WouldBlock):
+        viewers[0].receive_nowait()  # one piece a second, and no more
