@@ -26,7 +26,7 @@ from stages.device.host_lane import HostLane
 from stages.device.lane_counts import LaneCounts
 from stages.device.mixed import is_mixed, start_mixed
 from stages.device.offer import make_offer
-from stages.device.packed import PackedPath
+from stages.device.packed import CPU_SCRATCH_RUN_TOKENS, PackedPath
 from stages.device.padded import PaddedPath
 from stages.device.post_norm import replace_layers, restore_layers
 from stages.device.self_check import check_packed, check_padded
@@ -88,18 +88,25 @@ class Engine:
             if isinstance(kernel, str):
                 reason = kernel
             else:
-                path, model = PackedPath(self._encoder, kernel), self._encoder.model
-                replaced = kernel is Kernel.GROUPS and replace_layers(model)
-                reason = check_packed(self._encoder, path, self._max_tokens)
-                if reason and replaced:
-                    restore_layers(model)
-                    reason = check_packed(self._encoder, path, self._max_tokens)
-                if not reason:
+                path, reason = self._packed_path(kernel)
+                if path:
                     return path, ""
         else:
             reason = ""
         check_padded(self._encoder, self._padded, self._max_tokens)
         return None, reason
+
+    def _packed_path(self, kernel: Kernel) -> tuple[PackedPath | None, str]:
+        """The packed path, with layers of this project's where they compute the same."""
+        encoder = self._encoder
+        if kernel is Kernel.GROUPS and replace_layers(encoder.model):
+            path = PackedPath(encoder, kernel, CPU_SCRATCH_RUN_TOKENS)
+            if not check_packed(encoder, path, self._max_tokens):
+                return path, ""
+            restore_layers(encoder.model)
+        path = PackedPath(encoder, kernel)
+        reason = check_packed(encoder, path, self._max_tokens)
+        return None if reason else path, reason
 
     def _make_lane(self, spec: EngineSpec, gpu: Gpu | None) -> HostLane | GpuLane:
         if gpu is None:

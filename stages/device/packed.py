@@ -1,10 +1,12 @@
 """The packed path: texts one after another in one row, nothing computed on padding.
 
-On the CPU a batch runs in pieces of at most ``CPU_RUN_TOKENS``. Beside 2,048 tokens,
-768 are 0.95 to 0.97 as fast, 1,024 0.97 to 0.98 and 1,536 0.99 (all-MiniLM-L6-v2, three
-mixes of lengths), but a loaded server with 1,536 holds 60 MB more than with 1,024. In
-bfloat16, which takes half the memory, 2,048 tokens are 1.15 to 1.25 times as fast as
-1,024 (with AMX). On CUDA it is one forward pass.
+On the CPU a batch runs in pieces. With transformers' layers they have at most
+``CPU_RUN_TOKENS``. Beside 2,048 tokens, 768 are 0.95 to 0.97 as fast, 1,024 0.97 to 0.98
+and 1,536 0.99 (all-MiniLM-L6-v2, three mixes of lengths), but a loaded server with 1,536
+holds 60 MB more than with 1,024. In bfloat16, which takes half the memory, 2,048 tokens
+are 1.15 to 1.25 times as fast as 1,024 (with AMX). With the layers of
+:mod:`stages.device.post_norm`, which write to one scratch tensor, 2,048 take no more
+memory than 1,024 with transformers' own. On CUDA a batch is one forward pass.
 """
 
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from stages.device.encoder import Encoder
 from stages.device.packing import Run, Texts, packed_runs
 
 CPU_RUN_TOKENS: Final = 1024  # of four bytes a value
+CPU_SCRATCH_RUN_TOKENS: Final = 2048
 UNBOUNDED_TOKENS: Final = 1 << 30
 
 
@@ -27,13 +30,17 @@ def cpu_run_tokens(dtype: torch.dtype) -> int:
 
 
 class PackedPath:
-    """Plans and runs packed forward passes of ``encoder``."""
+    """Plans and runs packed forward passes of ``encoder``.
 
-    def __init__(self, encoder: Encoder, kernel: Kernel) -> None:
+    ``cpu_tokens`` is the size of a piece on a CPU; 0: what suits transformers' layers.
+    """
+
+    def __init__(self, encoder: Encoder, kernel: Kernel, cpu_tokens: int = 0) -> None:
         self._encoder = encoder
         self.kernel = kernel
         on_cpu = encoder.device.type == "cpu"
-        self._run_tokens = cpu_run_tokens(encoder.dtype) if on_cpu else UNBOUNDED_TOKENS
+        pieces = cpu_tokens or cpu_run_tokens(encoder.dtype)
+        self._run_tokens = pieces if on_cpu else UNBOUNDED_TOKENS
 
     def plan(self, chunks: Sequence[Texts]) -> list[Run]:
         """The runs of a batch; every text lies in exactly one."""
