@@ -63,6 +63,8 @@ def _run(command: Callable[[argparse.Namespace], int], options: argparse.Namespa
         return command(options)
     except ScenarioError as error:
         return fail(str(error), 2)
+    except BrokenPipeError:  # the reader of our output has gone
+        raise
     except OSError as error:
         return fail(f"{error.filename}: {error.strerror}", 1)
 

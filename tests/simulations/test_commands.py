@@ -1,6 +1,7 @@
 """``penstock simulate``: a table, a page, a trace, and clear words where it cannot run."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -86,3 +87,17 @@ def test_files_that_cannot_be_read_or_written(files, tmp_path):
         assert found.stderr == f"penstock: {tmp_path}/none/file: no such folder\n"
     found = penstock(files / "s.toml", f"--report={tmp_path}")
     assert (found.returncode, found.stderr) == (2, f"penstock: {tmp_path}: is a folder\n")
+
+
+def test_a_reader_that_goes_away_is_no_crash(files):
+    command = [sys.executable, "-m", "pipeline", "simulate", str(files / "s.toml")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    for unbuffered in ("", "1"):
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONUNBUFFERED": unbuffered}, check=False,
+            stdout=writer, stderr=subprocess.PIPE, text=True, timeout=100,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert re.fullmatch(r"\d+ items in .*\n", done.stderr)
+    os.close(writer)

@@ -49,7 +49,7 @@ class Asker:
 
     def texts_of(self, texts: list[str], field: str = "inputs") -> tuple[str, ...]:
         """The texts, if there are any, and none is empty; too many or too long is an error."""
-        checked = check_texts(texts, input_limits(self.model, self.limits))
+        checked = check_texts(texts, input_limits(self.model, self.limits), field)
         if not all(checked):
             raise NoItems(f"{field}: it is empty", field=field)
         return checked

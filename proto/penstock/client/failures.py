@@ -46,7 +46,8 @@ def failure(error: Exception, target: str, *, met: bool) -> errors.ClientError:
         return _refused(error)
     if isinstance(error, LOST):  # as when the server has been replaced
         message = f"the connection to {target} was lost before the answer came"
-        return errors.Unreachable(message, passing=True)
+        hint = "" if met else "; is TLS spoken there, or a client certificate asked for?"
+        return errors.Unreachable(message + hint, passing=True)
     return errors.Unreachable(f"cannot reach a server at {target}: {_reason(error)}", passing=met)
 
 

@@ -2,7 +2,7 @@
 
 import grpc
 import pytest
-from edge_fakes import MODEL, answer_to
+from edge_fakes import LIMITS, MODEL, answer_to
 from penstock.compat import tei_pb2 as tei
 from rpc import fields_at_fault, refused, trailer
 from tei_edge import CLASSIFIER, RANKER, serving_tei, unary
@@ -57,6 +57,13 @@ def test_bad_input_is_named(serving, path, wire, field):
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert fields_at_fault(error) == [field]
     assert edge.desk.submitted == []
+
+
+def test_a_text_that_is_too_long_is_named_as_the_caller_knows_it(serving):
+    wire = tei.EmbedRequest(inputs="a" * (LIMITS.max_item_bytes + 1))
+    error = refused(unary(serving(), "Embed/Embed", tei.EmbedResponse), wire)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert error.details().startswith("inputs: item 0 has ")
 
 
 def test_rerank_without_texts_or_with_a_pair_of_nothing_is_refused(serving):

@@ -207,3 +207,13 @@ def test_a_client_that_could_ask_nobody_is_not_made(target, options, what):
     with pytest.raises(errors.InvalidRequest, match=what) as caught:
         Client(target, **options)
     assert "k\u00e9y" not in str(caught.value)
+
+
+def test_a_connection_that_is_lost_at_once_gets_a_hint(tmp_path):
+    pki = Certificates(tmp_path)
+    with (
+        running_edge(tls=pki.tls().grpc) as edge,
+        Client(edge.target, patience_s=0.01) as client,
+        pytest.raises(errors.Unreachable, match="is TLS spoken there"),
+    ):
+        client.embed(["a"])
