@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from penstock.v1 import embedding_pb2 as pb
 
+from benchmarks.embedding_stub import embed_method
 from benchmarks.server_process import running_server
 from benchmarks.texts import mixed_texts, model_folder
 
-METHOD: Final = "/penstock.v1.EmbeddingService/Embed"
 AT_ONCE: Final = 32
 
 
@@ -30,11 +30,7 @@ async def serve_all(target: str, texts: Sequence[str]) -> tuple[NDArray[np.float
     """Vectors [texts, dimension] and token counts, by a server."""
     limit = asyncio.Semaphore(AT_ONCE)
     async with grpc.aio.insecure_channel(target) as channel:
-        embed = channel.unary_unary(
-            METHOD,
-            request_serializer=pb.EmbedRequest.SerializeToString,
-            response_deserializer=pb.EmbedResponse.FromString,
-        )
+        embed = embed_method(channel)
 
         async def one(text: str) -> pb.EmbedResponse:
             async with limit:

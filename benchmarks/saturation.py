@@ -19,10 +19,10 @@ import numpy as np
 from attrs import field, frozen
 from penstock.v1 import embedding_pb2 as pb
 
+from benchmarks.embedding_stub import embed_method
 from benchmarks.server_process import RunningServer, running_server
 from benchmarks.texts import mixed_texts
 
-METHOD: Final = "/penstock.v1.EmbeddingService/Embed"
 PROBE_EVERY_S: Final = 0.02
 PATHS: Final = ("/health", "/metrics", "/livez")  # another status than 200 ends the benchmark
 
@@ -41,11 +41,7 @@ class Saturation:
         until = time.monotonic() + seconds
         texts = mixed_texts(500, seed=1)
         async with grpc.aio.insecure_channel(server.grpc) as channel:
-            embed = channel.unary_unary(
-                METHOD,
-                request_serializer=pb.EmbedRequest.SerializeToString,
-                response_deserializer=pb.EmbedResponse.FromString,
-            )
+            embed = embed_method(channel)
             load = [self._load(embed, texts[number::clients], until) for number in range(clients)]
             await asyncio.gather(asyncio.to_thread(self._probe, server, until), *load)
 

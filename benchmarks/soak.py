@@ -25,9 +25,9 @@ import grpc
 from attrs import field, frozen
 from penstock.v1 import embedding_pb2 as pb
 
+from benchmarks.embedding_stub import embed_method
 from benchmarks.server_process import RunningServer, running_server
 
-METHOD: Final = "/penstock.v1.EmbeddingService/Embed"
 CONCURRENCY: Final = 64
 SHORT_S: Final = 0.005
 MIB: Final = 1 << 20
@@ -46,11 +46,7 @@ class Soak:
     async def run(self, server: RunningServer) -> list[int]:
         """Make all calls; resident memory after each tenth of them, in bytes."""
         async with grpc.aio.insecure_channel(server.grpc) as channel:
-            embed = channel.unary_unary(
-                METHOD,
-                request_serializer=pb.EmbedRequest.SerializeToString,
-                response_deserializer=pb.EmbedResponse.FromString,
-            )
+            embed = embed_method(channel)
             memory = []
             for _ in range(10):
                 left = iter(range(self.calls // 10))

@@ -13,11 +13,11 @@ from typing import Final
 import grpc
 from penstock.v1 import embedding_pb2 as pb
 
+from benchmarks.embedding_stub import embed_method
 from benchmarks.server_process import ROOT, running_server
 from benchmarks.texts import mixed_texts
 from pipeline.observability.trace_picture import draw, read_trace
 
-METHOD: Final = "/penstock.v1.EmbeddingService/Embed"
 CALLS: Final = 36
 AT_ONCE: Final = 8
 
@@ -27,11 +27,7 @@ async def call(target: str) -> None:
     rng, texts = random.Random(4), mixed_texts(CALLS * 8, seed=4, longest=300)  # noqa: S311
     limit = asyncio.Semaphore(AT_ONCE)
     async with grpc.aio.insecure_channel(target) as channel:
-        embed = channel.unary_unary(
-            METHOD,
-            request_serializer=pb.EmbedRequest.SerializeToString,
-            response_deserializer=pb.EmbedResponse.FromString,
-        )
+        embed = embed_method(channel)
 
         async def one(number: int) -> None:
             async with limit:

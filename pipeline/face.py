@@ -112,6 +112,22 @@ class LoadSnapshot:
         return max(device.silent_s for device in self.devices)
 
 
+NOTHING_KNOWN: Final = LoadSnapshot(
+    phase=Phase.LOADING,
+    status=ServerStatus.LOADING,
+    accepting_requests=False,
+    queued_tokens=0,
+    service_rate_tokens_per_s=0.0,
+    estimated_drain_s=0.0,
+    p95_latency_s=None,
+    gpu_queue_depth=0,
+    embedding_dimension=0,
+    uptime_s=0.0,
+    retry_after_s=0.0,
+    open_requests=0,
+)
+
+
 class Desk(Protocol):
     """Where requests are handed in. Trio's thread only."""
 

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 import trio
+from attrs import evolve
 
 from pipeline.face import (
+    NOTHING_KNOWN,
     DeviceState,
     LoadSnapshot,
     ModelInfo,
@@ -128,19 +130,12 @@ class FrontDesk:
         now = trio.current_time()
         phase, pipeline, model = self._phase, self._pipeline, self._model
         if pipeline is None or model is None:
-            return LoadSnapshot(
+            return evolve(
+                NOTHING_KNOWN,
                 phase=phase,
                 status=ServerStatus(phase.value),
-                accepting_requests=False,
-                queued_tokens=0,
-                service_rate_tokens_per_s=0.0,
-                estimated_drain_s=0.0,
-                p95_latency_s=None,
-                gpu_queue_depth=0,
-                embedding_dimension=0,
                 uptime_s=now - self._opened_at,
                 retry_after_s=1.0,
-                open_requests=0,
                 devices=(DeviceState(),) * self._devices,
             )
         load = pipeline.load

@@ -19,7 +19,7 @@ from attrs import frozen
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 
-from pipeline.face import LoadSnapshot, Phase, ServerStatus, StatusBoard
+from pipeline.face import NOTHING_KNOWN, StatusBoard
 from pipeline.observability.device_counts import DeviceCounts, device_families, figure_families
 from pipeline.observability.histogram import Histogram
 from pipeline.observability.metric_families import (
@@ -50,20 +50,6 @@ SHARES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 ITEMS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 TOKENS: Final = (16, 64, 256, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 RECENT_BATCHES: Final = 64
-NOTHING_KNOWN: Final = LoadSnapshot(
-    phase=Phase.LOADING,
-    status=ServerStatus.LOADING,
-    accepting_requests=False,
-    queued_tokens=0,
-    service_rate_tokens_per_s=0.0,
-    estimated_drain_s=0.0,
-    p95_latency_s=None,
-    gpu_queue_depth=0,
-    embedding_dimension=0,
-    uptime_s=0.0,
-    retry_after_s=0.0,
-    open_requests=0,
-)
 
 ChannelStatistics: TypeAlias = Callable[[], trio.MemoryChannelStatistics]
 

@@ -11,11 +11,12 @@ from attrs import field, frozen
 from penstock.v1 import embedding_pb2 as pb
 from server_processes import HELD_SERVER, samples_of, serving
 
+from benchmarks.embedding_stub import embed_method
+
 CALLS = 3000
 AT_ONCE = 64
 CANCELLED_SHARE = 0.1
 CRASH_SHARE = "0.001"
-METHOD = "/penstock.v1.EmbeddingService/Embed"
 
 
 @frozen
@@ -28,11 +29,7 @@ class Crowd:
     async def run(self, target):
         numbers = iter(range(CALLS))
         async with grpc.aio.insecure_channel(target) as channel:
-            embed = channel.unary_unary(
-                METHOD,
-                request_serializer=pb.EmbedRequest.SerializeToString,
-                response_deserializer=pb.EmbedResponse.FromString,
-            )
+            embed = embed_method(channel)
             async with asyncio.TaskGroup() as clients:
                 for _ in range(AT_ONCE):
                     clients.create_task(self._client(embed, numbers))

@@ -10,9 +10,9 @@ import trio
 from attrs import evolve
 from desk_fakes import FakeBoard, FakeDesk
 
-from pipeline.face import DeviceState, LoadSnapshot, Phase
+from pipeline.face import NOTHING_KNOWN, DeviceState, LoadSnapshot, Phase
 from pipeline.http.server import HttpServer
-from pipeline.observability.metrics import NOTHING_KNOWN, Metrics
+from pipeline.observability.metrics import Metrics
 
 SOUND = DeviceState(batches=1, silent_s=0.5)
 HEALTHY = LoadSnapshot(

@@ -7,9 +7,9 @@ import pytest
 import trio
 from attrs import define, evolve
 
-from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits, ServerStatus
+from pipeline.face import NOTHING_KNOWN, LoadSnapshot, ModelInfo, Phase, RequestLimits, ServerStatus
 from pipeline.http.live.feed import MAX_VIEWERS, Feed
-from pipeline.observability.metrics import NOTHING_KNOWN, Metrics
+from pipeline.observability.metrics import Metrics
 from stages.errors import Overloaded
 
 SERVING = evolve(

@@ -10,8 +10,8 @@ from attrs import evolve
 from journeys import Journey
 from series import FakeBoard, read
 
-from pipeline.face import Phase
-from pipeline.observability.metrics import CHANNELS, NOTHING_KNOWN, STAGES, Metrics
+from pipeline.face import NOTHING_KNOWN, Phase
+from pipeline.observability.metrics import CHANNELS, STAGES, Metrics
 from pipeline.observability.outcomes import CODES, REASONS
 from stages.errors import (
     DeadlineExceeded,
