@@ -77,6 +77,11 @@ class RecentRefusals:
                 self._last.clear()  # they speak for a moment only
             self._last[request.caller] = Refusal(request, error, room_at, until)
 
+    def knows(self, request: Request, now: float) -> bool:
+        """Whether a refusal of the same caller speaks for others now; its size does not matter."""
+        last = self._last.get(request.caller)
+        return last is not None and now < last.until
+
     def refusal(self, request: Request, now: float) -> PenstockError | None:
         """Why ``request`` need not be decoded; None where nothing speaks against it."""
         last = self._last.get(request.caller)

@@ -6,16 +6,18 @@ never gets there: the stream leaks, and with it a piece of the connection's wind
 Here a stream is released by a done-callback, which always runs.
 
 Work that cannot be taken is refused before a task exists and before the body is
-read, from the newest snapshot; what is like a request that was just refused, before it
-is decoded. Health, Info and reflection are never refused. A call
+read, from the newest snapshot; what is like a request that was just refused, as early as
+the size of its message is known. Health, Info and reflection are never refused. A call
 without a key, where one is needed, is refused as early.
 """
 
 import asyncio
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import cast
 
+from attrs import evolve
 from grpclib.metadata import decode_timeout
 from grpclib.protocol import Stream
 from h2.exceptions import ProtocolError
@@ -23,6 +25,7 @@ from h2.exceptions import ProtocolError
 from pipeline.face import Phase, not_serving
 from pipeline.grpc.call import Call
 from pipeline.grpc.connection import end_stream
+from pipeline.grpc.framing import PREFIX
 from pipeline.grpc.kept import Kept
 from pipeline.grpc.last_words import expired, last_words, misfit, stalled
 from pipeline.grpc.limits import EdgeLimits
@@ -32,6 +35,7 @@ from pipeline.grpc.stall import Patience, Room
 from pipeline.grpc.stream import EdgeStream
 from pipeline.grpc.switchboard import Switchboard
 from pipeline.grpc.trailers import error_trailers, status_trailers
+from pipeline.recent_refusals import Request
 from pipeline.security.access import NOBODY
 from pipeline.statuses import GrpcStatus
 from stages.errors import (
@@ -79,7 +83,37 @@ class CallHandler(EdgeHandler):
             end_stream(stream, error_trailers(error, route.face))
             release_stream()
             return
-        self._start(stream, route, named, timeout_s, tenant, release_stream)
+        start = partial(self._start, stream, route, named, timeout_s, tenant, release_stream)
+        like = Request((tenant, route.path), 0, math.inf if timeout_s is None else timeout_s)
+        if route.guarded and not route.streaming and self._switchboard.is_wary_of(like):
+            refuse = partial(self._refuse_or, start, stream, route, like, release_stream)
+            self._loop.call_soon(refuse)  # once what came with the headers has been looked at
+        else:
+            start()
+
+    def _refuse_or(
+        self,
+        start: Callable[[], None],
+        stream: Stream,
+        route: Route,
+        like: Request,
+        release_stream: Callable[[], None],
+    ) -> None:
+        """Refuse a call by the size that its message announces, or ``start`` it."""
+        if not stream.closable:  # the client has gone
+            release_stream()
+            return
+        prefix = cast(EdgeStream, stream).buffer.peek(PREFIX.size)
+        compressed, size = PREFIX.unpack(prefix) if prefix is not None else (True, 0)
+        error = None
+        if not compressed and size <= self._switchboard.max_bytes:
+            error = self._switchboard.refused_lately(evolve(like, size=size))
+        if error is None:
+            start()
+            return
+        self._switchboard.on_refused(error)
+        end_stream(stream, error_trailers(error, route.face))
+        release_stream()
 
     def cancel(self, stream: Stream) -> None:
         """The client reset ``stream``."""

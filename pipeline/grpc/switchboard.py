@@ -59,6 +59,10 @@ class Switchboard:
             raise error
         self.in_flight += 1
 
+    def is_wary_of(self, request: Request) -> bool:
+        """Whether some request of the same caller has just been refused."""
+        return self._recent.knows(request, time.monotonic())
+
     def refused_lately(self, request: Request) -> PenstockError | None:
         """Why the like of ``request`` has just been refused; None when it has not."""
         return self._recent.refusal(request, time.monotonic())

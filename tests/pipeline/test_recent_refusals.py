@@ -27,6 +27,13 @@ def test_the_same_is_refused_until_there_is_room(recent, error):
     assert recent.refusal(ASKED, 10.04) is None
 
 
+def test_who_has_been_refused_is_known_for_as_long(recent):
+    recent.note(ASKED, FULL, 10.0)
+    assert recent.knows(evolve(ASKED, size=1), 10.01)
+    assert not recent.knows(evolve(ASKED, caller=("you", "/Embed")), 10.01)
+    assert not recent.knows(ASKED, 10.04)
+
+
 def test_a_refusal_speaks_for_a_moment_only(recent):
     recent.note(ASKED, Overloaded("full", reason="queued_tokens", retry_after_s=2.0), 10.0)
     assert recent.refusal(ASKED, 10.0 + 0.9 * LONGEST_S).retry_after_s > 1.9

@@ -1,12 +1,15 @@
 """A flood of requests that are refused for want of room does not reach the pipeline."""
 
 import pytest
-from edge_fakes import FakeDesk, running_edge
+from edge_fakes import FakeDesk, answer_to, running_edge
 from grpc import StatusCode, insecure_channel
+from h2.errors import ErrorCodes
 from penstock.v1 import embedding_pb2 as pb
+from raw_client import framed, raw_client
 from rpc import EMBED, method, refused, trailer
 
 from pipeline import recent_refusals
+from pipeline.grpc.framing import PREFIX
 from stages.errors import Overloaded
 
 STREAM = "/penstock.v1.EmbeddingService/EmbedStream"
@@ -21,8 +24,17 @@ PRIORITIES = pytest.mark.parametrize(
 def edge(monkeypatch):
     """Refuses what has more than one text, for hours."""
     monkeypatch.setattr(recent_refusals, "LONGEST_S", HOURS_S)
-    with running_edge(FakeDesk(answer=lambda request: FULL if request.items > 1 else None)) as edge:
+    desk = FakeDesk(answer=lambda request: FULL if request.items > 1 else answer_to(request))
+    with running_edge(desk) as edge:
         yield edge
+
+
+@pytest.fixture
+def client(edge):
+    """Has just been refused what has nine texts."""
+    with raw_client(edge.port) as client:
+        assert client.result(client.open(body=framed(texts(9)))) == StatusCode.UNAVAILABLE.value[0]
+        yield client
 
 
 def texts(count, **fields):
@@ -54,3 +66,57 @@ def test_a_streams_request_like_one_just_refused_goes_no_further(edge, priority,
             assert (answer.request_id, error.code) == (request.request_id, "UNAVAILABLE")
             assert "try again in 3" in error.message
     assert [request.items for request, _ in edge.desk.submitted] == [9, *[10] * asked_again]
+
+
+def items_asked_for(edge):
+    return [request.items for request, _ in edge.desk.submitted]
+
+
+def test_the_size_that_is_announced_is_enough(edge, client):
+    """Of a message that never comes as a whole."""
+    stream = client.open(body=framed(texts(50))[:20], end=False)
+    assert client.result(stream) == StatusCode.UNAVAILABLE.value[0]
+    client.barrier()
+    assert client.reset[stream] == ErrorCodes.NO_ERROR
+    assert items_asked_for(edge) == [9]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (framed(texts(1)), StatusCode.OK),
+        (framed(texts(9), compressed=True), StatusCode.UNIMPLEMENTED),
+        (PREFIX.pack(False, 1 << 30), StatusCode.RESOURCE_EXHAUSTED),
+        (b"\0\0", StatusCode.INVALID_ARGUMENT),
+        (b"", StatusCode.INVALID_ARGUMENT),
+    ],
+)
+def test_what_is_not_like_it_ends_as_ever(client, body, status):
+    assert client.result(client.open(body=body)) == status.value[0]
+
+
+@pytest.mark.parametrize(("count", "status"), [(1, StatusCode.OK), (9, StatusCode.UNAVAILABLE)])
+def test_a_message_may_come_after_its_headers(edge, client, count, status):
+    stream = client.open(end=False)
+    client.barrier()
+    client.h2.send_data(stream, framed(texts(count)), end_stream=True)
+    assert client.result(stream) == status.value[0]
+    assert items_asked_for(edge) == [9, *[1] * (count == 1)]
+
+
+def test_those_that_are_reset_at_once_leave_nothing_behind(edge, client):
+    for _ in range(100):
+        client.h2.reset_stream(client.open(body=framed(texts(9)), end=False), ErrorCodes.CANCEL)
+        client.flush()
+    client.barrier()
+    (connection,) = edge.server._listener._connections
+    edge.wait_until(lambda: not connection.processor.streams)
+    assert items_asked_for(edge) == [9]
+
+
+def test_those_of_a_connection_that_ends_at_once_leave_nothing_behind(edge, client):
+    with raw_client(edge.port) as other:
+        other.open(body=framed(texts(9)), end=False)
+        other.flush()
+    edge.wait_until(lambda: len(edge.server._listener._connections) == 1)
+    assert client.result(client.open(body=framed(texts(1)))) == StatusCode.OK.value[0]
