@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from stages.errors import PenstockError
@@ -56,6 +56,17 @@ class Answer:
     ragged: RaggedRows | None = None
     pieces: Sequence[TokenList] = ()  # an item each
     texts: Sequence[str] = ()  # an item each
+
+    def item(self, index: int) -> "Answer":
+        """What came of one item, where that is a row of ``vectors``."""
+        place = slice(index, index + 1)
+        return Answer(
+            vectors=self.vectors[place],
+            token_counts=self.token_counts[place],
+            truncated=(0,) if index in self.truncated else (),
+            errors=tuple(evolve(error, index=0) for error in self.errors if error.index == index),
+            timings=self.timings,
+        )
 
 
 Outcome: TypeAlias = Answer | PenstockError

@@ -148,3 +148,8 @@ class FakeBoard:
     snapshot: LoadSnapshot = SNAPSHOT
     model: ModelInfo | None = MODEL
     limits: RequestLimits = LIMITS
+
+
+def items(kept: list[tuple[EmbedRequest, Any]]) -> int:
+    """How many items a desk has held or seen: small requests of a stream come together."""
+    return sum(request.items for request, _ in kept)

@@ -16,6 +16,7 @@ from desk_fakes import (
     FakeBoard,
     FakeDesk,
     answer_to,
+    items,
     vectors_of,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "FakeDesk",
     "RunningEdge",
     "answer_to",
+    "items",
     "running_edge",
     "vectors_of",
 ]

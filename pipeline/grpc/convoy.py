@@ -9,7 +9,7 @@ computes in one go, or a short one would wait for the long.
 All here are plain functions of messages.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Final, TypeAlias
 
@@ -33,11 +33,14 @@ Likeness: TypeAlias = tuple[object, ...]
 
 def convoys(requests: Sequence[EmbedRequest]) -> Iterator[list[int]]:
     """Which of ``requests`` travel together, by their indices; each is in one convoy."""
+    return grouped((request.ByteSize(), likeness(request)) for request in requests)
+
+
+def grouped(requests: Iterable[tuple[int, Likeness | None]]) -> Iterator[list[int]]:
+    """As :func:`convoys`, of requests that are known by their bytes and their likeness."""
     open_ones: dict[Likeness, tuple[list[int], int]] = {}
-    for index, request in enumerate(requests):
-        size = request.ByteSize()
-        alike = likeness(request) if size <= SMALL_BYTES else None
-        if alike is None:
+    for index, (size, alike) in enumerate(requests):
+        if alike is None or size > SMALL_BYTES:
             yield [index]
             continue
         members, total = open_ones.get(alike, ([], 0))

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, frozen
 from penstock.v1.embedding_pb2 import EmbedRequest as WireRequest
 from penstock.v1.embedding_pb2 import EmbedResponse, ItemError
 
 from pipeline.face import StatusBoard
 from pipeline.grpc import convoy
-from pipeline.grpc.bridge import Bridge, Crossing
+from pipeline.grpc.bridge import Bridge
+from pipeline.grpc.company import Company
 from pipeline.grpc.embed_messages import read_request
 from pipeline.grpc.flight import Flight
 from pipeline.requests import loaded_model, request_id_of
@@ -70,7 +71,7 @@ class StreamedEmbed:
         except PenstockError as error:
             self._fail(flights, error)
             return
-        company = _Company(self.bridge, crossing, len(flights))
+        company = Company(self.bridge, crossing, len(flights))
         for flight in flights:
             flight.handed_in = True
             flight.give_up = company.one_gives_up
@@ -92,17 +93,3 @@ class StreamedEmbed:
             message += f"; try again in {math.ceil(after_s * 1e3)} ms"
         refused = ItemError(index=-1, code=grpc_status(error).name, message=message)
         return EmbedResponse(request_id=wire.request_id, errors=[refused])
-
-
-@define(eq=False)
-class _Company:
-    """Those who wait for one crossing: it is abandoned when none of them does any more."""
-
-    bridge: Bridge
-    crossing: Crossing
-    waiting: int = field()
-
-    def one_gives_up(self) -> None:
-        self.waiting -= 1
-        if not self.waiting:
-            self.bridge.abandon(self.crossing)

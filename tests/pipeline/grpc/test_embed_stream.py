@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 import pytest
 from attrs import evolve
-from edge_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeDesk, answer_to, running_edge
+from edge_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeDesk, answer_to, items, running_edge
 from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from raw_client import framed, raw_client, raw_frame
 from rpc import EMBED, method
@@ -220,11 +220,6 @@ def test_nobody_waits_for_those_in_flight(talking):
 
 def items_given_up(desk):
     return sum(ticket.items for ticket in desk.abandoned)
-
-
-def items(kept):
-    """How many items a desk has held or seen: small requests come to it together."""
-    return sum(request.items for request, _ in kept)
 
 
 def test_requests_of_streams_count_as_in_flight(talking):

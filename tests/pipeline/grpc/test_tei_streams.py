@@ -5,11 +5,15 @@ from itertools import count
 import grpc
 import numpy as np
 import pytest
-from edge_fakes import LIMITS, MODEL, FakeDesk
+from edge_fakes import LIMITS, MODEL, FakeDesk, answer_to, items, running_edge
 from penstock.compat import tei_pb2 as tei
+from raw_client import framed, raw_client
 from tei_edge import LONG_S, ragged_of, serving_tei, stream
 
+from pipeline.grpc.framing import PREFIX
 from pipeline.grpc.limits import EdgeLimits
+from stages.answer import ItemError
+from stages.errors import InvalidInput
 
 
 @pytest.fixture
@@ -22,9 +26,13 @@ def test_a_stream_is_answered_in_its_order_whatever_finishes_first(serving):
     desk = FakeDesk(hold=True)
     edge = serving(desk=desk)
     embed = stream(edge.channel, "Embed/EmbedStream", tei.EmbedRequest, tei.EmbedResponse)
-    wires = [tei.EmbedRequest(inputs="x" * size, normalize=False) for size in range(1, 6)]
+    wires = [
+        tei.EmbedRequest(inputs="x" * size, normalize=False, truncate=size % 2 == 0)
+        for size in range(1, 6)
+    ]
     answers = embed(iter(wires), timeout=LONG_S)
-    desk.wait_for(lambda desk: len(desk.held) == 5)
+    desk.wait_for(lambda desk: items(desk.held) == 5)
+    assert len(desk.held) > 1
     desk.held = desk.held[::-1]
     edge.in_trio(desk.let_go)
     assert [answer.embeddings[0] for answer in answers] == [2.0, 3.0, 4.0, 5.0, 6.0]
@@ -41,8 +49,8 @@ def test_a_stream_has_a_bounded_number_in_flight(serving):
     found = []
     while len(found) < 20:
         done = len(found)
-        desk.wait_for(lambda desk, done=done: len(desk.submitted) == min(20, done + 3))
-        assert len(desk.held) <= 3
+        desk.wait_for(lambda desk, done=done: items(desk.submitted) == min(20, done + 3))
+        assert items(desk.held) <= 3
         edge.in_trio(desk.let_go)
         found.extend(next(answers).embeddings[0] for _ in range(min(3, 20 - done)))
     assert found == [float(size + 1) for size in range(1, 21)]
@@ -88,6 +96,56 @@ def test_a_client_that_leaves_gives_up_what_it_asked(serving):
     edge = serving(desk=desk)
     embed = stream(edge.channel, "Embed/EmbedStream", tei.EmbedRequest, tei.EmbedResponse)
     call = embed(iter([tei.EmbedRequest(inputs="a"), tei.EmbedRequest(inputs="b")]))
-    desk.wait_for(lambda desk: len(desk.held) == 2)
+    desk.wait_for(lambda desk: items(desk.held) == 2)
     call.cancel()
-    desk.wait_for(lambda desk: len(desk.abandoned) == 2)
+    desk.wait_for(lambda desk: sum(ticket.items for ticket in desk.abandoned) == 2)
+
+
+def together(desk, *wires):
+    """The first values of the answers to ``wires``, which come in one read; and the status."""
+    with running_edge(desk) as edge, raw_client(edge.port) as client:
+        call = client.open("/tei.v1.Embed/EmbedStream", b"".join(map(framed, wires)))
+        status, data, found = client.result(call), client.data.get(call, b""), []
+    while data:
+        end = PREFIX.size + PREFIX.unpack(data[: PREFIX.size])[1]
+        answer = tei.EmbedResponse.FromString(data[PREFIX.size : end])
+        found.append((answer.embeddings[0], answer.metadata.compute_chars))
+        data = data[end:]
+    return found, status
+
+
+def plain(text, **options):
+    return tei.EmbedRequest(inputs=text, normalize=False, **options)
+
+
+def test_small_messages_travel_together_and_each_gets_its_own():
+    desk = FakeDesk()
+    wires = [plain("x" * size) for size in range(1, 9)]
+    assert together(desk, *wires) == ([(size + 1.0, size) for size in range(1, 9)], 0)
+    assert [request.requests for request, _ in desk.submitted] == [8]
+
+
+def test_those_that_ask_for_something_else_travel_apart():
+    desk = FakeDesk()
+    wires = [plain("a"), plain("b" * 300), plain("cc", truncate=True), plain("dd")]
+    assert together(desk, *wires) == ([(2.0, 1), (301.0, 300), (3.0, 2), (3.0, 2)], 0)
+    assert sorted(request.items for request, _ in desk.submitted) == [1, 1, 2]
+
+
+def test_who_travels_with_a_wrong_one_is_answered_if_it_came_before():
+    def answer(request):
+        if "bad" in request.texts:
+            return InvalidInput("it is too long")
+        return answer_to(request)
+
+    found = together(FakeDesk(answer=answer), plain("a"), plain("bb"), plain("bad"), plain("c"))
+    assert found == ([(2.0, 1), (3.0, 2)], grpc.StatusCode.INVALID_ARGUMENT.value[0])
+
+
+def test_what_failed_in_the_device_fails_alone():
+    def answer(request):
+        errors = (ItemError(1, "INTERNAL", "not finite"),)
+        return answer_to(request, errors=errors)
+
+    found = together(FakeDesk(answer=answer), plain("a"), plain("bb"), plain("c"))
+    assert found == ([(2.0, 1)], grpc.StatusCode.INTERNAL.value[0])
