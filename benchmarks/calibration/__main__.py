@@ -42,10 +42,10 @@ from benchmarks.calibration.figures import (
     verdict,
 )
 from benchmarks.calibration.model import Measured, simulated
-from benchmarks.calibration.server import Moment, Ran, Subject, calibrated, cost_of
+from benchmarks.calibration.server import Moment, Subject, calibrated, cost_of, slower_than
 from benchmarks.child import running_child
 from benchmarks.overload.calls import Calls
-from benchmarks.overload.contenders import Contender, Cores, Load, ours
+from benchmarks.overload.contenders import Contender, Cores, Load, Worked, ours
 from benchmarks.overload.figures import Window, percentile
 from benchmarks.texts import full_length_model
 from simulations.commands import silence
@@ -73,7 +73,7 @@ class Cell:
     """One load for a while: what became of the calls, and the device beside it."""
 
     calls: Calls
-    ran: Ran
+    worked: Worked
     cost: CostModel
 
 
@@ -85,9 +85,9 @@ def offered(subject: Subject, extent: Extent) -> tuple[dict[float, list[Cell]], 
         first = number % len(extent.loads)
         for factor in extent.loads[first:] + extent.loads[:first]:
             rate = factor * moments[-1].crowd.calls_per_s
-            calls, ran = subject.offer(rate, extent.ramp + extent.window, seed=number)
+            calls, worked = subject.offer(rate, extent.ramp + extent.window, seed=number)
             moments.append(subject.moment(extent.closed))
-            cells[factor].append(Cell(calls, ran, cost_of(moments[-2:])))
+            cells[factor].append(Cell(calls, worked, cost_of(moments[-2:])))
     return cells, moments
 
 
@@ -101,7 +101,7 @@ def comparison(cells: Sequence[Cell], model: Sequence[Calls], window: Window) ->
         "simulated": figures_of(model, window),
         "differences": compared(real, model, window),
         "standard_errors": standard_errors(real, model, window),
-        "slower_than_beside": [cell.ran.slower_than(cell.cost) for cell in cells],
+        "slower_than_beside": [slower_than(cell.cost, cell.worked) for cell in cells],
         "client_late_p99_ms": statistics.median(late_s) * 1e3,
     }
 
@@ -137,8 +137,10 @@ def measure(folder: Path, extent: Extent, load: Load = LOAD) -> dict[str, Any]:
         "host_ms_a_call": host_s * 1e3,
         "jitter": jitter,
         "slower_than_calibrated": {
-            "alone": statistics.median(moment.alone.ran.slower_than(said) for moment in moments),
-            "crowd": statistics.median(moment.crowd.ran.slower_than(said) for moment in moments),
+            loop: statistics.median(
+                slower_than(said, getattr(moment, loop).worked) for moment in moments
+            )
+            for loop in ("alone", "crowd")
         },
         "loads": loads,
     }

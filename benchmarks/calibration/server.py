@@ -1,12 +1,10 @@
 """What the real server is measured to be like: the model is made of nothing else."""
 
 import math
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,33 +13,21 @@ from attrs import frozen
 from benchmarks import results
 from benchmarks.child import Child
 from benchmarks.overload.calls import Calls
-from benchmarks.overload.contenders import Contender, Cores, Load
+from benchmarks.overload.contenders import Contender, Cores, Load, Worked
 from benchmarks.overload.scenarios import PATIENCE_S
 from pipeline.calibrate import read_cost
 from stages.cost_model import CostModel, CostSample, Work
 
 
-@frozen
-class Ran:
-    """What the device did in a while, by the server's own account."""
+def batch_of(worked: Worked) -> CostSample:
+    """A batch of the usual size. All texts are of one length: tokens say it all."""
+    batches = worked.batches
+    return CostSample(Work(round(worked.tokens / batches)), worked.busy_s / batches)
 
-    busy_s: float
-    tokens: int
-    batches: int
 
-    def __sub__(self, before: "Ran") -> "Ran":
-        """What has come since."""
-        return Ran(
-            self.busy_s - before.busy_s, self.tokens - before.tokens, self.batches - before.batches
-        )
-
-    def batch(self) -> CostSample:
-        """A batch of the usual size. All texts are of one length: tokens say it all."""
-        return CostSample(Work(round(self.tokens / self.batches)), self.busy_s / self.batches)
-
-    def slower_than(self, cost: CostModel) -> float:
-        """What the batches took, by what ``cost`` says of as many tokens in as many batches."""
-        return self.busy_s / cost.seconds(Work(self.tokens), self.batches)
+def slower_than(cost: CostModel, worked: Worked) -> float:
+    """What batches took, by what ``cost`` says of as many tokens in as many batches."""
+    return worked.busy_s / cost.seconds(Work(int(worked.tokens)), worked.batches)
 
 
 @frozen
@@ -50,13 +36,13 @@ class Loop:
 
     calls_per_s: float
     latencies_s: Sequence[float]
-    ran: Ran
+    worked: Worked
 
     @property
     def host_s(self) -> float:
         """What a call takes beside the device, where calls do not wait for each other."""
         calls = len(self.latencies_s)
-        return max(0.0, (sum(self.latencies_s) - self.ran.busy_s) / calls)
+        return max(0.0, (sum(self.latencies_s) - self.worked.busy_s) / calls)
 
     @property
     def jitter(self) -> float:
@@ -88,7 +74,7 @@ class Subject:
         return Moment(self._closed(1, seconds), self._closed(self.load.clients, seconds))
 
     def _closed(self, clients: int, seconds: float) -> Loop:
-        before = self._ran()
+        before = self._worked()
         answer = self.contender.ask(
             self.client,
             do="closed",
@@ -98,11 +84,11 @@ class Subject:
             seconds=seconds,
             key="",
         )
-        return Loop(answer["calls_per_s"], answer["latencies_s"], self._ran() - before)
+        return Loop(answer["calls_per_s"], answer["latencies_s"], self._worked() - before)
 
-    def offer(self, calls_per_s: float, seconds: float, seed: int) -> tuple[Calls, Ran]:
+    def offer(self, calls_per_s: float, seconds: float, seed: int) -> tuple[Calls, Worked]:
         """Calls of an open loop, until the last is answered, and what the device did."""
-        before = self._ran()
+        before = self._worked()
         answer = self.contender.ask(
             self.client,
             do="offer",
@@ -113,34 +99,19 @@ class Subject:
             patience_s=PATIENCE_S,
             seed=seed,
         )
-        return Calls.of(answer), self._ran() - before
+        return Calls.of(answer), self._worked() - before
 
-    def _ran(self) -> Ran:
-        return device_account(self.contender.running.http)
-
-
-def device_account(http: str) -> Ran:
-    """The server's own account of its device so far."""
-    with urllib.request.urlopen(f"http://{http}/metrics") as page:
-        text = page.read().decode()
-    names = (
-        r'device_busy_seconds_total\{device="0"\}',
-        r'tokens_total\{device="0"\}',
-        r'batches_total\{layout="packed"\}',
-    )
-    found = []
-    for name in names:
-        match = re.search(rf"^penstock_{name} (\S+)", text, re.MULTILINE)
-        if match is None:
-            raise RuntimeError(f"the server's metrics have no {name}")
-        found.append(float(match[1]))
-    return Ran(found[0], int(found[1]), int(found[2]))
+    def _worked(self) -> Worked:
+        worked = self.contender.running.worked()
+        if worked is None:
+            raise RuntimeError("the server has no metrics")
+        return worked
 
 
 def cost_of(moments: Sequence[Moment]) -> CostModel:
     """What a batch takes by its tokens, fitted to small and large ones of all ``moments``."""
     loops = [loop for moment in moments for loop in (moment.alone, moment.crowd)]
-    return CostModel.fit([loop.ran.batch() for loop in loops])
+    return CostModel.fit([batch_of(loop.worked) for loop in loops])
 
 
 def calibrated(folder: Path, cores: Cores) -> CostModel:

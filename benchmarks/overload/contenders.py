@@ -69,11 +69,15 @@ class Worked:
     tokens: float
     wasted: float  # of the tokens: run for nobody
     busy_s: float
+    batches: float
 
     def __sub__(self, before: "Worked") -> "Worked":
         """What has come since."""
         return Worked(
-            self.tokens - before.tokens, self.wasted - before.wasted, self.busy_s - before.busy_s
+            self.tokens - before.tokens,
+            self.wasted - before.wasted,
+            self.busy_s - before.busy_s,
+            self.batches - before.batches,
         )
 
 
@@ -97,6 +101,7 @@ class Running:
             _counter(text, r'tokens_total\{device="0"\}'),
             _counter(text, "wasted_tokens_total"),
             _counter(text, r'device_busy_seconds_total\{device="0"\}'),
+            _counter(text, r'batches_total\{layout="packed"\}'),
         )
 
 

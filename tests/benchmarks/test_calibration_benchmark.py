@@ -16,9 +16,9 @@ from benchmarks.calibration.figures import (
     verdict,
 )
 from benchmarks.calibration.model import Measured, ending_of, simulated
-from benchmarks.calibration.server import Loop, Moment, Ran, cost_of
+from benchmarks.calibration.server import Loop, Moment, cost_of, slower_than
 from benchmarks.overload.calls import Calls, Ending
-from benchmarks.overload.contenders import Load
+from benchmarks.overload.contenders import Load, Worked
 from benchmarks.overload.figures import Window
 from benchmarks.shapes import write_checkpoint
 from stages.cost_model import CostModel
@@ -69,9 +69,13 @@ def test_three_times_what_it_can_do_is_refused_in_part():
     assert 0.5 < found["refused"] < 0.8
 
 
+def worked(tokens, busy_s, batches):
+    return Worked(tokens=tokens, wasted=0.0, busy_s=busy_s, batches=batches)
+
+
 def ran(batches, calls_each):
     tokens = batches * calls_each * 100
-    return Ran(COST.fixed_s * batches + COST.token_s * tokens, tokens, batches)
+    return worked(tokens, COST.fixed_s * batches + COST.token_s * tokens, batches)
 
 
 def test_a_batch_costs_what_small_and_large_ones_were_seen_to_take():
@@ -82,19 +86,19 @@ def test_a_batch_costs_what_small_and_large_ones_were_seen_to_take():
 
 
 def test_the_host_has_what_a_call_alone_takes_beside_the_device():
-    alone = Loop(10.0, [0.1, 0.12], Ran(0.18, 200, 2))
+    alone = Loop(10.0, [0.1, 0.12], worked(200, 0.18, 2))
     assert alone.host_s == pytest.approx(0.02)
-    assert Loop(10.0, [0.1, 0.1], Ran(0.2001, 200, 2)).host_s == 0.0
+    assert Loop(10.0, [0.1, 0.1], worked(200, 0.2001, 2)).host_s == 0.0
 
 
 @given(st.lists(st.floats(0.01, 10.0), min_size=1, max_size=20))
 def test_an_even_distribution_of_that_jitter_is_above_zero(latencies_s):
-    assert 0.0 <= Loop(1.0, latencies_s, Ran(0.0, 1, 1)).jitter <= 0.9
+    assert 0.0 <= Loop(1.0, latencies_s, worked(1, 0.0, 1)).jitter <= 0.9
 
 
 def test_batches_are_held_against_what_they_were_predicted_to_take():
-    later = Ran(1.0 + 2 * (10 * 0.01 + 1000 * 0.0008), 1500, 15)
-    assert (later - Ran(1.0, 500, 5)).slower_than(COST) == pytest.approx(2.0)
+    later = worked(1500, 1.0 + 2 * (10 * 0.01 + 1000 * 0.0008), 15)
+    assert slower_than(COST, later - worked(500, 1.0, 5)) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(
