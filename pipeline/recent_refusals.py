@@ -77,9 +77,9 @@ class RecentRefusals:
                 self._last.clear()  # they speak for a moment only
             self._last[request.caller] = Refusal(request, error, room_at, until)
 
-    def knows(self, request: Request, now: float) -> bool:
-        """Whether a refusal of the same caller speaks for others now; its size does not matter."""
-        last = self._last.get(request.caller)
+    def knows(self, caller: Caller, now: float) -> bool:
+        """Whether a refusal of ``caller`` speaks for some others of its requests now."""
+        last = self._last.get(caller)
         return last is not None and now < last.until
 
     def refusal(self, request: Request, now: float) -> PenstockError | None:

@@ -83,13 +83,14 @@ class CallHandler(EdgeHandler):
             end_stream(stream, error_trailers(error, route.face))
             release_stream()
             return
+        caller = tenant, route.path
+        if route.streaming or not route.guarded or not self._switchboard.is_wary_of(caller):
+            self._start(stream, route, named, timeout_s, tenant, release_stream)
+            return
         start = partial(self._start, stream, route, named, timeout_s, tenant, release_stream)
-        like = Request((tenant, route.path), 0, math.inf if timeout_s is None else timeout_s)
-        if route.guarded and not route.streaming and self._switchboard.is_wary_of(like):
-            refuse = partial(self._refuse_or, start, stream, route, like, release_stream)
-            self._loop.call_soon(refuse)  # once what came with the headers has been looked at
-        else:
-            start()
+        like = Request(caller, 0, math.inf if timeout_s is None else timeout_s)
+        refuse = partial(self._refuse_or, start, stream, route, like, release_stream)
+        self._loop.call_soon(refuse)  # once what came with the headers has been looked at
 
     def _refuse_or(
         self,

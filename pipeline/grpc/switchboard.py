@@ -7,7 +7,7 @@ from pipeline.face import StatusBoard
 from pipeline.grpc.endings import Endings
 from pipeline.grpc.route import Route
 from pipeline.held_bytes import HeldBytes
-from pipeline.recent_refusals import RecentRefusals, Request
+from pipeline.recent_refusals import Caller, RecentRefusals, Request
 from pipeline.requests import refusal
 from pipeline.security.access import Access
 from stages.errors import PenstockError
@@ -59,9 +59,9 @@ class Switchboard:
             raise error
         self.in_flight += 1
 
-    def is_wary_of(self, request: Request) -> bool:
-        """Whether some request of the same caller has just been refused."""
-        return self._recent.knows(request, time.monotonic())
+    def is_wary_of(self, caller: Caller) -> bool:
+        """Whether some request of ``caller`` has just been refused."""
+        return self._recent.knows(caller, time.monotonic())
 
     def refused_lately(self, request: Request) -> PenstockError | None:
         """Why the like of ``request`` has just been refused; None when it has not."""

@@ -29,9 +29,9 @@ def test_the_same_is_refused_until_there_is_room(recent, error):
 
 def test_who_has_been_refused_is_known_for_as_long(recent):
     recent.note(ASKED, FULL, 10.0)
-    assert recent.knows(evolve(ASKED, size=1), 10.01)
-    assert not recent.knows(evolve(ASKED, caller=("you", "/Embed")), 10.01)
-    assert not recent.knows(ASKED, 10.04)
+    assert recent.knows(("me", "/Embed"), 10.01)
+    assert not recent.knows(("you", "/Embed"), 10.01)
+    assert not recent.knows(("me", "/Embed"), 10.04)
 
 
 def test_a_refusal_speaks_for_a_moment_only(recent):
