@@ -25,7 +25,7 @@ def test_it_trims_when_the_process_has_grown():
     for _ in range(8):
         process.resident += GROWTH_BYTES // 2
         heap.ran(LOOK_EVERY_TOKENS)
-    assert process.trims == 2  # at the third and at the sixth: one must be above the bound
+    assert process.trims == 3  # at first, and then when one more would be above the bound
 
 
 def test_what_stays_is_no_growth():
@@ -34,6 +34,30 @@ def test_what_stays_is_no_growth():
     for _ in range(5):
         heap.ran(LOOK_EVERY_TOKENS)
     assert process.trims == 1
+
+
+def test_what_others_held_at_a_trim_is_no_floor():
+    process = Process()
+    heap = HeapTrimmer(process.trim, lambda: process.resident)
+    heap.ran(LOOK_EVERY_TOKENS)
+    process.kept = process.resident = 2 * GROWTH_BYTES
+    heap.ran(LOOK_EVERY_TOKENS)
+    process.kept, before = 0, process.trims
+    process.resident = 2 * GROWTH_BYTES
+    heap.ran(LOOK_EVERY_TOKENS)
+    assert process.trims == before + 1
+
+
+def test_what_stays_from_some_time_on_becomes_the_floor():
+    process = Process()
+    heap = HeapTrimmer(process.trim, lambda: process.resident)
+    heap.ran(LOOK_EVERY_TOKENS)
+    process.kept = process.resident = 2 * GROWTH_BYTES
+    for _ in range(200):
+        heap.ran(LOOK_EVERY_TOKENS)
+    before = process.trims
+    heap.ran(LOOK_EVERY_TOKENS)
+    assert process.trims == before < 150
 
 
 def test_it_looks_only_once_in_so_many_tokens():
