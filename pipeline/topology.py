@@ -148,10 +148,11 @@ class Pipeline:
 
     def _who_observes(self, message: type[Message]) -> tuple[Observer, ...]:
         """Those whom a link of such messages concerns: each costs every message its time."""
+        turns = (self._turns,) if len(self._executions) > 1 else ()  # one has no others to wait for
         if message is RoomCredit:
-            return self._ledger, self._turns, *self._observers
+            return self._ledger, *turns, *self._observers
         if message is Batch:
-            return self._passages, self._ledger, self._turns, *self._observers
+            return self._passages, self._ledger, *turns, *self._observers
         if message in (Submission, TokenizedItems):
             return self._passages, self._timeline, *self._observers
         return self._passages, *self._observers

@@ -33,19 +33,12 @@ class Turns:
     _in_line: dict[str, trio.CancelScope] = field(factory=dict)
     _changed: trio.Event = field(factory=trio.Event)
 
-    @property
-    def _no_line(self) -> bool:
-        """There is one device alone."""
-        return len(self.ledger.in_hand) == 1
-
     async def receive(self, inlet: Inlet[Batch]) -> Batch:
         """The next batch, when it is the turn of the inlet's stage.
 
         A checkpoint; cancelled, nothing is received. ``trio.EndOfChannel`` once all
         senders are closed.
         """
-        if self._no_line:
-            return await inlet.receive()
         while True:
             while not self.ledger.may_take(inlet.stage):
                 await self._changed.wait()
@@ -58,8 +51,6 @@ class Turns:
 
     def look_again(self) -> None:
         """The ledger has changed."""
-        if self._no_line:
-            return
         self._changed.set()
         self._changed = trio.Event()
         for stage, scope in self._in_line.items():

@@ -3,7 +3,8 @@
 Texts are encoded in slices, with several requests in turn: a request of megabytes
 does not hold up a short one (1 MiB in one call takes 0.5 s, in which other threads
 go on but for 10 ms at most), and short ones share a slice: a trip to the thread
-costs more than a short text. Within a request short texts go first, so that a slice
+costs more than a short text, and very short ones do without it
+(:mod:`stages.brief_work`). Within a request short texts go first, so that a slice
 falls into few buckets. What is encoded goes on at once.
 
 Requests that bring token ids pass through without the thread. What the tokenizer alone
