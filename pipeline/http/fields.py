@@ -18,6 +18,7 @@ from pipeline.http.structure import Most
 from stages.errors import InvalidInput
 from stages.ragged_input import ID_BYTES
 
+LARGEST: Final = (1 << 53) - 1  # whole number that is exact in every JSON
 SPARE_CONTAINERS: Final = 64  # beside the items: the object, its lists, what nobody asks for
 
 T = TypeVar("T")
@@ -86,8 +87,10 @@ class Fields:
         """A whole number."""
         value = self.members.get(name)
         if isinstance(value, float) and value.is_integer():  # as JSON has it, 5.0 is whole
-            return int(value)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            value = int(value)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST:
             raise self.wrong(name, "must be a whole number")
         return value
 

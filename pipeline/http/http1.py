@@ -1,11 +1,13 @@
 """HTTP/1.1 as Hypercorn speaks it, and nothing else that a client may offer.
 
 Requests for another protocol are answered in this one, as if they had not asked. A request
-to a proxy is taken as well: it names the whole address (RFC 9112, 3.2.2). What is no HTTP
-is answered in words, and its connection closed.
+to a proxy is taken as well: it names the whole address (RFC 9112, 3.2.2). What comes behind
+a request that is to be the last is thrown away (9.6), and does not cost it its answer. What
+is no HTTP is answered in words, and its connection closed.
 """
 
 from http import HTTPStatus
+from typing import Any
 
 import h11
 from hypercorn.protocol.h11 import H11Protocol
@@ -16,8 +18,25 @@ from pipeline.requests import request_id_of
 from stages.errors import InvalidInput
 
 
+class _LastRequest(h11.Connection):
+    """A server's end, which reads nothing behind the last request."""
+
+    def receive_data(self, data: bytes) -> None:
+        if self.their_state is not h11.MUST_CLOSE:
+            super().receive_data(data)
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        return h11.NEED_DATA if self.their_state is h11.MUST_CLOSE else super().next_event()
+
+
 class Http1(H11Protocol):
-    """The protocol of one connection."""
+    """The protocol of one connection; made with what Hypercorn's is made with."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.connection = _LastRequest(
+            h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size
+        )
 
     async def _check_protocol(self, event: h11.Request) -> None:
         del event

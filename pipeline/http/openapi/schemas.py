@@ -1,5 +1,6 @@
 """The shapes of requests and answers, with the limits that are in force."""
 
+from pipeline.http.fields import LARGEST
 from pipeline.http.openapi.bounds import Bounds, items_shape
 from pipeline.http.openapi.shapes import (
     NULL,
@@ -78,7 +79,7 @@ def _openai(bounds: Bounds) -> Shape:
                 "priority": either(
                     "`bulk`, or a number above 0, yields to other requests",
                     {"enum": ["interactive", "bulk"]},
-                    whole(),
+                    whole(minimum=-LARGEST, maximum=LARGEST),
                     NULL,
                 ),
                 "prompt_name": ref("Prompt"),

@@ -1,7 +1,10 @@
 """HTTP/1.1 and nothing else, over raw sockets."""
 
+import tracemalloc
+
 import orjson
 import pytest
+import trio
 from http_fakes import request_text, running_http
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,6 +76,32 @@ def test_scheme_and_host_are_what_is_cut_off(host, path, query):
     rest = f"/{path}?{query}".encode()
     assert origin_form(b"http://" + host.encode() + rest) == rest
     assert origin_form(rest) == rest
+
+
+@pytest.mark.parametrize("behind", [b"\r\n", b"no HTTP", b"x" * 100_000, get(b"/livez")])
+async def test_what_comes_behind_the_last_request_is_thrown_away(http, behind):
+    sent = request_text("/embed", b'{"inputs": "a"}', Connection="close")
+    status, _, body = await answer_to(http, sent + behind)
+    assert (status, len(orjson.loads(body))) == (200, 1)
+
+
+async def test_it_is_not_kept_either(http):
+    """While the answer is still to come."""
+    http.desk.hold = True
+    async with await http.connect() as stream:
+        await stream.send_all(request_text("/embed", b'{"inputs": "a"}', Connection="close"))
+        while not http.desk.held:
+            await trio.lowlevel.checkpoint()
+        tracemalloc.start()
+        try:
+            for _ in range(100):
+                await stream.send_all(b"x" * 65536)
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert kept < 1 << 20
+        http.desk.let_go()
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
 
 
 UPGRADES = [

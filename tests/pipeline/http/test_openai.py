@@ -225,6 +225,7 @@ WRONG = {
     "dimensions": ({"input": "a", "dimensions": DIMENSION + 1}, "dimensions"),
     "no dimensions": ({"input": "a", "dimensions": 0}, "dimensions"),
     "dimensions' kind": ({"input": "a", "dimensions": SECRET}, "dimensions"),
+    "many dimensions": ({"input": "a", "dimensions": 1e300}, "dimensions"),
     "dimensions true": ({"input": "a", "dimensions": True}, "dimensions"),
     "model": ({"input": "a", "model": 5}, "model"),
     "user": ({"input": "a", "user": [SECRET]}, "user"),
