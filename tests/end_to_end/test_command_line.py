@@ -17,12 +17,6 @@ EVERY_WAY = ([SCRIPT], [sys.executable, "-m", "pipeline"])
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("commands") / "log") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def vectors(server):
     """What the server itself says of some texts."""
     texts = ["some text", *mixed_texts(6, seed=2), ""]

@@ -6,21 +6,9 @@ import pytest
 from embedded_texts import mixed_texts
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
-from server_processes import NO_REFUSALS, client_of, serving, vectors_in
+from server_processes import vectors_in
 
 TEXTS = ["a penstock feeds a turbine", "water", "ünïcode 水 🌊", "a " * 400]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("tei") / "log", **NO_REFUSALS) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def grpc(server):
-    with client_of(server) as client:
-        yield client
 
 
 @pytest.fixture(params=["", "/embed"])

@@ -50,17 +50,16 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ask(stubs, tiny, tmp_path_factory):
+def ask(stubs, tiny, server, tmp_path_factory):
     """Asks the server of a model, which is started when it is first asked."""
     log = tmp_path_factory.mktemp("logs")
     with ExitStack() as stack:
-        servers = {}
+        servers = {"embedded": server}
 
         def ask(model, *calls):
             if model not in servers:
-                path = {} if model == "embedded" else {"MODEL_PATH": str(tiny[model])}
-                started = serving(log / model, **NO_REFUSALS, **path)
-                servers[model] = stack.enter_context(started)
+                settings = NO_REFUSALS | {"MODEL_PATH": str(tiny[model])}
+                servers[model] = stack.enter_context(serving(log / model, **settings))
             done = subprocess.run(
                 [sys.executable, str(CLIENT), servers[model].grpc],
                 input=json.dumps(calls), capture_output=True, text=True, timeout=110, check=False,
