@@ -43,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
         return 130
+    except BaseExceptionGroup as errors:  # where Trio ran
+        if errors.subgroup(KeyboardInterrupt) is None:
+            raise
+        return 130
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -101,3 +102,20 @@ def test_a_reader_that_goes_away_is_no_crash(files):
         assert done.returncode == 1
         assert re.fullmatch(r"\d+ items in .*\n", done.stderr)
     os.close(writer)
+
+
+def test_ctrl_c_ends_a_simulation_without_a_word(tmp_path):
+    (tmp_path / "long.toml").write_text(SCENARIO.replace("a & b", "a").replace("= 3", "= 3000"))
+    os.mkfifo(tmp_path / "trace")
+    command = [sys.executable, "-m", "pipeline", "simulate", str(tmp_path / "long.toml")]
+    with subprocess.Popen(
+        [*command, f"--trace={tmp_path / 'trace'}"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        with (tmp_path / "trace").open("rb") as trace:
+            assert trace.read(1)  # it runs
+            process.send_signal(signal.SIGINT)
+            while trace.read(1 << 16):
+                pass
+        assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 130
