@@ -23,7 +23,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,7 @@ from attrs import field, frozen
 
 from benchmarks.child import Answer, Child, running_child
 from benchmarks.measure import Estimate, estimate
-from benchmarks.overload.contenders import Cores, Running, ours
+from benchmarks.overload.contenders import Cores, Running, ours, thread_seconds
 from benchmarks.server_process import ADMIT_ALL
 from benchmarks.texts import full_length_model
 
@@ -103,15 +103,6 @@ class Windows:
     def sent_a_second(self, what: str) -> float:
         """How many ``frames`` or ``bytes`` a viewer was sent."""
         return float(sum(each[what] for each in self.sent) / sum(e["seconds"] for e in self.sent))
-
-
-def thread_seconds(process: int) -> dict[int, float]:
-    """Processor time of each thread of a process (Linux), to the nanosecond."""
-    found = {}
-    for task in Path(f"/proc/{process}/task").iterdir():
-        with suppress(OSError):  # a thread that has just ended
-            found[int(task.name)] = int((task / "schedstat").read_bytes().split()[0]) / 1e9
-    return found
 
 
 def order(pairs: int) -> Iterator[bool]:

@@ -11,9 +11,10 @@ everything else (the client too) have a core each.
 next one) two closed loops ask the real one, which none of the compared loads does: one
 caller alone, and eight at once. The batches of the first are small and those of the second
 large; what a batch costs by its tokens is fitted to both, as ``penstock calibrate`` fits. What
-the latency of the caller alone has beyond the device's time is the host's, and the spread
-of its latencies is the batches' jitter. Nothing is fitted to the loads that are compared. Beside
-that it is printed what ``penstock calibrate`` said of the same batches.
+the latency of the caller alone has beyond the device's time is the host's; of that, calls
+wait for each other for the processor time that the server's other threads take a call. The
+spread of the lone caller's latencies is the batches' jitter. Nothing is fitted to the loads
+that are compared. Printed beside is how far ``penstock calibrate`` was from these batches.
 
 **Why so often.** A cloud machine's speed drifts by 5 to 10% within minutes, and near
 capacity a queue shows that many times over: at 0.8 of it the wait grows by about 6% for
@@ -119,12 +120,18 @@ def measure(folder: Path, extent: Extent, load: Load = LOAD) -> dict[str, Any]:
         finally:
             contender.close()
     host_s = statistics.median(moment.alone.host_s for moment in moments)
+    interpreter_s = statistics.median(moment.crowd.interpreter_s for moment in moments)
     jitter = statistics.median(moment.alone.jitter for moment in moments)
     window = Window(extent.ramp, extent.ramp + extent.window)
     loads = {}
     for factor, each in cells.items():
         model = [
-            simulated(cell.calls.due_s.tolist(), Measured(cell.cost, host_s, jitter), load, seed)
+            simulated(
+                cell.calls.due_s.tolist(),
+                Measured(cell.cost, host_s, interpreter_s, jitter),
+                load,
+                seed,
+            )
             for seed, cell in enumerate(each)
         ]
         loads[f"{factor:g}"] = comparison(each, model, window)
@@ -135,6 +142,7 @@ def measure(folder: Path, extent: Extent, load: Load = LOAD) -> dict[str, Any]:
         "capacities_per_s": [moment.crowd.calls_per_s for moment in moments],
         "cost": cost_of(moments).as_dict(),
         "host_ms_a_call": host_s * 1e3,
+        "interpreter_ms_a_call": interpreter_s * 1e3,
         "jitter": jitter,
         "slower_than_calibrated": {
             loop: statistics.median(

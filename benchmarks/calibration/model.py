@@ -17,7 +17,7 @@ from stages.cost_model import CostModel
 from stages.errors import DeadlineExceeded, NotServing, Overloaded
 
 MODEL_TOKENS: Final = 512
-ANSWERING: Final = 1 / 3  # of the host's time for a call, which comes after the device's
+ANSWERING: Final = 1 / 3  # of the interpreter's time for a call, which comes after the device's
 
 
 @frozen
@@ -26,6 +26,7 @@ class Measured:
 
     cost: CostModel  # of the device, at that moment
     host_s: float  # of a call beside the device
+    interpreter_s: float = 0.0  # of that, what one call takes from the others
     jitter: float = 0.0  # of a batch, as a share
 
 
@@ -75,6 +76,7 @@ def ending_of(outcome: Outcome) -> Ending:
 def simulated(due_s: Sequence[float], found: Measured, load: Load, seed: int = 1) -> Calls:
     """The calls that were due then, to a simulated server."""
     lengths = (load.tokens,) * load.items
+    interpreter_s = min(found.interpreter_s, found.host_s)
     arrivals = Recorded(tuple(Arrival(at_s, lengths) for at_s in due_s))
     callers = Clients("callers", arrivals)
     scenario = Scenario(
@@ -84,10 +86,10 @@ def simulated(due_s: Sequence[float], found: Measured, load: Load, seed: int = 1
         server=Settings(device=("cpu",)),
         device=DeviceModel(found.cost, found.jitter),
         host=Host(
-            call_s=(1.0 - ANSWERING) * found.host_s,
-            answer_s=ANSWERING * found.host_s,
-            trip_s=0.0,
-            byte_s=0.0,  # tokenizing is in the host's time
+            call_s=(1.0 - ANSWERING) * interpreter_s,
+            answer_s=ANSWERING * interpreter_s,
+            trip_s=found.host_s - interpreter_s,
+            byte_s=0.0,
         ),
     )
     recorder = Recorder()

@@ -13,7 +13,7 @@ from attrs import frozen
 from benchmarks import results
 from benchmarks.child import Child
 from benchmarks.overload.calls import Calls
-from benchmarks.overload.contenders import Contender, Cores, Load, Worked
+from benchmarks.overload.contenders import Contender, Cores, Load, Worked, thread_seconds
 from benchmarks.overload.scenarios import PATIENCE_S
 from pipeline.calibrate import read_cost
 from stages.cost_model import CostModel, CostSample, Work
@@ -37,12 +37,18 @@ class Loop:
     calls_per_s: float
     latencies_s: Sequence[float]
     worked: Worked
+    beside_s: float = 0.0  # processor time of all threads but the device's
 
     @property
     def host_s(self) -> float:
         """What a call takes beside the device, where calls do not wait for each other."""
         calls = len(self.latencies_s)
         return max(0.0, (sum(self.latencies_s) - self.worked.busy_s) / calls)
+
+    @property
+    def interpreter_s(self) -> float:
+        """What a call takes of the processor beside the device."""
+        return self.beside_s / len(self.latencies_s)
 
     @property
     def jitter(self) -> float:
@@ -74,7 +80,7 @@ class Subject:
         return Moment(self._closed(1, seconds), self._closed(self.load.clients, seconds))
 
     def _closed(self, clients: int, seconds: float) -> Loop:
-        before = self._worked()
+        before, taken = self._worked(), self._beside_s()
         answer = self.contender.ask(
             self.client,
             do="closed",
@@ -84,7 +90,12 @@ class Subject:
             seconds=seconds,
             key="",
         )
-        return Loop(answer["calls_per_s"], answer["latencies_s"], self._worked() - before)
+        return Loop(
+            answer["calls_per_s"],
+            answer["latencies_s"],
+            self._worked() - before,
+            self._beside_s() - taken,
+        )
 
     def offer(self, calls_per_s: float, seconds: float, seed: int) -> tuple[Calls, Worked]:
         """Calls of an open loop, until the last is answered, and what the device did."""
@@ -100,6 +111,10 @@ class Subject:
             seed=seed,
         )
         return Calls.of(answer), self._worked() - before
+
+    def _beside_s(self) -> float:
+        taken = thread_seconds(self.contender.running.pid).values()
+        return sum(taken) - max(taken)
 
     def _worked(self) -> Worked:
         worked = self.contender.running.worked()

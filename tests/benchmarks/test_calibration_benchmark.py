@@ -63,6 +63,14 @@ def test_the_devices_spread_is_that_of_latencies():
     assert spread.max() == pytest.approx(0.09 * 1.5, rel=0.1)
 
 
+def test_calls_wait_for_the_interpreter_one_after_another():
+    quick = CostModel(0.001, 0.0, 0.0)
+    waiting = figures_of([model(20.0, Measured(quick, host_s=0.03))], WINDOW)
+    assert waiting["throughput"] == pytest.approx(20.0, rel=0.05)
+    busy = Measured(quick, host_s=0.2, interpreter_s=0.1)
+    assert figures_of([model(20.0, busy)], WINDOW)["throughput"] < 12.0
+
+
 def test_three_times_what_it_can_do_is_refused_in_part():
     found = figures_of([model(36.0)], WINDOW)
     assert found["throughput"] == pytest.approx(12.0, rel=0.1)
