@@ -5,28 +5,29 @@ from typing import Final
 
 import structlog
 
-SPARE: Final = 1024  # for HTTP, files and what libraries open
+SPARE: Final = 128  # for files and what libraries open
+PORTS: Final = 2  # each has so many connections
 
 log = structlog.get_logger()
 
 
 def allow_connections(connections: int) -> int:
-    """Raise the process's own limit for so many connections, as far as the system lets it.
+    """Raise the process's own limit for so many connections a port, as far as it goes.
 
     Most systems start processes with 1,024, of which a server would use up all long
-    before MAX_CONNECTIONS refuses anybody. Returns how many there may be: fewer where the
+    before MAX_CONNECTIONS refuses anybody. Returns how many a port may have: fewer where the
     system does not let it, so that health and files always find a descriptor.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + SPARE
+    wanted = PORTS * connections + SPARE
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
-    if soft == resource.RLIM_INFINITY or soft >= connections + SPARE:
+    if soft == resource.RLIM_INFINITY or soft >= PORTS * connections + SPARE:
         return connections
-    fit = min(connections, max(soft - SPARE, soft // 2))
+    fit = min(connections, max(soft - SPARE, soft // 2, PORTS) // PORTS)
     if fit < connections:
         log.warning("the limit of open files is low", limit=soft, max_connections=fit)
     return fit

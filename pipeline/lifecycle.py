@@ -114,6 +114,7 @@ class Server:
             self.reports.metrics,
             host=self.settings.http_host,
             port=self.settings.http_health_port,
+            max_connections=self.settings.max_connections,
             max_concurrent_requests=self.settings.max_concurrent_requests,
             max_batch_tokens=self.settings.max_tokens_per_batch,
             cors_origins=self.settings.cors_origins,

@@ -42,26 +42,42 @@ log = structlog.get_logger()
 class Connections:
     """Serves ``app`` on streams, with the times and log of ``config``.
 
-    A request's head may come ``config.read_timeout`` after its first byte.
+    A request's head may come ``config.read_timeout`` after its first byte. Of ``most``
+    connections and one more an idle one is closed, as HTTP lets a server do at any time;
+    where none is idle, the one that is too many.
     """
 
-    def __init__(self, app: App, config: Config) -> None:
+    def __init__(self, app: App, config: Config, most: int) -> None:
         self.app = ASGIWrapper(app)  # type: ignore[arg-type]
         self.config = config
+        self.most = most
         self.context = WorkerContext(None)
         self._open: set[_Connection] = set()
 
     async def handle(self, stream: Stream) -> None:
         """Serve one connection to its end; never raises an Exception."""
         connection = _Connection(self, stream)
-        self._open.add(connection)
         try:
-            await connection.run()
+            if self._makes_room():
+                self._open.add(connection)
+                await connection.run()
         except Exception:
             log.exception("HTTP connection failed")
         finally:
             self._open.discard(connection)
             await trio.aclose_forcefully(stream)
+
+    def _makes_room(self) -> bool:
+        """For one more; the idle one whose time is over first may go for it."""
+        if len(self._open) < self.most:
+            return True
+        idle = [connection for connection in self._open if connection.idle]
+        if not idle:
+            return False
+        leaves = min(idle, key=lambda connection: connection.idle_until)
+        self._open.remove(leaves)
+        leaves.end_if_idle()
+        return True
 
     async def close(self) -> None:
         """End the idle ones now, the others behind their answer."""
@@ -79,7 +95,7 @@ class _Connection:
         self._writing = trio.Lock()  # the reader writes too: interim answers, errors
         self._head = b""  # of an answer, until its first part
         self._reading = trio.CancelScope()  # until the idle time is over
-        self._idle = True
+        self.idle = True
         self._hangs_up = False  # behind an answer
         self._lingering = trio.CancelScope()
 
@@ -102,9 +118,14 @@ class _Connection:
         if self._hangs_up and isinstance(self._stream, trio.SocketStream):
             await self._linger(self._stream)
 
+    @property
+    def idle_until(self) -> float:
+        """When it is closed, in Trio's seconds, if it stays idle."""
+        return self._reading.deadline
+
     def end_if_idle(self) -> None:
         """Close it, unless it is in a call."""
-        if self._idle:
+        if self.idle:
             self._reading.cancel()
         self._lingering.cancel()
 
@@ -128,7 +149,7 @@ class _Connection:
             except GONE:
                 return
             await protocol.handle(RawData(data))
-            if self._idle and head_s:  # there is more of the head to come
+            if self.idle and head_s:  # there is more of the head to come
                 self._be_idle(head_s)
 
     async def _linger(self, stream: trio.SocketStream) -> None:
@@ -140,7 +161,7 @@ class _Connection:
                 pass
 
     def _be_idle(self, seconds: float) -> None:
-        self._idle = True
+        self.idle = True
         self._reading.deadline = trio.current_time() + seconds
 
     async def _send(self, event: Event) -> None:
@@ -154,7 +175,7 @@ class _Connection:
             if event.idle:
                 self._be_idle(self._connections.config.keep_alive_timeout)
             else:
-                self._idle = False
+                self.idle = False
                 self._reading.deadline = math.inf
 
     async def _write(self, data: bytes) -> None:

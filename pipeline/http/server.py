@@ -52,8 +52,9 @@ class HttpServer:
     Port 0 takes any free one. At most ``max_concurrent_requests`` calls of work are
     in flight; a device that is silent for ``hang_timeout_s`` counts as hung. A client
     that stands still for ``stall_timeout_s`` within its request, or takes nothing of its
-    answer for so long, is given up. With ``load_reports`` answers say how loaded the
-    server is, with ``tls`` nothing else is spoken. ``held`` counts the bytes of requests.
+    answer for so long, is given up; above ``max_connections`` idle ones are closed. With
+    ``load_reports`` answers say how loaded the server is, with ``tls`` nothing else is
+    spoken. ``held`` counts the bytes of requests.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class HttpServer:
         port: int = 8001,
         access: Access | None = None,
         tls: ssl.SSLContext | None = None,
+        max_connections: int = 4096,
         max_concurrent_requests: int = 1024,
         max_batch_tokens: int = 32768,
         cors_origins: Sequence[str] = (),
@@ -89,6 +91,7 @@ class HttpServer:
             load_reports=load_reports,
         )
         self._stall_timeout_s = stall_timeout_s
+        self._max_connections = max_connections
         self._host = host
         self._port = port
         self._tls = tls
@@ -120,7 +123,7 @@ class HttpServer:
         )
         bound.listen(BACKLOG)
         port: int = bound.getsockname()[1]
-        served = Connections(self._app, _config(self._stall_timeout_s))
+        served = Connections(self._app, _config(self._stall_timeout_s), self._max_connections)
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as listening:
                 listening.start_soon(self._feed.run)

@@ -52,7 +52,8 @@ class PortSettings(ModelSettings):
     max_connections: int = setting(
         4096,
         Integer(1, 1 << 20),
-        "Maximum connections on the gRPC port; what is above is closed at once",
+        "Maximum connections on the gRPC port, and as many on HTTP's; what is above is closed at "
+        "once, on HTTP an idle one in its place where there is one",
     )
     max_streams_per_connection: int = setting(
         0,

@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from pipeline.descriptors import SPARE, allow_connections
+from pipeline.descriptors import PORTS, SPARE, allow_connections
 
 LIMIT = resource.RLIMIT_NOFILE
 
@@ -19,14 +19,14 @@ def limits(monkeypatch):
 
 
 def test_a_low_limit_is_raised_for_the_connections(limits):
-    assert allow_connections(100) == 100
-    assert limits == [100 + SPARE, 5000]
+    assert allow_connections(400) == 400
+    assert limits == [PORTS * 400 + SPARE, 5000]
 
 
 def test_a_high_limit_stays(limits):
     allow_connections(1000)
     assert allow_connections(10) == 10
-    assert limits[0] == 1000 + SPARE
+    assert limits[0] == PORTS * 1000 + SPARE
 
 
 def test_no_limit_is_not_made_one(limits):
@@ -35,9 +35,9 @@ def test_no_limit_is_not_made_one(limits):
     assert limits == [resource.RLIM_INFINITY] * 2
 
 
-@pytest.mark.parametrize(("hard", "fit"), [(5000, 5000 - SPARE), (1500, 750), (64, 32)])
+@pytest.mark.parametrize(("hard", "fit"), [(5000, (5000 - SPARE) // PORTS), (200, 50), (64, 16)])
 def test_where_the_system_has_fewer_some_are_kept_for_the_rest(limits, hard, fit):
-    limits[:] = [min(500, hard), hard]
+    limits[:] = [min(60, hard), hard]
     assert allow_connections(100_000) == fit
     assert limits == [hard, hard]
 
@@ -46,7 +46,7 @@ def test_the_real_limit_is_raised():
     before = resource.getrlimit(LIMIT)
     try:
         resource.setrlimit(LIMIT, (500, before[1]))
-        assert allow_connections(1) == 1
-        assert resource.getrlimit(LIMIT)[0] == 1 + SPARE
+        assert allow_connections(400) == 400
+        assert resource.getrlimit(LIMIT)[0] == PORTS * 400 + SPARE
     finally:
         resource.setrlimit(LIMIT, before)

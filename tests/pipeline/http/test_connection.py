@@ -1,8 +1,11 @@
 """Connections end when they should, and alone."""
 
+from contextlib import AsyncExitStack, suppress
+
 import httpx
 import pytest
 import trio
+from desk_fakes import FakeDesk
 from http_fakes import request_text, running_http
 from hypercorn.protocol.h11 import H11Protocol
 
@@ -76,3 +79,41 @@ async def test_an_error_ends_one_connection(http, monkeypatch):
         with pytest.raises(httpx.TransportError):
             await http.get("/health")
     assert (await http.get("/health")).status_code == 200
+
+
+POST = request_text(PATH, BODY)
+GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def test_above_the_bound_the_longest_idle_one_goes():
+    async with running_http(max_connections=3) as http, AsyncExitStack() as stack:
+        first, *others = [await stack.enter_async_context(await http.connect()) for _ in range(3)]
+        for stream in (first, *others):
+            await stream.send_all(GET)
+            assert await stream.receive_some()
+        one_more = await stack.enter_async_context(await http.connect())
+        await one_more.send_all(GET)
+        assert await one_more.receive_some()
+        with trio.fail_after(20):  # well below the keep-alive time
+            assert not await first.receive_some()
+        for stream in others:
+            await stream.send_all(GET)
+            assert await stream.receive_some()
+
+
+async def test_above_the_bound_no_call_is_ended():
+    desk = FakeDesk(hold=True)
+    async with running_http(desk, max_connections=2) as http, AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(await http.connect()) for _ in range(2)]
+        for stream in streams:
+            await stream.send_all(POST)
+        await until(lambda: len(desk.held) == len(streams))
+        one_more = await stack.enter_async_context(await http.connect())
+        with trio.fail_after(20), suppress(trio.BrokenResourceError):
+            assert not await one_more.receive_some()
+        desk.let_go()
+        for stream in streams:
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+        last = await stack.enter_async_context(await http.connect())
+        await last.send_all(GET)
+        assert (await last.receive_some()).startswith(b"HTTP/1.1 200")
