@@ -12,7 +12,7 @@ class Precedence:
     ``weights`` are the tenants' shares by name, 1 where there is none. A bulk item that
     has waited for ``bulk_aging_s`` counts as interactive. The queue *stands* when
     whatever leaves it has waited longer than ``standing_target_s`` for a whole
-    ``standing_interval_s``: then the newest goes first.
+    ``standing_interval_s``: then the newest goes first, but for every fourth batch.
     """
 
     weights: Mapping[str, float] = field(factory=dict)

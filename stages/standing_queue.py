@@ -6,11 +6,17 @@ where even that is above the target does the queue stand. It ends when nothing w
 longer than the target.
 
 While it stands the newest goes first (Facebook's adaptive LIFO): those who have waited
-long are likely to have given up. Admission keeps the queue from standing as long as its
+long are likely to have given up. Not all have, though: of callers who come again as soon
+as they are answered one would wait until its time is over while the others go round. So
+one batch in ``BATCHES_A_TURN`` goes by deadline all the same. Admission keeps the queue from standing as long as its
 predictions hold; so the target lies above the drain time that it allows.
 """
 
+from typing import Final
+
 from attrs import define
+
+BATCHES_A_TURN: Final = 4
 
 
 @define
@@ -21,9 +27,16 @@ class StandingQueue:
     interval_s: float
     stands: bool = False
     _above_since: float | None = None
+    _batches: int = 0  # that left while it stands
+
+    @property
+    def newest_first(self) -> bool:
+        """Whether the next batch is to be of the newest."""
+        return self.stands and (self._batches + 1) % BATCHES_A_TURN != 0
 
     def left(self, waited_s: float, now: float) -> None:
         """A batch left; ``waited_s`` is the least that one of its items has waited."""
+        self._batches = self._batches + 1 if self.stands else 0
         if waited_s <= self.target_s:
             self._above_since = None
         elif self._above_since is None:

@@ -79,7 +79,7 @@ class WaitingLine:
     def fill(self, draft: BatchDraft, kind: Kind, wanted: Wanted, now: float) -> None:
         """Move what fits of one kind into ``draft``; what is not ``wanted`` is dropped."""
         for name, lane in self._lanes.items():
-            newest_first = self._standing.stands and name is Lane.INTERACTIVE
+            newest_first = self._standing.newest_first and name is Lane.INTERACTIVE
             lane.fill(draft, kind, wanted, newest_first=newest_first)
         if draft.chunks:
             self._standing.left(now - draft.newest_at, now)

@@ -160,9 +160,22 @@ def test_while_the_queue_stands_the_newest_interactive_item_goes_first():
     for now in (2.0, 3.0):  # an interval in which even the least wait is long
         assert planner.next_batch(now, device_idle=True).chunks[0].ticket is old.pop(0)
     new = [add(tickets, planner, now=3.1, timeout_s=60.0) for _ in range(2)]
-    assert served(planner, 3.1) == [*reversed(new), *reversed(old), bulk]
+    assert served(planner, 3.1) == [*reversed(new), old[-1], old[0], *reversed(old[1:-1]), bulk]
     later = [add(tickets, planner, now=9.0, timeout_s=60.0) for _ in range(2)]
     assert served(planner, 9.0) == later  # nobody waits for long: it stands no more
+
+
+def test_callers_who_come_again_at_once_do_not_starve_another():
+    tickets, planner = planner_of(standing_target_s=1.0, standing_interval_s=1.0)
+    for _ in range(3):
+        add(tickets, planner, timeout_s=600.0)
+    patient = add(tickets, planner, timeout_s=600.0)
+    for turn in range(20):
+        now = 2.0 + turn
+        if planner.next_batch(now, device_idle=True).chunks[0].ticket is patient:
+            return
+        add(tickets, planner, now=now, timeout_s=600.0)
+    pytest.fail("the one who waited starved")
 
 
 def test_a_queue_that_was_empty_does_not_stand_though_nobody_looked_meanwhile():
