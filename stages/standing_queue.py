@@ -8,8 +8,9 @@ longer than the target.
 While it stands the newest goes first (Facebook's adaptive LIFO): those who have waited
 long are likely to have given up. Not all have, though: of callers who come again as soon
 as they are answered one would wait until its time is over while the others go round. So
-one batch in ``BATCHES_A_TURN`` goes by deadline all the same. Admission keeps the queue from standing as long as its
-predictions hold; so the target lies above the drain time that it allows.
+one batch in ``BATCHES_A_TURN`` goes by deadline all the same. Admission keeps the queue
+from standing as long as its predictions hold; so the target lies above the drain time
+that it allows.
 """
 
 from typing import Final
