@@ -56,7 +56,7 @@ class InFlight:
         self._max_wait_s = max_wait_s
         self._in_order = in_order
         self._loop = asyncio.get_running_loop()
-        self._open = Unanswered(max_wait_s)
+        self._open = Unanswered(max_wait_s, call.deadline)
         self._line: deque[Flight] = deque()  # to be sent; in order: the open ones too
         self._places_taken = 0
         self._unanswered_bytes = 0

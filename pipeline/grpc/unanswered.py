@@ -10,11 +10,13 @@ from stages.errors import DeadlineExceeded
 class Unanswered:
     """Flights without an answer, oldest first; all wait equally long, ``max_wait_s`` at most.
 
-    Whoever answers one takes it out.
+    Whoever answers one takes it out. Those that wait for as long as the stream does, which
+    ends at ``stream_ends_at``, end with it: an answer of their own would race with its status.
     """
 
-    def __init__(self, max_wait_s: float) -> None:
+    def __init__(self, max_wait_s: float, stream_ends_at: float) -> None:
         self._max_wait_s = max_wait_s
+        self._stream_ends_at = stream_ends_at
         self._loop = asyncio.get_running_loop()
         self._flights: dict[Flight, None] = {}
         self._timer: TimerHandle | None = None
@@ -34,13 +36,14 @@ class Unanswered:
         """Fail flights when their time is up."""
         if self._timer is None and self._flights:
             oldest = next(iter(self._flights))
-            self._timer = self._loop.call_at(oldest.deadline, self._expire)
+            if oldest.deadline < self._stream_ends_at:
+                self._timer = self._loop.call_at(oldest.deadline, self._expire)
 
     def _expire(self) -> None:
         self._timer = None
         now = self._loop.time()
         for flight in tuple(self._flights):
-            if flight.deadline > now:
+            if flight.deadline > now or flight.deadline >= self._stream_ends_at:
                 break
             if flight.give_up is not None:
                 flight.give_up()

@@ -68,8 +68,8 @@ def test_what_is_copied_exists_and_is_not_ignored(path):
 
 
 def test_everything_that_the_wheel_is_made_of_is_copied():
-    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
-    sources = {path.split("/")[0] for path in (*wheel["packages"], *wheel["force-include"])}
+    packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    sources = {path.split("/")[0] for path in packages}
     project = PROJECT["project"]
     assert sources | {project["readme"], *project["license-files"]} <= set(COPIED)
 
