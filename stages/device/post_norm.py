@@ -12,7 +12,7 @@ camembert, electra, ernie, ...). Whether they compute the same is not taken from
 names: see :mod:`stages.device.self_check`.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from attrs import frozen
@@ -23,6 +23,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttenti
 
 from stages.device.attention import Packing
 from stages.device.packing import Group
+
+KEPT_TOKENS: Final = 1 << 11
 
 
 @frozen(eq=False)
@@ -90,11 +92,15 @@ class PostNormLayer:
 
 
 class Scratch:
-    """What all layers write to in turn: queries, keys and values, and then what is wide."""
+    """What all layers write to in turn: queries, keys and values, and then what is wide.
 
-    def __init__(self, x: Tensor, wide: int, heads: int, groups: tuple[Group, ...]) -> None:
+    ``flat`` has at least ``tokens`` times the larger of the two.
+    """
+
+    def __init__(
+        self, flat: Tensor, x: Tensor, wide: int, heads: int, groups: tuple[Group, ...]
+    ) -> None:
         tokens, hidden = x.shape
-        flat = torch.empty(tokens * max(3 * hidden, wide), dtype=x.dtype)
         self.queries, self.keys, self.values = flat[: 3 * tokens * hidden].view(3, tokens, hidden)
         self.wide = flat[: tokens * wide].view(tokens, wide)
         size = hidden // heads
@@ -127,13 +133,18 @@ def _normalised(x: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 
 class PostNormEncoder(nn.Module):
-    """In place of a model's ``encoder``: packed rows run here, all else in its ``own``."""
+    """In place of a model's ``encoder``: packed rows run here, all else in its ``own``.
+
+    The scratch tensor stays from run to run, in the sizes that most runs have: taken
+    anew each time it leaves the heap in pieces.
+    """
 
     def __init__(self, own: nn.Module, heads: int) -> None:
         """Raises AttributeError when its layers have other parts than BERT's."""
         super().__init__()
         self.own = own
         self._heads = heads
+        self._kept = torch.empty(0)
         self._layers = [PostNormLayer.of(layer) for layer in own.layer]  # type: ignore[union-attr]
 
     def forward(
@@ -148,11 +159,22 @@ class PostNormEncoder(nn.Module):
             return self.own(hidden_states, *inputs, **options)
         x = hidden_states[0].clone()  # it is used up
         wide = self._layers[0].up.bias.shape[0]
-        scratch = Scratch(x, wide, self._heads, tuple(packing.groups))
+        flat = self._flat(x, wide)
+        scratch = Scratch(flat, x, wide, self._heads, tuple(packing.groups))
         for layer in self._layers:
             packing.calls += 1
             x = layer.run(x, scratch)
         return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=x.unsqueeze(0))
+
+    def _flat(self, x: Tensor, wide: int) -> Tensor:
+        tokens, hidden = x.shape
+        size = tokens * max(3 * hidden, wide)
+        if size <= len(self._kept):
+            return self._kept
+        flat = torch.empty(size)
+        if tokens <= KEPT_TOKENS:
+            self._kept = flat
+        return flat
 
 
 def replace_layers(model: PreTrainedModel) -> bool:
