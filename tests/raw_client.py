@@ -115,6 +115,8 @@ class RawClient:
 
     def read(self) -> bool:
         """Wait for something from the server; False once it has closed."""
+        if self.socket.fileno() < 0:  # it had closed before
+            return False
         try:
             data = self.socket.recv(1 << 16)
         except ConnectionError:
