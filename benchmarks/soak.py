@@ -102,7 +102,8 @@ def main() -> None:
         memory = asyncio.run(soak.run(server))
         took_s = time.perf_counter() - started
         time.sleep(0.2)  # the server publishes its state every 25 ms
-        seen, left = counted(server), server.edge_state()
+        # In this order: the connection that counts is closed a moment after its answer.
+        left, seen = server.edge_state(), counted(server)
     print(f"{options.calls} calls in {took_s:.0f} s, {options.calls / took_s:.0f} a second")
     print("outcomes that clients saw:", dict(soak.outcomes))
     print("outcomes that the server counted:", seen)
