@@ -49,7 +49,8 @@ def test_a_request_fails_when_its_time_is_up(stream_ends_in_s):
 def test_one_that_waits_as_long_as_its_stream_ends_with_that(stream_ends_in_s):
     async def run():
         stream = await waiting(stream_ends_in_s)
-        await asyncio.sleep(3 * WAIT_S)
+        later = await waiting(inf)  # fails after the other would have
+        await asyncio.wait_for(later.over.wait(), 20)
         assert not stream.errors
         assert len(stream.unanswered) == 1
 
