@@ -50,6 +50,7 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._address = "", 0
         self._announced = False
+        self._aborted = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -130,6 +131,8 @@ class Listener:
         self._expected.pop(connection, None)
         self._connections.add(connection)
         self._empty.clear()
+        if self._aborted:  # it was accepted before
+            connection.abort()
 
     def closed(self, connection: EdgeProtocol) -> None:
         """``connection`` has ended."""
@@ -145,7 +148,7 @@ class Listener:
         if self._announced:
             return
         self._announced = True
-        self._stop_listening()
+        await self._stop_listening()
         for connection in self._connections:
             connection.announce_end()
         if self._connections:
@@ -153,14 +156,15 @@ class Listener:
 
     async def finish(self) -> None:
         """Second phase: returns when all calls are answered and all connections closed."""
-        self._stop_listening()
+        await self._stop_listening()
         for connection in tuple(self._connections):
             connection.finish()
         await self._empty.wait()
 
     async def abort(self) -> None:
         """End all calls with UNAVAILABLE and close all connections, at once."""
-        self._stop_listening()
+        self._aborted = True
+        await self._stop_listening()
         for connection in tuple(self._connections):
             connection.cut()
         try:
@@ -174,10 +178,16 @@ class Listener:
             if self._timer is not None:
                 self._timer.cancel()
 
-    def _stop_listening(self) -> None:
-        if self._server is not None:
-            self._server.close()  # its wait_closed can hang, and waits for nothing we need
-            self._server = None
+    async def _stop_listening(self) -> None:
+        server, self._server = self._server, None
+        if server is None:
+            return
+        for listening in server.sockets:
+            self._loop.remove_reader(listening)
+        try:
+            await asyncio.sleep(0)  # a closed server drops, unclosed, what it has just accepted
+        finally:
+            server.close()  # its wait_closed can hang, and waits for nothing we need
 
 
 @contextmanager

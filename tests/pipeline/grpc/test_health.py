@@ -12,11 +12,12 @@ from grpclib.reflection.v1.reflection_pb2 import (
 from rpc import method, refused
 
 from pipeline.face import Phase
-from pipeline.grpc.health import WATCH_INTERVAL_S, Health
+from pipeline.grpc.health import Health
 
 CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+FEW_LOOKS = 3
 SERVICES = ["", "penstock.v1.EmbeddingService", "gpu_inference.InferenceService"]
 SERVICES += [f"tei.v1.{name}" for name in ("Info", "Embed", "Predict", "Rerank", "Tokenize")]
 
@@ -57,13 +58,16 @@ def test_a_watcher_hears_of_changes():
 
 
 class CountingBoard(FakeBoard):
-    """A board that counts who looks."""
+    """A board that counts who looks; ``watched`` is set when that was often enough."""
 
     looks = 0
+    watched = None
 
     def __getattribute__(self, name):
         if name == "snapshot":
             self.looks += 1
+            if self.watched is not None and self.looks >= FEW_LOOKS:
+                self.watched.set()
         return super().__getattribute__(name)
 
 
@@ -88,9 +92,9 @@ def test_many_watchers_look_no_oftener_than_one():
         health = Health(board, ())
         tasks = [asyncio.create_task(health.watch(watcher)) for watcher in watchers]
         await asyncio.gather(*(watcher.told.get() for watcher in watchers))
-        board.looks = 0
-        await asyncio.sleep(3 * WATCH_INTERVAL_S)
-        assert 0 < board.looks < len(watchers)
+        board.looks, board.watched = 0, asyncio.Event()
+        await board.watched.wait()
+        assert board.looks == FEW_LOOKS
         tasks.pop().cancel()
         board.snapshot = evolve(SNAPSHOT, phase=Phase.FAILED)
         told = await asyncio.gather(*(watcher.told.get() for watcher in watchers[:-1]))
