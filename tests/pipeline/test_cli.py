@@ -13,13 +13,10 @@ import numpy as np
 import pytest
 
 from pipeline import cli
-from pipeline.ready import is_loopback, joined, own_command, reachable, ready_line
 from pipeline.security.key_ring import KeyRing
 from pipeline.settings.rows import rows
 from pipeline.settings.sources import load_settings
 from pipeline.settings.table import Settings
-
-EVERY_HOST = "0.0.0.0"  # noqa: S104 (in a server that stops before it loads a model)
 
 
 def penstock(*arguments, **environment):
@@ -187,14 +184,6 @@ def test_a_key_is_shown_once_with_its_line():
     assert "1 to 64 of" in bad.stderr
 
 
-def test_the_ready_line_of_a_protected_server_says_what_callers_need():
-    line = ready_line("[::1]:1", "[::1]:2", tls=True, keys=True)
-    assert line.endswith("HTTP https://[::1]:2/health - callers need TLS and an API key")
-    assert ready_line("a:1", "b:2", keys=True).endswith(
-        "http://b:2/health - callers need an API key"
-    )
-
-
 def test_config_shows_value_and_source(tmp_path):
     file = tmp_path / "settings.toml"
     file.write_text("grpc_port = 7\nhttp_health_port = 8\n")
@@ -237,47 +226,15 @@ def test_the_command_line_imports_nothing_heavy():
     assert out.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize(
-    ("bound", "dialled"),
-    [
-        (f"{EVERY_HOST}:1", "127.0.0.1:1"),
-        ("[::]:1", "[::1]:1"),
-        ("127.0.0.1:1", "127.0.0.1:1"),
-        ("example.org:1", "example.org:1"),
-    ],
-)
-def test_an_address_that_cannot_be_dialled_is_replaced(bound, dialled):
-    assert reachable(bound) == dialled
-    line = ready_line(bound, f"{EVERY_HOST}:2")
-    assert f"gRPC {bound}" in line
-    assert f'{own_command()} embed --target {dialled} "some text"' in line
-    assert "http://127.0.0.1:2/health" in line
-    assert "\n" not in line
-
-
-def test_an_address_has_brackets_where_it_needs_them():
-    assert joined("localhost", 1) == "localhost:1"
-    assert reachable(joined("::1", 1)) == "[::1]:1"
-    assert reachable(joined("::", 1)) == "[::1]:1"
-
-
 def test_version_is_the_distributions():
     assert re.fullmatch(r"penstock \d+\.\d+\.\d+\n", penstock("--version").stdout)
 
 
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), (EVERY_HOST, False), ("db", False)],
-)
-def test_a_loopback_host_is_known(host, expected):
-    assert is_loopback(host) is expected
-
-
 def test_a_host_that_others_reach_gets_one_warning(tmp_path):
     # a model that is not there: the server starts, warns, and stops by itself
-    nowhere = str(tmp_path / "none")
+    nowhere, every_host = str(tmp_path / "none"), "0.0.0.0"  # noqa: S104
     ports = {"GRPC_PORT": "0", "HTTP_HEALTH_PORT": "0", "METRICS_ENABLED": "false"}
-    done = penstock("serve", MODEL_PATH=nowhere, HTTP_HOST=EVERY_HOST, **ports)
+    done = penstock("serve", MODEL_PATH=nowhere, HTTP_HOST=every_host, **ports)
     assert done.returncode == 1
     assert done.stderr.count("others can reach this server") == 1
     assert "TLS and API keys" in done.stderr

@@ -3,7 +3,9 @@
 import pytest
 import structlog
 
+from simulations.checkers import Violations
 from simulations.commands import silence
+from stages.ticket import OpenTickets
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +13,13 @@ def quiet():
     silence()
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def violations():
+    return Violations()
+
+
+@pytest.fixture
+def tickets():
+    return OpenTickets()

@@ -23,7 +23,8 @@ from frame_client import (
     uint32,
 )
 from h2.errors import ErrorCodes
-from http2_cases import ANSWERED, BODY, CONNECTION_ERRORS, STREAM_ERRORS, call
+from http2_cases import ANSWERED, BODY, call
+from http2_errors import CONNECTION_ERRORS, STREAM_ERRORS
 
 from pipeline.grpc.limits import EdgeLimits
 

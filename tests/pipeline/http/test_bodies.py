@@ -17,12 +17,6 @@ PATH = "/v1/embeddings"
 BODY = b'{"input": "a"}'
 
 
-@pytest.fixture
-async def http():
-    async with running_http() as running:
-        yield running
-
-
 async def exchange(http, *parts):
     """All that comes back until the server closes, or the answer is whole."""
     stream = await http.connect()

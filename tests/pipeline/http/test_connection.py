@@ -13,12 +13,6 @@ PATH = "/v1/embeddings"
 BODY = b'{"input": "a"}'
 
 
-@pytest.fixture
-async def http():
-    async with running_http() as running:
-        yield running
-
-
 def tasks():
     return trio.lowlevel.current_statistics().tasks_living
 

@@ -16,12 +16,6 @@ from pipeline.security.key_ring import make_key
 SEGMENTS = st.text(st.sampled_from("ab/%:@.?=&#~"), max_size=12)
 
 
-@pytest.fixture
-async def http():
-    async with running_http() as running:
-        yield running
-
-
 async def answer_to(http, sent):
     """Status, headers and body of what comes back until the server closes."""
     async with await http.connect() as stream:

@@ -3,18 +3,9 @@
 import json
 import re
 
-import pytest
-from http_fakes import running_http
-
 from pipeline.http.live.feed import MAX_VIEWERS
 
 WATCH = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-@pytest.fixture
-async def http():
-    async with running_http() as running:
-        yield running
 
 
 async def test_the_page_needs_nothing_from_anywhere_else(http):

@@ -4,18 +4,11 @@ import numpy as np
 import pytest
 from attrs import evolve
 from desk_fakes import LIMITS, SNAPSHOT, answer_to, vectors_of
-from http_fakes import running_http
 
 from pipeline.face import Phase
 from stages.answer import Timings
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
 from stages.messages import Side
-
-
-@pytest.fixture
-async def http():
-    async with running_http() as running:
-        yield running
 
 
 def unit(vectors):

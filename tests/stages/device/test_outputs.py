@@ -1,15 +1,10 @@
 """Token vectors, scores and sparse weights are what plain transformers makes of a text alone."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 import transformers
 from attrs import evolve
-from sentence_transformers import CrossEncoder, SparseEncoder
-from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sparse_encoder.modules import SpladePooling
 from tiny_models import (
     make_batch,
     make_engine,
@@ -18,13 +13,10 @@ from tiny_models import (
     random_texts,
     write_checkpoint,
 )
-from tokenizers import Tokenizer, processors
 
-from stages.device.errors import ModelError
 from stages.device.recipe import Recipe
 from stages.messages import Layout
 from stages.output import Output
-from stages.text_tokenizer import TextTokenizer
 
 LENGTHS = (1, 30, 7, 7, 2, 60, 30, 7, 41, 1)
 SECOND_AT = (1, 12, 3, 7, 1, 30, 0, 2, 40, 0)
@@ -170,45 +162,6 @@ def test_an_item_that_is_not_finite_is_named_and_its_neighbours_are_not(tmp_path
     assert engine.run(evolve(batch, chunks=chunks)).broken == (1, 3)
 
 
-def test_an_output_that_the_model_has_not_is_an_error(tmp_path):
-    engine = make_engine(write_checkpoint(tmp_path, "bert", [pooling("mean")]))
-    with pytest.raises(ValueError, match="does not give scores"):
-        engine.run(make_batch(random_texts([3]), Layout.PACKED, output=Output.SCORES))
-
-
-def test_a_head_that_is_not_in_the_checkpoint_is_not_offered(tmp_path):
-    folder = write_checkpoint(tmp_path, "bert", [])
-    config = transformers.AutoConfig.from_pretrained(folder)
-    config.architectures = ["BertForMaskedLM"]
-    config.save_pretrained(folder)
-    engine = make_engine(folder)
-    assert Recipe.read(folder).task == "masked_lm"
-    assert engine.outputs == (Output.POOLED, Output.TOKENS)
-
-
-def test_a_classifier_without_its_head_is_refused(tmp_path):
-    folder = write_checkpoint(tmp_path, "bert", [])
-    config = transformers.AutoConfig.from_pretrained(folder)
-    config.architectures = ["BertForSequenceClassification"]
-    config.save_pretrained(folder)
-    with pytest.raises(ModelError, match="lacks 2 of the model's weights: classifier"):
-        make_engine(folder)
-
-
-def test_a_classifier_that_scores_something_else_is_refused(tmp_path, monkeypatch):
-    folder = write_checkpoint(tmp_path, "bert", [], CLASSIFIER)
-    monkeypatch.setattr("stages.device.offer.CLASSIFIER_POOLINGS", ("lasttoken", "max"))
-    with pytest.raises(ModelError, match="neither the first token"):
-        make_engine(folder)
-
-
-def test_a_classifier_serves_as_an_encoder_where_a_pooling_is_asked_for(tmp_path):
-    folder = write_checkpoint(tmp_path, "bert", [], CLASSIFIER)
-    recipe = Recipe.read(folder, pooling_override="mean")
-    engine = make_engine(folder, recipe=recipe)
-    assert engine.outputs == (Output.POOLED, Output.TOKENS)
-
-
 def test_a_model_that_cannot_be_packed_gives_all_of_them_bucketed(tmp_path):
     folder = write_checkpoint(tmp_path, "mpnet", [], MASKED_LM)
     texts = random_texts(LENGTHS)
@@ -247,48 +200,3 @@ def plain_splade(folder, texts):
     with torch.inference_mode():
         logits = [model(torch.from_numpy(text).long().unsqueeze(0)).logits[0] for text in texts]
     return np.stack([torch.log1p(torch.relu(rows)).amax(0).numpy() for rows in logits])
-
-
-@pytest.mark.parametrize("typed", [True, False])
-def test_a_cross_encoder_of_sentence_transformers_scores_as_there(tmp_path, typed):
-    plain = write_checkpoint(tmp_path / "plain", "bert", [], CLASSIFIER, num_labels=1)
-    write_pair_tokenizer(plain, typed=typed)
-    oracle = CrossEncoder(str(plain), device="cpu", activation_fn=torch.nn.Identity())
-    oracle.save_pretrained(str(tmp_path / "saved"))
-    query, text = "w9 w10", "w30 w31 w32"
-    expected = oracle.predict([(query, text)], show_progress_bar=False)
-    engine = make_engine(tmp_path / "saved")
-    tokenizer = TextTokenizer.load(tmp_path / "saved")
-    first, second = (tokenizer.encode([given], special=False) for given in (query, text))
-    ids = tokenizer.pairs.join(first, second)
-    choices = {"output": Output.SCORES, "second_at": ids.second_at}
-    batch = make_batch([ids.item(0)], Layout.PACKED, **choices)
-    assert np.abs(engine.run(batch).vectors[0] - expected).max() <= TOLERANCE
-
-
-def test_a_sparse_encoder_of_sentence_transformers_weighs_as_there(tmp_path):
-    plain = write_checkpoint(tmp_path / "plain", "bert", [], MASKED_LM)
-    modules = [Transformer(str(plain), transformer_task="fill-mask"), SpladePooling("max")]
-    oracle = SparseEncoder(modules=modules, device="cpu")
-    oracle.save_pretrained(str(tmp_path / "saved"))
-    expected = oracle.encode("w9 w10 w30", convert_to_sparse_tensor=False, show_progress_bar=False)
-    engine = make_engine(tmp_path / "saved")
-    ids = TextTokenizer.load(tmp_path / "saved").encode(["w9 w10 w30"])
-    entries = engine.run(make_batch(ids, Layout.PACKED, output=Output.SPARSE)).vectors.item(0)
-    found = np.zeros(97, np.float32)
-    found[entries["index"]] = entries["value"]
-    assert np.abs(found - expected.numpy()).max() <= TOLERANCE
-
-
-def write_pair_tokenizer(folder, *, typed):
-    """Give the folder's tokenizer a form for pairs."""
-    file = folder / "tokenizer_config.json"
-    names = ["input_ids", "attention_mask", *(["token_type_ids"] if typed else [])]
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_input_names": names}))
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
