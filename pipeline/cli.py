@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.client_arguments import KEY_VARIABLE, add_embed, add_target
+from pipeline.client.arguments import KEY_VARIABLE, add_embed, add_target
 from pipeline.commands import other_commands
 from pipeline.logs import set_up_logs
 from pipeline.output_place import misplaced
@@ -75,9 +75,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _ask_server(options: argparse.Namespace) -> int:
-    from pipeline import client_commands  # noqa: PLC0415 (numpy and grpclib)
+    from pipeline.client import commands  # noqa: PLC0415 (numpy and grpclib)
 
-    access = client_commands.Access(
+    access = commands.Access(
         options.target or _own_server(),
         os.environ.get(KEY_VARIABLE, ""),
         options.tls,
@@ -87,9 +87,9 @@ def _ask_server(options: argparse.Namespace) -> int:
     )
     try:
         if options.command == "info":
-            client_commands.info(access, as_json=options.json)
+            commands.info(access, as_json=options.json)
         else:
-            client_commands.embed(
+            commands.embed(
                 access,
                 texts=options.texts,
                 file=options.file,
@@ -97,7 +97,7 @@ def _ask_server(options: argparse.Namespace) -> int:
                 resume=options.resume,
                 prompt_name=options.prompt_name,
             )
-    except client_commands.CommandError as error:
+    except commands.CommandError as error:
         return _fail(str(error), 1)
     return 0
 

@@ -10,6 +10,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pipeline.observability.cloudwatch import data_of
 
 
+@pytest.fixture
+def registry():
+    return CollectorRegistry()
+
+
 def ship(registry, shipped):
     """The entries by name and labels; ``shipped`` is brought up to date."""
     data = list(data_of(registry.collect(), shipped))

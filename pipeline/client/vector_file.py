@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.row_ranges import RowRanges
+from pipeline.client.row_ranges import RowRanges
 
 SYNC_EVERY_S: Final = 5.0
 SYNC_EVERY_ROWS: Final = 16384

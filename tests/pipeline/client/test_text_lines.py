@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import text_lines
-from pipeline.text_lines import FileLines, GivenLines, LinesError, stdin_lines
+from pipeline.client import text_lines
+from pipeline.client.text_lines import FileLines, GivenLines, LinesError, stdin_lines
 
 LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=9)
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from penstock.client import Client, ClientError, tls_context
 from tqdm import tqdm
 
-from pipeline.text_lines import GivenLines, Lines, LinesError, lines_of, stdin_lines
-from pipeline.vector_file import VectorFile, VectorFileError
+from pipeline.client.text_lines import GivenLines, Lines, LinesError, lines_of, stdin_lines
+from pipeline.client.vector_file import VectorFile, VectorFileError
 
 BAR_AFTER_S = 1.0  # shorter work needs no progress bar
 REDRAW_S = {True: 0.1, False: 5.0}  # on a terminal, and in a log

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import vector_file
-from pipeline.vector_file import VectorFile, VectorFileError
+from pipeline.client import vector_file
+from pipeline.client.vector_file import VectorFile, VectorFileError
 
 TABLE = np.random.default_rng(1).random((50, 3)).astype(np.float32)
 ORIGIN = {"size": 7, "fingerprint": "f"}
