@@ -21,8 +21,8 @@ from attrs import frozen
 from benchmarks.edge_state import EdgeState, answer_signals
 from pipeline.cli import prepare_environment
 from pipeline.links import Observer
-from pipeline.logs import set_up_logs
-from pipeline.server import serve
+from pipeline.process.logs import set_up_logs
+from pipeline.process.serve import serve
 from pipeline.settings.sources import load_settings
 from simulations.faults import StageCrash, StageCrashes
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from pipeline.client.arguments import KEY_VARIABLE, add_embed, add_target
 from pipeline.commands import other_commands
-from pipeline.logs import set_up_logs
 from pipeline.output_place import misplaced
-from pipeline.processors import check_cores
-from pipeline.ready import joined, reachable, ready_line
+from pipeline.process.addresses import joined, reachable
+from pipeline.process.cpu_affinity import check_cores
+from pipeline.process.logs import set_up_logs
+from pipeline.process.ready_line import ready_line
 from pipeline.settings.kinds import Flag
 from pipeline.settings.report import as_json, as_table, as_toml
 from pipeline.settings.rows import rows
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "serve":
         settings = _prepared(options)
-        from pipeline.server import serve  # noqa: PLC0415 (heavy, and needs the above)
+        from pipeline.process.serve import serve  # noqa: PLC0415 (heavy, and needs the above)
 
         set_up_logs(settings.log_format, settings.log_level)
         return serve(settings, _announce)
@@ -108,7 +109,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         return _fail(f"--output {output}: {wrong}", 2)
     settings = _prepared(options)
     from pipeline.calibrate import calibrate  # noqa: PLC0415 (heavy, and needs the above)
-    from pipeline.failures import run_logged  # noqa: PLC0415
+    from pipeline.process.exit_code import run_logged  # noqa: PLC0415
 
     set_up_logs(settings.log_format, settings.log_level)
     return run_logged(partial(calibrate, settings, output), "the device was not measured")

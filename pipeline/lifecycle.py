@@ -27,7 +27,7 @@ from pipeline.links import Observer
 from pipeline.loaded_model import LoadedModel
 from pipeline.loading import load_model
 from pipeline.observability.reports import Reports
-from pipeline.ready import joined
+from pipeline.process.addresses import joined
 from pipeline.security.security import Security
 from pipeline.settings.table import Settings
 from pipeline.topology import Pipeline

@@ -16,8 +16,8 @@ import trio
 from pipeline import planning
 from pipeline.face import ModelInfo
 from pipeline.loaded_model import LoadedModel
-from pipeline.logs import route_library_logs
 from pipeline.models.resolve import ResolvedModel, resolve_model
+from pipeline.process.logs import route_library_logs
 from pipeline.settings.table import Settings
 from stages.batch_result import DeviceOutput
 from stages.brief_work import BriefWork

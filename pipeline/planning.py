@@ -12,7 +12,7 @@ from pipeline.face import RequestLimits
 from pipeline.grpc.limits import EdgeLimits
 from pipeline.loaded_model import LoadedModel
 from pipeline.plan import PipelinePlan
-from pipeline.processors import shares
+from pipeline.process.cpu_affinity import shares
 from pipeline.settings.table import Settings
 from stages.admission_policies import (
     AdmissionPolicy,

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from pipeline.output_place import misplaced
-from pipeline.ready import own_command
+from pipeline.process.ready_line import own_command
 
 
 class Simulate:

@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 from benchmarks.http_edge.broken import SECRET, Broken
 from pipeline.cli import prepare_environment
 from pipeline.lifecycle import Addresses, Server
-from pipeline.logs import set_up_logs
+from pipeline.process.logs import set_up_logs
 from pipeline.settings.table import Settings
 
 SENDERS: Final = 16  # at a time: some wait until the server has heard enough of them

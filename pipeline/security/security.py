@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from attrs import frozen
 
-from pipeline.ready import is_loopback
+from pipeline.process.addresses import is_loopback
 from pipeline.security.access import Access, keys_of
 from pipeline.security.errors import SecurityFileError
 from pipeline.security.key_ring import KeyRing

@@ -12,7 +12,7 @@ import sys
 import threading
 
 from benchmarks.server_process import serve_until_stopped
-from pipeline.ready import ready_line
+from pipeline.process.ready_line import ready_line
 from simulations.faults import CrashingOnceBusy, StageCrash, StageCrashes
 
 

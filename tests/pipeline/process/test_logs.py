@@ -7,7 +7,7 @@ import logging
 import pytest
 import structlog
 
-from pipeline.logs import route_library_logs, set_up_logs
+from pipeline.process.logs import route_library_logs, set_up_logs
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.processors import Share, check_cores, physical_cores, shares
+from pipeline.process.cpu_affinity import Share, check_cores, physical_cores, shares
 from pipeline.settings.sources import load_settings
 from pipeline.settings.table import SettingError
 

@@ -16,12 +16,12 @@ import structlog
 import trio
 from attrs import evolve
 
-from pipeline.descriptors import allow_connections
 from pipeline.face import Phase
-from pipeline.failures import run_logged
-from pipeline.garbage import settle
 from pipeline.lifecycle import Addresses, Server
 from pipeline.links import Observer
+from pipeline.process.exit_code import run_logged
+from pipeline.process.file_descriptors import allow_connections
+from pipeline.process.garbage_collection import settle
 from pipeline.security.security import Security
 from pipeline.settings.table import Settings
 

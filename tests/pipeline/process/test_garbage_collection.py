@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from pipeline.garbage import YOUNG_OBJECTS, settle
+from pipeline.process.garbage_collection import YOUNG_OBJECTS, settle
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from pipeline.descriptors import PORTS, SPARE, allow_connections
+from pipeline.process.file_descriptors import PORTS, SPARE, allow_connections
 
 LIMIT = resource.RLIMIT_NOFILE
 

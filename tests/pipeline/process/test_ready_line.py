@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.ready import is_loopback, joined, own_command, reachable, ready_line
+from pipeline.process.addresses import is_loopback, joined, reachable
+from pipeline.process.ready_line import own_command, ready_line
 
 EVERY_HOST = "0.0.0.0"  # noqa: S104 (only a name here)
 
