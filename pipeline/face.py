@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from attrs import field, frozen
 
-from pipeline.load_report import LoadReport
+from pipeline.overload.load_report import LoadReport
 from stages.errors import NotServing
 from stages.messages import EmbedRequest
 from stages.output import Output

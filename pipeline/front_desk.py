@@ -22,8 +22,8 @@ from pipeline.face import (
     ServerStatus,
     not_serving,
 )
-from pipeline.health_level import HealthLevel
-from pipeline.load_report import LoadAverages
+from pipeline.overload.health_level import HealthLevel
+from pipeline.overload.load_report import LoadAverages
 from pipeline.requests import require_output
 from pipeline.statuses import retry_after_s
 from pipeline.topology import Pipeline

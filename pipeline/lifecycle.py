@@ -21,12 +21,12 @@ from pipeline.device_guard import run_guarded
 from pipeline.device_watch import DeviceWatch
 from pipeline.front_desk import FrontDesk
 from pipeline.grpc.server import GrpcServer
-from pipeline.held_bytes import HeldBytes
 from pipeline.http.server import HttpServer
 from pipeline.links import Observer
 from pipeline.loaded_model import LoadedModel
 from pipeline.loading import load_model
 from pipeline.observability.reports import Reports
+from pipeline.overload.held_bytes import HeldBytes
 from pipeline.process.addresses import joined
 from pipeline.security.security import Security
 from pipeline.settings.table import Settings

@@ -13,7 +13,7 @@ import trio
 from attrs import define, field
 
 from pipeline.face import Desk, StatusBoard
-from pipeline.recent_refusals import RecentRefusals, Request
+from pipeline.overload.recent_refusals import RecentRefusals, Request
 from pipeline.requests import refusal
 from simulations.agenda import Agenda
 from simulations.scenario import Host

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from pipeline.face import StatusBoard
 from pipeline.grpc.trailers import hpack_block
-from pipeline.load_report import TRAILER, LoadReport
+from pipeline.overload.load_report import TRAILER, LoadReport
 
 OK_TRAILERS: Final = (("grpc-status", "0"),)
 

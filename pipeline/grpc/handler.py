@@ -35,13 +35,10 @@ from pipeline.grpc.stall import Patience, Room
 from pipeline.grpc.stream import EdgeStream
 from pipeline.grpc.switchboard import Switchboard
 from pipeline.grpc.trailers import error_trailers, status_trailers
-from pipeline.recent_refusals import Request
+from pipeline.overload.recent_refusals import Request
 from pipeline.security.access import NOBODY
 from pipeline.statuses import GrpcStatus
-from stages.errors import (
-    InvalidInput,
-    PenstockError,
-)
+from stages.errors import InvalidInput, PenstockError
 from stages.lane import Lane
 
 

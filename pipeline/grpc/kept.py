@@ -1,7 +1,7 @@
 """What one call keeps waiting, counted twice: on its connection and in the whole server."""
 
 from pipeline.grpc.stall import Room
-from pipeline.held_bytes import Share
+from pipeline.overload.held_bytes import Share
 from stages.errors import Overloaded
 
 

@@ -7,7 +7,7 @@ from attrs import frozen
 from google.protobuf.message import Message
 
 from pipeline.grpc.endings import Endings
-from pipeline.recent_refusals import Request
+from pipeline.overload.recent_refusals import Request
 from pipeline.statuses import Face
 from stages.errors import PenstockError
 

@@ -27,7 +27,7 @@ from pipeline.grpc.route import Route
 from pipeline.grpc.switchboard import Switchboard
 from pipeline.grpc.tei import services
 from pipeline.grpc.tei.services import TeiServices
-from pipeline.held_bytes import HeldBytes
+from pipeline.overload.held_bytes import HeldBytes
 from pipeline.security.access import Access
 from stages.errors import PenstockError
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pipeline.face import StatusBoard
 from pipeline.grpc.endings import Endings
 from pipeline.grpc.route import Route
-from pipeline.held_bytes import HeldBytes
-from pipeline.recent_refusals import Caller, RecentRefusals, Request
+from pipeline.overload.held_bytes import HeldBytes
+from pipeline.overload.recent_refusals import Caller, RecentRefusals, Request
 from pipeline.requests import refusal
 from pipeline.security.access import Access
 from stages.errors import PenstockError

@@ -14,7 +14,6 @@ from attrs import evolve, field, frozen
 from starlette.responses import Response
 
 from pipeline.face import Desk, ModelInfo, RequestLimits, StatusBoard
-from pipeline.held_bytes import HeldBytes
 from pipeline.http.asgi import Receive, Scope, Send
 from pipeline.http.ask import ClientGone, ask
 from pipeline.http.body import read_body
@@ -23,7 +22,8 @@ from pipeline.http.every_answer import REQUEST_ID
 from pipeline.http.fields import Fields
 from pipeline.http.large import LARGE_BYTES
 from pipeline.http.places import Places
-from pipeline.recent_refusals import RecentRefusals, Request
+from pipeline.overload.held_bytes import HeldBytes
+from pipeline.overload.recent_refusals import RecentRefusals, Request
 from pipeline.requests import loaded_model
 from stages.answer import Answer
 from stages.errors import Internal, PenstockError

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from pipeline.face import Phase, StatusBoard
 from pipeline.http.asgi import App, Message, Receive, Scope, Send
-from pipeline.load_report import HEADER
+from pipeline.overload.load_report import HEADER
 from pipeline.requests import MAX_REQUEST_ID_BYTES, request_id_of
 
 REQUEST_ID: Final = "penstock.request_id"  # in a call's scope

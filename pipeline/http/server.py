@@ -17,7 +17,6 @@ import trio
 from hypercorn.config import Config
 
 from pipeline.face import Desk, StatusBoard
-from pipeline.held_bytes import HeldBytes
 from pipeline.http.app import make_app
 from pipeline.http.call import Edge
 from pipeline.http.connection import Connections
@@ -25,6 +24,7 @@ from pipeline.http.live.feed import Feed
 from pipeline.http.places import Places
 from pipeline.http.tei.info import Bounds
 from pipeline.observability.metrics import Metrics
+from pipeline.overload.held_bytes import HeldBytes
 from pipeline.security.access import Access
 from pipeline.security.tls import HANDSHAKE_S
 

@@ -8,8 +8,8 @@ from penstock.v1 import embedding_pb2 as pb
 from raw_client import framed, raw_client
 from rpc import EMBED, method, refused, trailer
 
-from pipeline import recent_refusals
 from pipeline.grpc.framing import PREFIX
+from pipeline.overload import recent_refusals
 from stages.errors import Overloaded
 
 STREAM = "/penstock.v1.EmbeddingService/EmbedStream"

@@ -11,7 +11,7 @@ from edge_fakes import FakeBoard, running_edge
 from penstock.v1.embedding_pb2 import EmbedRequest
 from raw_client import EMBED, framed, raw_client
 
-from pipeline.load_report import TRAILER, LoadReport
+from pipeline.overload.load_report import TRAILER, LoadReport
 
 STREAM = "/penstock.v1.EmbeddingService/EmbedStream"
 REQUEST = framed(EmbedRequest(texts=["a"]))

@@ -12,7 +12,7 @@ from raw_client import EMBED, framed, raw_client
 
 from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.stall import Room
-from pipeline.held_bytes import HeldBytes
+from pipeline.overload.held_bytes import HeldBytes
 from stages.errors import Overloaded
 
 BODY = framed(EmbedRequest(texts=["a"]))

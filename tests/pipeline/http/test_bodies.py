@@ -9,8 +9,8 @@ from attrs import evolve
 from desk_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeDesk, answer_to
 from http_fakes import called, request_text, running_http
 
-from pipeline.held_bytes import HeldBytes
 from pipeline.http import unread
+from pipeline.overload.held_bytes import HeldBytes
 from stages.messages import EmbedRequest
 
 PATH = "/v1/embeddings"

@@ -6,7 +6,7 @@ from desk_fakes import SNAPSHOT, FakeBoard
 from http_fakes import request_text, running_http
 
 from pipeline.face import Phase
-from pipeline.load_report import LoadReport
+from pipeline.overload.load_report import LoadReport
 from pipeline.security.access import Access, keys_of
 from pipeline.security.key_ring import make_key
 from stages.errors import Internal

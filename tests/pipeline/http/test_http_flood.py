@@ -4,7 +4,7 @@ import pytest
 from desk_fakes import FakeBoard, FakeDesk, answer_to
 from http_fakes import running_http
 
-from pipeline import recent_refusals
+from pipeline.overload import recent_refusals
 from stages.errors import Overloaded
 
 HOURS_S = 3600.0

@@ -8,7 +8,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.load_report import LoadAverages, LoadReport
+from pipeline.overload.load_report import LoadAverages, LoadReport
 from stages.errors import InvalidInput, Overloaded
 from stages.ticket import OpenTickets
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.held_bytes import FREE_BYTES, HeldBytes
+from pipeline.overload.held_bytes import FREE_BYTES, HeldBytes
 from stages.errors import Overloaded
 
 MOST = 4 * FREE_BYTES

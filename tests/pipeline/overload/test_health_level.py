@@ -3,11 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.health_level import (
-    ENTER_OVERLOADED,
-    LEAVE_DEGRADED,
-    HealthLevel,
-)
+from pipeline.overload.health_level import ENTER_OVERLOADED, LEAVE_DEGRADED, HealthLevel
 
 
 def levels(*pressures):

@@ -5,7 +5,7 @@ from math import inf
 import pytest
 from attrs import evolve
 
-from pipeline.recent_refusals import LONGEST_S, REMEMBERED, RecentRefusals, Request
+from pipeline.overload.recent_refusals import LONGEST_S, REMEMBERED, RecentRefusals, Request
 from stages.errors import InvalidInput, NotServing, Overloaded, TooLate
 
 FULL = Overloaded("full", reason="drain_time", retry_after_s=0.04)
