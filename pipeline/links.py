@@ -10,7 +10,7 @@ have to wait, so that a stage takes a burst in one turn of Trio's loop; what a s
 can do in a row is bounded by what is in its inlet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import trio
@@ -33,6 +33,11 @@ class Observer(Protocol):
         ...
 
 
+def _clock() -> Callable[[], float]:
+    """``trio.current_time`` of this run, which looks for its run at each call."""
+    return trio.lowlevel.current_clock().current_time
+
+
 @frozen(eq=False)
 class Outlet(Generic[M]):
     """The sending end that belongs to ``stage``."""
@@ -40,6 +45,7 @@ class Outlet(Generic[M]):
     stage: str
     channel: trio.MemorySendChannel[M]
     observers: Sequence[Observer] = field(repr=False)
+    _now: Callable[[], float] = field(factory=_clock, init=False, repr=False)
 
     async def send(self, message: M) -> None:
         """Send, waiting for room where there is none; cancelled while it waits, nothing is sent.
@@ -66,7 +72,7 @@ class Outlet(Generic[M]):
         self.channel.close()
 
     def _tell(self, message: M) -> None:
-        now = trio.current_time()
+        now = self._now()
         for observer in self.observers:
             observer.sent(self.stage, message, now)
 
@@ -78,6 +84,7 @@ class Inlet(Generic[M]):
     stage: str
     channel: trio.MemoryReceiveChannel[M]
     observers: Sequence[Observer] = field(repr=False)
+    _now: Callable[[], float] = field(factory=_clock, init=False, repr=False)
 
     async def receive(self) -> M:
         """A message, waiting where there is none; no checkpoint where there is one.
@@ -115,6 +122,6 @@ class Inlet(Generic[M]):
         self.channel.close()
 
     def _tell(self, message: M) -> None:
-        now = trio.current_time()
+        now = self._now()
         for observer in self.observers:
             observer.received(self.stage, message, now)

@@ -1,10 +1,14 @@
 """Notes on each ticket when it left admission and tokenizing, for the reply's timings."""
 
+from typing import Final
+
 from stages.channels import Message
+
+TIMED: Final = ("admission", "tokenizing")
 
 
 class Timeline:
-    """An observer of the links."""
+    """An observer of what the TIMED stages send."""
 
     def received(self, stage: str, message: Message, now: float) -> None:
         """See :class:`pipeline.links.Observer`."""

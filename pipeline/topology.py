@@ -27,7 +27,7 @@ from pipeline.restart_budget import RestartBudget
 from pipeline.room_ledger import RoomLedger
 from pipeline.stage_bodies import StageBodies
 from pipeline.supervisor import Stage, supervise
-from pipeline.timeline import Timeline
+from pipeline.timeline import TIMED, Timeline
 from pipeline.turns import Turns
 from stages.batch_result import BatchResult
 from stages.batching import RoomCredit
@@ -139,10 +139,11 @@ class Pipeline:
         self, sender: str, receiver: str, capacity: int, message: type[M]
     ) -> tuple[Outlet[M], Inlet[M]]:
         observers = self._who_observes(message)
+        timed = (self._timeline,) if sender in TIMED else ()
         send, receive = trio.open_memory_channel[M](capacity)
         self.channels[receiver] = receive
         return (
-            Outlet(sender, send, observers),
+            Outlet(sender, send, (*timed, *observers)),
             Inlet(receiver, receive, observers),
         )
 
@@ -153,8 +154,6 @@ class Pipeline:
             return self._ledger, *turns, *self._observers
         if message is Batch:
             return self._passages, self._ledger, *turns, *self._observers
-        if message in (Submission, TokenizedItems):
-            return self._passages, self._timeline, *self._observers
         return self._passages, *self._observers
 
     async def run(self) -> None:

@@ -32,11 +32,11 @@ class Backlog:
 
     def change(self, lane: Lane, tenant: str, deadline: float, before: Work, after: Work) -> None:
         """A request that had reserved ``before`` has reserved ``after``."""
-        self.total = self.total - before + after
-        tokens = after.tokens - before.tokens
+        tokens, squares = after.tokens - before.tokens, after.squares - before.squares
+        self.total = Work(self.total.tokens + tokens, self.total.squares + squares)
         _add(self._tenants, tenant, tokens)
         if lane is Lane.BULK:
-            self.bulk = self.bulk - before + after
+            self.bulk = Work(self.bulk.tokens + tokens, self.bulk.squares + squares)
         else:
             _add(self._due, _slot(deadline), tokens)
 

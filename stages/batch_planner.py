@@ -39,7 +39,7 @@ from typing import Final
 from stages.batch_draft import BatchDraft
 from stages.batch_limits import BatchLimits
 from stages.batch_room import Room
-from stages.cost_model import NO_WORK, CostModel
+from stages.cost_model import CostModel, Work
 from stages.deadline_queue import Kind
 from stages.messages import Batch, Chunk, Layout
 from stages.waiting_line import Alive, WaitingLine
@@ -203,7 +203,7 @@ class BatchPlanner:
         draft = BatchDraft(room)
         self._line.fill(draft, kind, wanted, now)
         if busy and cost is not None:
-            work = sum((chunk.work for chunk in draft.chunks), NO_WORK)
+            work = Work.together([chunk.work for chunk in draft.chunks])
             ends = starts_in_s + SURE * cost.seconds(work)
             draft.chunks = [c for c in draft.chunks if self._alive(c.ticket, now, ends)]
         return draft

@@ -1,6 +1,6 @@
 """What comes of a batch: from the device, and on the way to notification."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from attrs import field, frozen
@@ -90,6 +90,6 @@ class BatchResult:
         """Tokens computed for nothing."""
         return self.computed_tokens - self.batch.tokens
 
-    def shares(self) -> Iterator[tuple[Ticket, int]]:
+    def shares(self) -> Sequence[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""
         return self.batch.shares()

@@ -6,7 +6,7 @@ against a credit, so its send never blocks. At its bound the planner takes no mo
 and the channels behind it fill up to the door.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -20,9 +20,9 @@ from stages.ticket import OpenTickets, Ticket
 class RoomCredit:
     """Execution has room for one more batch. Carries no items."""
 
-    def shares(self) -> Iterator[tuple[Ticket, int]]:
+    def shares(self) -> Sequence[tuple[Ticket, int]]:
         """Nobody's items."""
-        return iter(())
+        return ()
 
 
 async def run_batching(

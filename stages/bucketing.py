@@ -41,17 +41,13 @@ def sort_into_buckets(items: TokenizedItems, edges: Int32) -> Iterator[Chunk]:
 
     ``edges`` is int32 [buckets], ascending; no item is longer than the last.
     """
+    if len(edges) == 1:  # as where texts are packed: none are kept apart
+        yield _whole(items, int(edges[0]))
+        return
     which = np.searchsorted(edges, items.ids.lengths)
     first = which[0]
     if len(which) == 1 or (which == first).all():
-        yield Chunk(
-            items.ticket,
-            int(edges[first]),
-            items.ids,
-            items.positions,
-            items.pool_from,
-            items.output,
-        )
+        yield _whole(items, int(edges[first]))
         return
     for bucket in np.unique(which):
         index = np.flatnonzero(which == bucket)
@@ -63,3 +59,7 @@ def sort_into_buckets(items: TokenizedItems, edges: Int32) -> Iterator[Chunk]:
             items.pool_from,
             items.output,
         )
+
+
+def _whole(items: TokenizedItems, bucket: int) -> Chunk:
+    return Chunk(items.ticket, bucket, items.ids, items.positions, items.pool_from, items.output)

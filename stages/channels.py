@@ -6,7 +6,7 @@ implementation. Closing the sending end means *drain* (the receiver's loop ends
 after the last message); cancelling means *abort*.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, TypeVar
 
 from stages.ticket import Ticket
@@ -15,7 +15,7 @@ from stages.ticket import Ticket
 class Message(Protocol):
     """Anything that crosses a channel: it knows whose items it carries."""
 
-    def shares(self) -> Iterator[tuple[Ticket, int]]:
+    def shares(self) -> Sequence[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""
         ...
 

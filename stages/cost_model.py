@@ -30,6 +30,11 @@ class Work:
         known = list(lengths)
         return cls(sum(known), sum(length * length for length in known))
 
+    @classmethod
+    def together(cls, parts: Sequence["Work"]) -> "Work":
+        """All the parts."""
+        return cls(sum([part.tokens for part in parts]), sum([part.squares for part in parts]))
+
     def __add__(self, other: "Work") -> "Work":
         """Both together."""
         return Work(self.tokens + other.tokens, self.squares + other.squares)

@@ -73,11 +73,13 @@ class LoadMeter:
     rate: ServiceRate = field(init=False)  # of true tokens: for people
     drift: Drift = field(init=False)  # of true work: what admission predicts with
     computed_drift: Drift = field(init=False)  # padding included: what bounds a batch in time
+    _share: FairShare = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         typical = self.cost.tokens_per_s(TYPICAL_LENGTH) if self.cost is not None else 0.0
         self.rate = ServiceRate(self.alpha, typical)
         self.drift, self.computed_drift = Drift(self.alpha), Drift(self.alpha)
+        self._share = FairShare(self.tickets.backlog.tenants, self.weights)
         self.tickets.on_end(self.tokenizer.ended)
 
     def launched(self, batch: Batch, now: float, device: int = 0) -> None:
@@ -118,9 +120,11 @@ class LoadMeter:
     def queued(self) -> Work:
         """Work reserved by open requests that is not on a device."""
         left = self.tickets.reserved
+        tokens, squares = left.tokens, left.squares
         for device in self.devices:
-            left -= device.work
-        return Work(max(0, left.tokens), max(0, left.squares))
+            tokens -= device.work.tokens
+            squares -= device.work.squares
+        return Work(max(0, tokens), max(0, squares))
 
     @property
     def computed_cost(self) -> CostModel | None:
@@ -146,7 +150,7 @@ class LoadMeter:
             len(self.devices),
             self.rate.tokens_per_s * len(self.devices),
             bulk=backlog.bulk,
-            share=FairShare(backlog.tenants, self.weights),
+            share=self._share,
             starts_in_s=self.starts_in_s(now),
             uncertainty=self.drift.uncertainty,
             due_in=lambda left_s: backlog.due_by(now + left_s),

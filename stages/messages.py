@@ -6,7 +6,7 @@ wire, int32 and unpadded: :class:`RaggedIds` only points into them, and the sing
 copy is the one into the device's input (``stages.device``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final, TypeAlias
 
@@ -14,7 +14,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from stages.cost_model import NO_WORK, Work
+from stages.cost_model import Work
 from stages.lane import Lane
 from stages.output import Output
 from stages.ticket import Ticket
@@ -40,20 +40,24 @@ class RaggedIds:
     starts: Int32  # [items]
     lengths: Int32  # [items], each >= 1
     second_at: Int32 | None = None  # [items]
-    tokens: int = field(init=False)  # sum of lengths
-    squares: int = field(init=False)  # sum of length^2
+    work: Work = field(init=False)  # what is to be computed for the items, without padding
 
-    @tokens.default
-    def _sum(self) -> int:
+    @work.default
+    def _sums(self) -> Work:
         if len(self.lengths) <= FEW:
-            return sum(self.lengths.tolist())
-        return int(self.lengths.sum())
+            return Work.of(self.lengths.tolist())
+        squares = np.square(self.lengths, dtype=np.int64)
+        return Work(int(self.lengths.sum()), int(squares.sum()))
 
-    @squares.default
-    def _sum_of_squares(self) -> int:
-        if len(self.lengths) <= FEW:
-            return sum([length * length for length in self.lengths.tolist()])
-        return int(np.square(self.lengths, dtype=np.int64).sum())
+    @property
+    def tokens(self) -> int:
+        """The sum of the lengths."""
+        return self.work.tokens
+
+    @property
+    def squares(self) -> int:
+        """The sum of length^2."""
+        return self.work.squares
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -62,11 +66,6 @@ class RaggedIds:
         """The ids of one item: a view, int32 [length]."""
         start = self.starts[index]
         return self.flat[start : start + self.lengths[index]]
-
-    @property
-    def work(self) -> Work:
-        """What is to be computed for the items, without padding."""
-        return Work(self.tokens, self.squares)
 
     def take(self, which: slice | NDArray[np.intp]) -> "RaggedIds":
         """The items that ``which`` selects; ``flat`` is shared, not copied."""
@@ -123,9 +122,9 @@ class Submission:
     ticket: Ticket
     request: EmbedRequest
 
-    def shares(self) -> Iterator[tuple[Ticket, int]]:
+    def shares(self) -> Sequence[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""
-        yield self.ticket, self.request.items
+        return ((self.ticket, self.ticket.items),)
 
 
 @frozen(eq=False)
@@ -143,9 +142,9 @@ class TokenizedItems:
     pool_from: int = 0
     output: Output = Output.POOLED
 
-    def shares(self) -> Iterator[tuple[Ticket, int]]:
+    def shares(self) -> Sequence[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""
-        yield self.ticket, len(self.positions)
+        return ((self.ticket, len(self.positions)),)
 
 
 @frozen(eq=False)
@@ -175,9 +174,9 @@ class Chunk:
         """What is to be computed, without padding."""
         return self.ids.work
 
-    def shares(self) -> Iterator[tuple[Ticket, int]]:
+    def shares(self) -> Sequence[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""
-        yield self.ticket, len(self.positions)
+        return ((self.ticket, len(self.positions)),)
 
     def split(self, items: int) -> tuple["Chunk", "Chunk"]:
         """The first ``items`` items, and the rest; 0 < items < len(self)."""
@@ -217,6 +216,7 @@ class Batch:
     width: int
     items: int = field(init=False)
     work: Work = field(init=False)  # without padding
+    _shares: Sequence[tuple[Ticket, int]] = field(init=False, repr=False)
 
     @items.default
     def _items(self) -> int:
@@ -224,7 +224,11 @@ class Batch:
 
     @work.default
     def _work(self) -> Work:
-        return sum((chunk.work for chunk in self.chunks), NO_WORK)
+        return Work.together([chunk.work for chunk in self.chunks])
+
+    @_shares.default
+    def _by_ticket(self) -> Sequence[tuple[Ticket, int]]:
+        return tuple([(chunk.ticket, len(chunk)) for chunk in self.chunks])
 
     @property
     def tokens(self) -> int:
@@ -243,7 +247,6 @@ class Batch:
         """Tokens computed for nothing."""
         return self.rows * self.width - self.tokens
 
-    def shares(self) -> Iterator[tuple[Ticket, int]]:
+    def shares(self) -> Sequence[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""
-        for chunk in self.chunks:
-            yield chunk.ticket, len(chunk)
+        return self._shares

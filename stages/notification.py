@@ -33,17 +33,22 @@ async def run_notification(
                 tokens=result.batch.tokens,
                 exc_info=result.error,
             )
-        first = 0
+        first, now = 0, trio.current_time()
         for chunk in result.batch.chunks:
-            _deliver(result, chunk, first, tickets, load)
+            _deliver(result, chunk, first, tickets, load, now)
             first += len(chunk)
 
 
 def _deliver(
-    result: BatchResult, chunk: Chunk, first: int, tickets: OpenTickets, load: LoadMeter
+    result: BatchResult,
+    chunk: Chunk,
+    first: int,
+    tickets: OpenTickets,
+    load: LoadMeter,
+    now: float,
 ) -> None:
     """Give a chunk's ticket its rows, which begin at ``first`` in the result."""
-    now, ticket = trio.current_time(), chunk.ticket
+    ticket = chunk.ticket
     if result.vectors is None:
         tickets.fail(ticket, _why(result), now)
         return

@@ -192,7 +192,7 @@ class OpenTickets:
 
     def reserve(self, ticket: Ticket, work: Work) -> None:
         """Count ``work`` as queued until the ticket ends, in place of what was counted."""
-        if ticket.waiting:
+        if ticket.waiting and work != ticket.reserved:
             self._count(ticket, work)
             ticket.reserved = work
 

@@ -11,6 +11,7 @@ instruction that it was trained with, and all that it reads of the text is poole
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from attrs import evolve, field, frozen
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from stages.errors import InvalidInput, NotOffered, TooLarge
 from stages.messages import EmbedRequest, Int32, RaggedIds, Side
 from stages.pairs import PairTemplate, cut_pairs
+
+NO_ITEMS: Final[Int32] = np.zeros(0, np.int32)
 
 
 @frozen(eq=False)
@@ -69,6 +72,8 @@ class TokenRules:
         Raises:
             TooLarge: it has more than ``max_request_tokens``.
         """
+        if len(token_counts) * self.max_tokens <= self.max_request_tokens:
+            return
         total = int(np.minimum(token_counts, self.max_tokens).sum(dtype=np.int64))
         if total > self.max_request_tokens:
             raise TooLarge(
@@ -94,7 +99,7 @@ class TokenRules:
         :class:`InvalidInput` for an over-long item where ``truncate`` is off.
         """
         if ids.tokens <= self.max_tokens:  # as most requests: then no item is longer
-            return ids, np.zeros(0, np.int32)
+            return ids, NO_ITEMS
         over = np.flatnonzero(ids.lengths > self.max_tokens).astype(np.int32)
         if not len(over):
             return ids, over
@@ -166,7 +171,8 @@ class TokenRules:
         """
         if not pooled:
             pool_from = 0
-        if (self.unpooled is None or not pooled) and not pool_from and ids.lengths.all():
+        all_count = (self.unpooled is None or not pooled) and not pool_from
+        if all_count and np.count_nonzero(ids.lengths) == len(ids):
             return
         bare = ids.lengths <= pool_from
         if self.unpooled is not None and pooled:

@@ -232,5 +232,6 @@ def _fit_or_fail(
     except PenstockError as error:
         tickets.fail(ticket, error, trio.current_time())
         return None
-    ticket.truncated.extend(positions[cut].tolist())
+    if len(cut):
+        ticket.truncated.extend(positions[cut].tolist())
     return TokenizedItems(ticket, fitted, positions, pool_from, request.output)

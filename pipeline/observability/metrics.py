@@ -34,13 +34,14 @@ from pipeline.observability.outcomes import CODES, REASONS, outcome_word, reason
 from pipeline.observability.totals import RanBatch, Totals
 from pipeline.observability.waste import Waste
 from pipeline.topology import STAGES
-from stages.answer import Outcome
+from stages.answer import Answer, Outcome
 from stages.batch_result import BatchResult
 from stages.device.spec import DeviceFigures
 from stages.errors import PenstockError
 from stages.messages import Layout
 from stages.ticket import Ticket
 
+OK: Final = "ok"
 CHANNELS: Final = (*STAGES, "room")  # by the stage they lead into, and the way back
 SECONDS: Final = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
@@ -95,7 +96,7 @@ class Metrics:
     def stayed(self, stage: str, ticket: Ticket, items: int, since: float, now: float) -> None:
         """See :class:`pipeline.passages.Watcher`."""
         del items
-        if ticket.waiting or stage == STAGES[-1]:  # else the stay was cut short
+        if stage == STAGES[-1] or ticket.waiting:  # else the stay was cut short
             self._stage_seconds[stage].observe(now - since)
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
@@ -136,7 +137,8 @@ class Metrics:
         yield from load_families(NOTHING_KNOWN if self._board is None else self._board.snapshot)
 
     def _count_outcome(self, outcome: Outcome | None, requests: int = 1) -> None:
-        code, reason = outcome_word(outcome).lower(), reason_of(outcome)
+        code = OK if isinstance(outcome, Answer) else outcome_word(outcome).lower()
+        reason = None if code == OK else reason_of(outcome)
         with self._requests_lock:
             self._requests[code] = self._requests.get(code, 0) + requests
             if reason is not None:
@@ -168,7 +170,7 @@ class Metrics:
 
     def totals(self) -> Totals:
         """What has been counted so far."""
-        answered, devices = self._requests["ok"], self._devices
+        answered, devices = self._requests[OK], self._devices
         return Totals(
             at_s=trio.current_time(),
             answered=answered,
