@@ -78,15 +78,16 @@ class BatchPlanner:
         """
         found = {width: [0, 0] for width in self.limits.buckets}
         for chunk in self._line:
-            found[chunk.bucket][0] += len(chunk)
+            found[chunk.bucket][0] += chunk.items
             found[chunk.bucket][1] += chunk.tokens
         return [(width, items, tokens) for width, (items, tokens) in found.items()]
 
     def add(self, chunk: Chunk, now: float) -> Chunk | None:
         """Queue what fits of ``chunk``; returns the rest, to be offered again."""
-        if chunk.tokens > self.limits.max_held_tokens - self.held_tokens:
-            self._line.drop_dead(now)
         tokens = self.limits.max_held_tokens - self.held_tokens
+        if chunk.tokens > tokens:
+            self._line.drop_dead(now)
+            tokens = self.limits.max_held_tokens - self.held_tokens
         if chunk.tokens <= tokens:
             self._line.add(chunk, now)
             return None
@@ -212,5 +213,5 @@ class BatchPlanner:
         if self.limits.layout is Layout.PACKED:
             rows, width = 1, sum(chunk.tokens for chunk in chunks)
         else:
-            rows = self.limits.rows_for(sum(map(len, chunks)), width)
+            rows = self.limits.rows_for(sum(chunk.items for chunk in chunks), width)
         return Batch(next(self._numbers), tuple(chunks), self.limits.layout, rows, width)

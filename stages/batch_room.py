@@ -41,11 +41,11 @@ class Room:
     def fitting(self, chunk: Chunk) -> int:
         """How many of the chunk's first items fit."""
         if (
-            len(chunk) <= self.items
+            chunk.items <= self.items
             and chunk.tokens <= self.tokens
             and self._seconds(chunk.work) <= self.seconds
         ):
-            return len(chunk)
+            return chunk.items
         return min(self.items, self._within(chunk.ids.lengths))
 
     def _within(self, lengths: Int32) -> int:
@@ -61,7 +61,7 @@ class Room:
     def without(self, chunk: Chunk) -> "Room":
         """What is left once ``chunk`` is in."""
         return Room(
-            self.items - len(chunk),
+            self.items - chunk.items,
             self.tokens - chunk.tokens,
             self.seconds - self._seconds(chunk.work),
             self.cost,

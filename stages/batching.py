@@ -74,10 +74,13 @@ class _Batching:
     async def take_in(self, chunks: ReceiveEnd[Chunk]) -> None:
         async for chunk in chunks:
             rest: Chunk | None = chunk
-            while rest is not None and self.tickets.alive(rest.ticket, trio.current_time()):
-                offered = len(rest)
-                rest = self.planner.add(rest, trio.current_time())
-                left_over = 0 if rest is None else len(rest)
+            while rest is not None:
+                now = trio.current_time()
+                if not self.tickets.alive(rest.ticket, now):
+                    break
+                offered = rest.items
+                rest = self.planner.add(rest, now)
+                left_over = 0 if rest is None else rest.items
                 if left_over < offered:
                     self.tickets.planned(chunk.ticket, offered - left_over)
                     self._changed.set()

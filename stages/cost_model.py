@@ -15,6 +15,7 @@ from attrs import asdict, frozen
 from numpy.typing import NDArray
 
 MOST_S: Final = 1000.0  # of a coefficient in a file: no device is slower
+FEW: Final = 16  # numbers that Python adds up sooner than numpy does
 
 
 @frozen
@@ -29,6 +30,13 @@ class Work:
         """The work of texts of these lengths."""
         known = list(lengths)
         return cls(sum(known), sum(length * length for length in known))
+
+    @classmethod
+    def of_array(cls, lengths: NDArray[np.int32]) -> "Work":
+        """As :meth:`of`."""
+        if len(lengths) <= FEW:
+            return cls.of(lengths.tolist())
+        return cls(int(lengths.sum()), int(np.square(lengths, dtype=np.int64).sum()))
 
     @classmethod
     def together(cls, parts: Sequence["Work"]) -> "Work":

@@ -90,7 +90,7 @@ class DeadlineQueue:
     def take(self, entry: Entry, items: int) -> Chunk:
         """Remove the first ``items`` of an entry; the rest of it keeps its place."""
         chunk = entry.chunk
-        if items < len(chunk):
+        if items < chunk.items:
             chunk, entry.chunk = chunk.split(items)
         else:
             self._leave(entry)
@@ -99,7 +99,7 @@ class DeadlineQueue:
 
     def drop(self, entry: Entry) -> None:
         """Remove all of an entry."""
-        self.take(entry, len(entry.chunk))
+        self.take(entry, entry.chunk.items)
 
     def _leave(self, entry: Entry) -> None:
         entry.waits = False

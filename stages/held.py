@@ -22,11 +22,11 @@ class Held:
 
     def add(self, chunk: Chunk) -> None:
         """``chunk`` waits."""
-        self._count(len(chunk), chunk.ids.tokens, chunk.ids.squares)
+        self._count(chunk.items, chunk.work.tokens, chunk.work.squares)
 
     def remove(self, chunk: Chunk) -> None:
         """``chunk`` waits no more."""
-        self._count(-len(chunk), -chunk.ids.tokens, -chunk.ids.squares)
+        self._count(-chunk.items, -chunk.work.tokens, -chunk.work.squares)
 
     def _count(self, items: int, tokens: int, squares: int) -> None:
         held: Held | None = self

@@ -133,17 +133,24 @@ class LoadMeter:
 
     def starts_in_s(self, now: float) -> float:
         """When the first device will have done what it has in hand; 0 while that is unknown."""
-        if self.cost is None or self.busy_share < 1.0:
+        return self._starts_in_s(self._true_cost, now)
+
+    @property
+    def _true_cost(self) -> CostModel | None:
+        """What a device takes now for true work."""
+        return None if self.cost is None else self.cost.scaled(self.drift.ratio)
+
+    def _starts_in_s(self, cost: CostModel | None, now: float) -> float:
+        if cost is None:
             return 0.0
-        cost = self.cost.scaled(self.drift.ratio)
-        return min(device.remaining_s(cost, now) for device in self.devices)
+        return min([device.remaining_s(cost, now) for device in self.devices])
 
     def view(self, now: float) -> LoadView:
         """The load now."""
-        backlog = self.tickets.backlog
+        backlog, cost = self.tickets.backlog, self._true_cost
         return LoadView(
             self.queued,
-            None if self.cost is None else self.cost.scaled(self.drift.ratio),
+            cost,
             self.latencies.p95_s(now, self.min_samples),
             self.full_tokens,
             self.full_s,
@@ -151,7 +158,7 @@ class LoadMeter:
             self.rate.tokens_per_s * len(self.devices),
             bulk=backlog.bulk,
             share=self._share,
-            starts_in_s=self.starts_in_s(now),
+            starts_in_s=self._starts_in_s(cost, now),
             uncertainty=self.drift.uncertainty,
             due_in=lambda left_s: backlog.due_by(now + left_s),
             tokenizer=self.tokenizer,

@@ -8,7 +8,7 @@ copy is the one into the device's input (``stages.device``).
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from attrs import field, frozen
@@ -21,8 +21,6 @@ from stages.ticket import Ticket
 
 Int32: TypeAlias = NDArray[np.int32]
 Float32: TypeAlias = NDArray[np.float32]
-
-FEW: Final = 16  # items that plain numbers add up sooner than numpy does
 
 
 @frozen(eq=False)
@@ -44,20 +42,12 @@ class RaggedIds:
 
     @work.default
     def _sums(self) -> Work:
-        if len(self.lengths) <= FEW:
-            return Work.of(self.lengths.tolist())
-        squares = np.square(self.lengths, dtype=np.int64)
-        return Work(int(self.lengths.sum()), int(squares.sum()))
+        return Work.of_array(self.lengths)
 
     @property
     def tokens(self) -> int:
         """The sum of the lengths."""
         return self.work.tokens
-
-    @property
-    def squares(self) -> int:
-        """The sum of length^2."""
-        return self.work.squares
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -160,23 +150,28 @@ class Chunk:
     positions: Int32
     pool_from: int = 0
     output: Output = Output.POOLED
+    items: int = field(init=False)
+    work: Work = field(init=False)  # what is to be computed, without padding
+
+    @items.default
+    def _items(self) -> int:
+        return len(self.positions)
+
+    @work.default
+    def _work(self) -> Work:
+        return self.ids.work
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return self.items
 
     @property
     def tokens(self) -> int:
         """True tokens in the chunk."""
-        return self.ids.tokens
-
-    @property
-    def work(self) -> Work:
-        """What is to be computed, without padding."""
-        return self.ids.work
+        return self.work.tokens
 
     def shares(self) -> Sequence[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""
-        return ((self.ticket, len(self.positions)),)
+        return ((self.ticket, self.items),)
 
     def split(self, items: int) -> tuple["Chunk", "Chunk"]:
         """The first ``items`` items, and the rest; 0 < items < len(self)."""
@@ -220,7 +215,7 @@ class Batch:
 
     @items.default
     def _items(self) -> int:
-        return sum(map(len, self.chunks))
+        return sum([chunk.items for chunk in self.chunks])
 
     @work.default
     def _work(self) -> Work:
@@ -228,7 +223,7 @@ class Batch:
 
     @_shares.default
     def _by_ticket(self) -> Sequence[tuple[Ticket, int]]:
-        return tuple([(chunk.ticket, len(chunk)) for chunk in self.chunks])
+        return tuple([(chunk.ticket, chunk.items) for chunk in self.chunks])
 
     @property
     def tokens(self) -> int:

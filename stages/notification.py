@@ -36,7 +36,7 @@ async def run_notification(
         first, now = 0, trio.current_time()
         for chunk in result.batch.chunks:
             _deliver(result, chunk, first, tickets, load, now)
-            first += len(chunk)
+            first += chunk.items
 
 
 def _deliver(
@@ -54,7 +54,7 @@ def _deliver(
         return
     if not tickets.alive(ticket, now):
         return
-    last = first + len(chunk)
+    last = first + chunk.items
     values = result.vectors[first:last]
     broken = [item - first for item in result.broken if first <= item < last]
     errors = [
