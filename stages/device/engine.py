@@ -100,7 +100,7 @@ class Engine:
         """The packed path, with layers of this project's where they compute the same."""
         encoder = self._encoder
         if kernel is Kernel.GROUPS and replace_layers(encoder.model):
-            path = PackedPath(encoder, kernel, CPU_SCRATCH_RUN_TOKENS)
+            path = PackedPath(encoder, kernel, CPU_SCRATCH_RUN_TOKENS, side_by_side=True)
             if not check_packed(encoder, path, self._max_tokens):
                 return path, ""
             restore_layers(encoder.model)

@@ -21,9 +21,10 @@ from stages.device.graphs import Graphs
 from stages.device.lane_counts import LaneCounts
 from stages.device.lattice import PackedShape
 from stages.device.packed import UNBOUNDED_TOKENS
-from stages.device.packing import Run, Sample, Texts, packed_runs, padded_runs
+from stages.device.packing import Run, Sample, Texts
 from stages.device.padded import PaddedPath, Shape
 from stages.device.readers import Reader
+from stages.device.run_plans import packed_runs, padded_runs
 from stages.device.slots import SlotFlight, Slots
 from stages.flight import Flight, Landed
 from stages.messages import Layout

@@ -1,14 +1,20 @@
 """The way of a batch on the CPU: in pieces, computed while the caller waits.
 
+Where the layers are known to bear it, the pieces are computed side by side
+(:mod:`stages.device.workers`), else one after another.
+
 The ids are copied once: from where the request keeps them straight to their place
 in the preallocated int32 input buffer, which the model reads.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.device.heap import HeapTrimmer, keep_freed_memory, resident_bytes
@@ -19,10 +25,13 @@ from stages.device.padded import PaddedPath
 from stages.device.pooling import Bags
 from stages.device.readers import Reader
 from stages.device.readout import Readout
+from stages.device.workers import Workers
 from stages.flight import Landed
 from stages.messages import Float32, Int32, Layout
 from stages.output import Output
 from stages.ragged_rows import RaggedRows, Values
+
+T = TypeVar("T")
 
 
 class InputBuffer:
@@ -66,6 +75,9 @@ class HostLane:
         self._pad_id = pad_id
         self._input = InputBuffer(tokens)
         self._heap = HeapTrimmer(keep_freed_memory(), resident_bytes)
+        self._workers: Workers | None = None
+        if packed is not None and packed.side_by_side and torch.get_num_threads() > 1:
+            self._workers = Workers(torch.get_num_threads())
         self.counts = LaneCounts()
 
     def start(
@@ -80,45 +92,65 @@ class HostLane:
 
         Float32 [texts, dimension], or whatever the reader for ``output`` gives.
         """
-        if layout is Layout.PADDED:
-            runs = self._padded.plan(chunks, rows, width)
-        elif self._packed is not None:
-            runs = self._packed.plan(chunks)
-        else:
-            raise ValueError("a packed batch for a bucketed engine")
+        runs, workers = self._plan(chunks, layout, rows, width)
         size = sum(run.size for run in runs)
         self.counts.computed_tokens += size
         array = self._input.array(size)
         if layout is Layout.PADDED:
             array.fill(self._pad_id)
         copy_ids(chunks, runs, array)
-        ids = self._input.tensor(size)
+        ids = torch.split(self._input.tensor(size), [run.size for run in runs])
         reader = self._readers.get(output)
         if reader is not None:
-            return Landed(self._read(runs, ids, reader))
+            parts = self._each(partial(self._read, reader), runs, ids, workers)
+            return Landed(RaggedRows.joined(parts))
         # All that outlives a run is allocated before it: what a run frees lies together.
         vectors: Float32 = np.empty(
             (sum(len(run.rows) for run in runs), self._dimension), np.float32
         )
-        base = 0
-        for run in runs:
-            vectors[run.rows] = self._run(run, ids[base : base + run.size]).numpy()
-            base += run.size
-            self._heap.ran(run.size)
+        self._each(partial(self._write, vectors), runs, ids, workers)
         return Landed(vectors)
 
     def idle(self) -> bool:
         """Nothing to prepare."""
         return False
 
-    def _read(self, runs: Sequence[Run], ids: Tensor, reader: Reader) -> RaggedRows:
-        parts, base = [], 0
-        for run in runs:
-            hidden = self._hidden(run, ids[base : base + run.size])
-            parts.append((run.rows, reader(hidden, run)))
-            base += run.size
+    def _plan(
+        self, chunks: Sequence[Texts], layout: Layout, rows: int, width: int
+    ) -> tuple[Sequence[Run], Workers | None]:
+        """The runs, and who computes them: the caller's thread when None."""
+        if layout is Layout.PADDED:
+            return self._padded.plan(chunks, rows, width), None
+        if self._packed is None:
+            raise ValueError("a packed batch for a bucketed engine")
+        if self._workers is not None:
+            even = self._packed.even_plan(chunks, self._workers.count)
+            if even:
+                return even, self._workers
+        return self._packed.plan(chunks), None
+
+    def _each(
+        self,
+        work: Callable[[Run, Tensor], T],
+        runs: Sequence[Run],
+        ids: Sequence[Tensor],
+        workers: Workers | None,
+    ) -> list[T]:
+        if workers is not None:
+            done = workers.map(work, runs, ids)
+            self._heap.ran(sum(run.size for run in runs))
+            return done
+        done = []
+        for run, part in zip(runs, ids, strict=True):
+            done.append(work(run, part))
             self._heap.ran(run.size)
-        return RaggedRows.joined(parts)
+        return done
+
+    def _read(self, reader: Reader, run: Run, ids: Tensor) -> tuple[NDArray[np.intp], RaggedRows]:
+        return run.rows, reader(self._hidden(run, ids), run)
+
+    def _write(self, vectors: Float32, run: Run, ids: Tensor) -> None:
+        vectors[run.rows] = self._run(run, ids).numpy()
 
     def _run(self, run: Run, ids: Tensor) -> Tensor:
         """Float32 [texts of the run, dimension]."""

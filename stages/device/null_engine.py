@@ -10,7 +10,8 @@ import numpy as np
 
 from stages.batch_result import DeviceOutput
 from stages.cost_model import CostModel
-from stages.device.packing import Texts, copy_ids, packed_runs
+from stages.device.packing import Texts, copy_ids
+from stages.device.run_plans import packed_runs
 from stages.device.spec import DeviceFigures, EngineSpec
 from stages.flight import Landed
 from stages.messages import Batch, Float32, Int32, Layout

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from stages.device.attention import Kernel, Packing
 from stages.device.encoder import Encoder
-from stages.device.packing import Run, Texts, packed_runs
+from stages.device.packing import Run, Texts
+from stages.device.run_plans import even_runs, packed_runs
 
 CPU_RUN_TOKENS: Final = 1024  # of four bytes a value
 CPU_SCRATCH_RUN_TOKENS: Final = 2048
@@ -33,11 +34,20 @@ class PackedPath:
     """Plans and runs packed forward passes of ``encoder``.
 
     ``cpu_tokens`` is the size of a piece on a CPU; 0: what suits transformers' layers.
+    ``side_by_side``: several threads may run pieces at a time.
     """
 
-    def __init__(self, encoder: Encoder, kernel: Kernel, cpu_tokens: int = 0) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        kernel: Kernel,
+        cpu_tokens: int = 0,
+        *,
+        side_by_side: bool = False,
+    ) -> None:
         self._encoder = encoder
         self.kernel = kernel
+        self.side_by_side = side_by_side
         on_cpu = encoder.device.type == "cpu"
         pieces = cpu_tokens or cpu_run_tokens(encoder.dtype)
         self._run_tokens = pieces if on_cpu else UNBOUNDED_TOKENS
@@ -45,6 +55,11 @@ class PackedPath:
     def plan(self, chunks: Sequence[Texts]) -> list[Run]:
         """The runs of a batch; every text lies in exactly one."""
         return packed_runs(chunks, self._run_tokens)
+
+    def even_plan(self, chunks: Sequence[Texts], workers: int) -> list[Run]:
+        """The runs of a batch for so many threads; none where it does not divide evenly."""
+        self._encoder.attend_packed()  # not by several threads at once
+        return even_runs(chunks, self._run_tokens // workers, workers, self._encoder.hidden_size)
 
     def packing(self, run: Run) -> Packing:
         """What the attention kernel is told about ``run``."""

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from stages.device.encoder import Encoder
 from stages.device.packed import cpu_run_tokens
-from stages.device.packing import Run, Texts, padded_runs, tight_runs
+from stages.device.packing import Run, Texts
+from stages.device.run_plans import padded_runs, tight_runs
 
 WARM_CALLS: Final = 3  # compile, warm up, record the graph
 

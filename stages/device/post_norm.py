@@ -12,6 +12,7 @@ camembert, electra, ernie, ...). Whether they compute the same is not taken from
 names: see :mod:`stages.device.self_check`.
 """
 
+from threading import local
 from typing import Any, Final
 
 import torch
@@ -135,8 +136,8 @@ def _normalised(x: Tensor, norm: nn.LayerNorm) -> Tensor:
 class PostNormEncoder(nn.Module):
     """In place of a model's ``encoder``: packed rows run here, all else in its ``own``.
 
-    The scratch tensor stays from run to run, in the sizes that most runs have: taken
-    anew each time it leaves the heap in pieces.
+    Each thread's scratch tensor stays from run to run, in the sizes that most runs have:
+    taken anew each time it leaves the heap in pieces.
     """
 
     def __init__(self, own: nn.Module, heads: int) -> None:
@@ -144,7 +145,7 @@ class PostNormEncoder(nn.Module):
         super().__init__()
         self.own = own
         self._heads = heads
-        self._kept = torch.empty(0)
+        self._scratch = local()
         self._layers = [PostNormLayer.of(layer) for layer in own.layer]  # type: ignore[union-attr]
 
     def forward(
@@ -169,11 +170,12 @@ class PostNormEncoder(nn.Module):
     def _flat(self, x: Tensor, wide: int) -> Tensor:
         tokens, hidden = x.shape
         size = tokens * max(3 * hidden, wide)
-        if size <= len(self._kept):
-            return self._kept
+        kept: Tensor | None = getattr(self._scratch, "kept", None)
+        if kept is not None and size <= len(kept):
+            return kept
         flat = torch.empty(size)
         if tokens <= KEPT_TOKENS:
-            self._kept = flat
+            self._scratch.kept = flat
         return flat
 
 

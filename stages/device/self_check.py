@@ -19,8 +19,9 @@ from torch import Tensor
 from stages.device.encoder import Encoder
 from stages.device.errors import ModelError
 from stages.device.packed import PackedPath
-from stages.device.packing import Run, Sample, copy_ids, padded_runs
+from stages.device.packing import Run, Sample, copy_ids
 from stages.device.padded import PaddedPath
+from stages.device.run_plans import padded_runs
 
 # Largest relative distance of a text's token vectors. Rounding gives about 1e-6 in
 # float32, and a few units in the last place a layer in half precision; texts that

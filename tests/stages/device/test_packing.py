@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.device.packing import Sample, copy_ids, packed_runs, padded_runs, tight_runs
+from stages.device.packing import Sample, copy_ids
+from stages.device.run_plans import even_runs, packed_runs, padded_runs, tight_runs
 
 ITEMS = st.lists(
     st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=12), min_size=1, max_size=12
@@ -37,6 +38,43 @@ def test_packed_runs_hold_every_text_once_without_padding(batch, max_tokens):
         for row, start, length in zip(run.rows, run.starts, run.lengths, strict=True):
             assert out[base + start : base + start + length].tolist() == texts[row]
         base += run.size
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 4), st.integers(20, 300)
+)
+def test_runs_for_several_workers_hold_every_text_once_and_divide_the_work(
+    lengths, workers, max_tokens
+):
+    chunks = [Sample.of([np.full(length, place, np.int32) for place, length in enumerate(lengths)])]
+    runs = even_runs(chunks, max_tokens, workers, hidden_size=1 << 20)
+    if not runs:
+        return
+    out = np.full(sum(lengths), -1, np.int32)
+    copy_ids(chunks, runs, out)
+    assert sorted(out.tolist()) == sorted(np.repeat(np.arange(len(lengths)), lengths).tolist())
+    days = [0] * workers
+    for run in runs:
+        assert run.size < max_tokens + max(lengths)
+    for size in sorted((run.size for run in runs), reverse=True):
+        days[days.index(min(days))] += size
+    assert max(days) <= 1.081 * sum(lengths) / workers
+
+
+@pytest.mark.parametrize(
+    ("lengths", "runs"),
+    [
+        ([64] * 2, 2),  # one each
+        ([64] * 31, 2),
+        ([64] * 5, 0),  # three against two
+        ([10] * 12, 0),  # too little to share
+        ([500] + [10] * 30, 0),  # the long one alone is more than half
+        ([100] * 40, 4),
+    ],
+)
+def test_two_workers_share_a_batch_that_divides_evenly(lengths, runs):
+    chunks = [Sample.of([np.zeros(length, np.int32) for length in lengths])]
+    assert len(even_runs(chunks, 1024, 2, hidden_size=384)) == runs
 
 
 @given(BATCHES)

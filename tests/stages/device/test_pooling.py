@@ -5,9 +5,10 @@ import pytest
 import torch
 from sentence_transformers.sentence_transformer.modules import Pooling
 
-from stages.device.packing import Sample, packed_runs, padded_runs
+from stages.device.packing import Sample
 from stages.device.pooling import Bags, Pooler
 from stages.device.recipe import POOLING_MODES
+from stages.device.run_plans import packed_runs, padded_runs
 
 LENGTHS = (4, 1, 9, 4, 30)
 WIDTH = 32

@@ -115,13 +115,13 @@ def pooling(*modes: str, **more: Any) -> tuple[str, dict[str, Any]]:
 
 
 def make_engine(folder: Path, **choices: Any) -> Engine:
-    """An engine for ``folder`` on one core: more gain nothing here, and tests share the machine.
+    """An engine for ``folder``, on one core unless said: more gain nothing in most tests.
 
     Its batches are small, so that little is measured in its warm-up.
     """
     recipe = choices.pop("recipe", None) or Recipe.read(folder)
-    choices = SMALL_BATCHES | choices
-    return Engine(EngineSpec(folder, recipe, device="cpu", threads=1, **choices))
+    choices = {"threads": 1} | SMALL_BATCHES | choices
+    return Engine(EngineSpec(folder, recipe, device="cpu", **choices))
 
 
 def random_texts(lengths: Sequence[int], seed: int = 0) -> list[NDArray[np.int32]]:

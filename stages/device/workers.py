@@ -1,0 +1,44 @@
+"""Threads that compute the runs of a batch side by side on a CPU.
+
+In an operation that all cores share each waits for the slowest, and between two of them
+all wait for Python. Runs that have a core each do neither.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any, Final, TypeVar
+
+import torch
+
+MOST: Final = 4  # more would wait for one another in Python
+
+T = TypeVar("T")
+
+
+class Workers:
+    """``count`` threads that divide the caller's ``threads`` of torch evenly among them.
+
+    They run on the cores of the thread that makes them.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.count = next(n for n in range(min(threads, MOST), 0, -1) if threads % n == 0)
+        ready = Barrier(self.count + 1)
+        self._pool = ThreadPoolExecutor(
+            self.count, "device-worker", _begin, (threads // self.count, ready)
+        )
+        for _ in range(self.count):
+            self._pool.submit(int)  # the pool starts its threads one by one, for work
+        ready.wait()
+        torch.set_num_threads(threads)  # the workers have set what later threads begin with
+
+    def map(self, work: Callable[..., T], *inputs: Iterable[Any]) -> list[T]:
+        """``work`` of each of ``inputs``, in inference mode; an error of one is raised here."""
+        return list(self._pool.map(torch.inference_mode()(work), *inputs))
+
+
+def _begin(threads: int, ready: Barrier) -> None:
+    torch.set_num_threads(threads)
+    torch.get_num_threads()  # a thread's first use of torch sets its number once more
+    ready.wait()
