@@ -1,6 +1,5 @@
 """Many requests in flight on one stream, asked by grpcio."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -100,19 +99,19 @@ def test_at_the_end_of_the_server_a_stream_gets_its_answers(talking):
     desk.wait_for(lambda desk: items(desk.held) == 5)
     with ThreadPoolExecutor(1) as threads:
         drained = threads.submit(edge.in_trio, edge.server.drain)
-        while still_reads(talk, desk):
-            pass
+        talk.say(texts("during", "a"))  # whether it is read still or not
+        edge.wait_until(lambda: reads_no_more(edge))
+        talk.say(texts("late", "a"))
+        desk.hold = False
         edge.in_trio(desk.let_go)
         answers, ended = talk.all()
         drained.result(20)
+    assert set(answers) - {"during"} == {f"r{number}" for number in range(5)}
     assert len(answers) == items(desk.submitted)
-    assert {f"r{number}" for number in range(5)} <= set(answers)
     assert ended.code() is grpc.StatusCode.OK
 
 
-def still_reads(talk, desk):
-    """Whether a request that is sent now reaches the desk."""
-    before = items(desk.submitted)
-    talk.say(texts("late", "a"))
-    threading.Event().wait(0.1)
-    return items(desk.submitted) > before
+def reads_no_more(edge):
+    """Whether the second phase of the drain has begun."""
+    (connection,) = edge.server._listener._connections
+    return connection.processor._finishing
