@@ -11,6 +11,9 @@ What is mended, and the internals that each mend touches (grpclib is pinned exac
 """
 
 import asyncio
+import fcntl
+import sys
+import termios
 from asyncio import Transport
 from contextlib import suppress
 from typing import Any, Final, cast
@@ -24,7 +27,7 @@ from pipeline.grpc.server_h2 import ServerH2
 from pipeline.grpc.stream import EdgeStream
 from pipeline.grpc.trailers import plain_block
 
-LINGER_S: Final = 2.0  # clients close at once when they read the end; some never do
+LINGER_S: Final = 2.0  # for the client to take more of what is left, or to close at the end
 CUT_OFF_S: Final = 0.25  # for a GOAWAY to be read by a client that broke the protocol
 
 
@@ -82,7 +85,15 @@ class EdgeConnection(Connection):
             self.close()
             return
         self._end_writing()
-        self._loop.call_later(LINGER_S, transport.close)
+        self._loop.call_later(LINGER_S, self._linger, transport, _unsent(transport))
+
+    def _linger(self, transport: Transport, before: int) -> None:
+        """Close when the client has all, or has taken nothing of it since there were ``before``."""
+        left = _unsent(transport)
+        if 0 < left < before:
+            self._loop.call_later(LINGER_S, self._linger, transport, left)
+        else:
+            transport.close()
 
     def _end_writing(self) -> None:
         self.write()
@@ -106,6 +117,14 @@ class EdgeConnection(Connection):
         """Write what is left and close."""
         self.write()
         super().close()
+
+
+def _unsent(transport: Transport) -> int:
+    """Bytes that wait here or in the system; what is closed with some of them is lost."""
+    if transport.is_closing():
+        return 0
+    waiting = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    return transport.get_write_buffer_size() + int.from_bytes(waiting, sys.byteorder)
 
 
 def end_stream(stream: Stream, headers: list[tuple[str, str]]) -> None:

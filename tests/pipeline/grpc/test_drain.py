@@ -12,6 +12,7 @@ from h2.settings import SettingCodes
 from penstock.v1.embedding_pb2 import EmbedRequest
 from raw_client import framed, raw_client
 
+from pipeline.grpc import connection
 from pipeline.grpc.loop_thread import LoopThread
 from pipeline.grpc.server import GrpcServer
 
@@ -81,10 +82,16 @@ def test_announcing_first_and_draining_later_announces_once():
         assert client.goaways == [2**31 - 1, 3]
 
 
-def test_the_last_answer_of_a_drain_arrives_whole_though_the_client_still_sends():
+@pytest.mark.parametrize("pause_s", [0.0, 0.003])
+def test_the_last_answer_of_a_drain_arrives_whole_though_the_client_still_sends(
+    pause_s, monkeypatch
+):
+    """And though it takes longer to read than the server waits for one that does not."""
+
     def wide(request):
         return answer_to(request, vectors=np.ones((request.items, 1 << 14), np.float32))
 
+    monkeypatch.setattr(connection, "LINGER_S", 0.6)
     desk = FakeDesk(answer=wide, hold=True)
     with running_edge(desk) as edge, raw_client(edge.port, receive_buffer=4096) as client:
         client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 8 << 20})
@@ -98,6 +105,7 @@ def test_the_last_answer_of_a_drain_arrives_whole_though_the_client_still_sends(
         while stream not in client.ended and client.read():
             client.h2.ping(b"talking!")
             client.flush()
+            threading.Event().wait(pause_s)
         assert client.result(stream) == OK
         assert len(client.data[stream]) > 64 * 4 * (1 << 14)
         while client.read():
