@@ -109,7 +109,7 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         dimension=info.dimension,
         max_tokens=info.max_tokens,
         pooling=info.pooling,
-        outputs=list(info.outputs),
+        outputs=[str(output) for output in info.outputs],
     )
     tokenizer = BriefWork(text_tokenizer.is_brief, text_tokenizer.run, tokenizer_runner)
     return LoadedModel(info, recipe, text_tokenizer, devices, tokenizer, runners)

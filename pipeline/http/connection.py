@@ -42,7 +42,7 @@ log = structlog.get_logger()
 class Connections:
     """Serves ``app`` on streams, with the times and log of ``config``.
 
-    A request's head may come ``config.read_timeout`` after its first byte. Of ``most``
+    A request's head must be here ``config.read_timeout`` after its first byte. Of ``most``
     connections and one more an idle one is closed, as HTTP lets a server do at any time;
     where none is idle, the one that is too many.
     """
@@ -150,7 +150,7 @@ class _Connection:
                 return
             await protocol.handle(RawData(data))
             if self.idle and head_s:  # there is more of the head to come
-                self._be_idle(head_s)
+                self._be_idle(min(head_s, self.idle_until - trio.current_time()))
 
     async def _linger(self, stream: trio.SocketStream) -> None:
         """Throw away what still comes, or the client may never see its answer."""

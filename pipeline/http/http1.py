@@ -7,7 +7,7 @@ is no HTTP is answered in words, and its connection closed.
 """
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import h11
 from hypercorn.protocol.h11 import H11Protocol
@@ -17,16 +17,27 @@ from pipeline.http.every_answer import CLOSE, NAME
 from pipeline.requests import request_id_of
 from stages.errors import InvalidInput
 
+BOTH_LENGTHS: Final = {b"content-length", b"transfer-encoding"}
 
-class _LastRequest(h11.Connection):
-    """A server's end, which reads nothing behind the last request."""
+
+class _Server(h11.Connection):
+    """A server's end, which reads nothing behind the last request.
+
+    A request that says in two ways where it ends is taken in neither: a proxy that reads the
+    other one would see other requests (RFC 9112, 6.3).
+    """
 
     def receive_data(self, data: bytes) -> None:
         if self.their_state is not h11.MUST_CLOSE:
             super().receive_data(data)
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        return h11.NEED_DATA if self.their_state is h11.MUST_CLOSE else super().next_event()
+        if self.their_state is h11.MUST_CLOSE:
+            return h11.NEED_DATA
+        event = super().next_event()
+        if isinstance(event, h11.Request) and {name for name, _ in event.headers} >= BOTH_LENGTHS:
+            raise h11.RemoteProtocolError("content-length and transfer-encoding")
+        return event
 
 
 class Http1(H11Protocol):
@@ -34,7 +45,7 @@ class Http1(H11Protocol):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.connection = _LastRequest(
+        self.connection = _Server(
             h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size
         )
 

@@ -62,6 +62,11 @@ def test_every_variable_is_a_setting():
     assert set(VARIABLES) <= set(DEFAULTS)
 
 
+def test_no_neighbour_sets_a_setting():
+    """Kubernetes gives a pod variables such as GRPC_PORT, named after the Services around it."""
+    assert POD["enableServiceLinks"] is False
+
+
 def test_the_ports_are_those_that_the_server_listens_on():
     assert {"grpc": DEFAULTS["GRPC_PORT"], "http": DEFAULTS["HTTP_HEALTH_PORT"]} == PORTS
     for service in SERVICES.values():

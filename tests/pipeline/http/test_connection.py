@@ -1,13 +1,20 @@
 """Connections end when they should, and alone."""
 
-from contextlib import AsyncExitStack, suppress
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from types import SimpleNamespace
 
 import httpx
 import pytest
 import trio
 from desk_fakes import FakeDesk
 from http_fakes import request_text, running_http
+from hypercorn.config import Config
 from hypercorn.protocol.h11 import H11Protocol
+from trio.testing import memory_stream_pair
+
+from pipeline.http.connection import Connections
 
 PATH = "/v1/embeddings"
 BODY = b'{"input": "a"}'
@@ -111,3 +118,44 @@ async def test_above_the_bound_no_call_is_ended():
         last = await stack.enter_async_context(await http.connect())
         await last.send_all(GET)
         assert (await last.receive_some()).startswith(b"HTTP/1.1 200")
+
+
+@asynccontextmanager
+async def a_line():
+    """A connection in virtual time, whose requests' heads have ten seconds."""
+
+    async def app(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    config = Config()
+    config.read_timeout, config.keep_alive_timeout = 10, 75
+    client, server = memory_stream_pair()
+    address = partial(tuple, ("127.0.0.1", 1))
+    server.socket = SimpleNamespace(family=socket.AF_INET, getpeername=address, getsockname=address)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Connections(app, config, 1).handle, server)
+        yield client
+        nursery.cancel_scope.cancel()
+
+
+async def trickle(stream, data, pause_s):
+    """Send ``data`` byte by byte; until the server has hung up."""
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        for byte in data:
+            await stream.send_all(bytes([byte]))
+            await trio.sleep(pause_s)
+
+
+async def test_a_head_that_trickles_is_given_up(autojump_clock):
+    async with a_line() as line:
+        await trickle(line, GET + b"x" * 1000, pause_s=1)
+        assert trio.current_time() == pytest.approx(10, abs=2)
+
+
+async def test_a_slow_head_gets_through(autojump_clock):
+    async with a_line() as line:
+        for _ in range(2):
+            await trickle(line, GET, pause_s=0.2)
+            assert (await line.receive_some()).startswith(b"HTTP/1.1 204")
+            await trio.sleep(60)  # idle

@@ -121,6 +121,7 @@ async def test_who_asks_for_another_protocol_is_answered_in_this_one(http, upgra
         (get(b"/health", b"x: " + b"y" * 70_000), 431, "bytes"),
         (request_text("/embed", b"{}", Transfer_Encoding="gzip"), 501, "chunked"),
         (request_text("/embed", b"{}", Content_Length="-1"), 400, "HTTP/1.1"),
+        (request_text("/embed", b"0\r\n\r\n", Transfer_Encoding="chunked"), 400, "HTTP/1.1"),
     ],
 )
 async def test_what_is_no_http_is_told_so(http, sent, status, why):
