@@ -96,6 +96,8 @@ def _simulate(options: argparse.Namespace) -> int:
     for path in filter(None, (options.report, options.trace)):
         if wrong := misplaced(path):
             return fail(f"{path}: {wrong}", 2)
+    if options.report is not None and options.report == options.trace:
+        return fail(f"{options.report}: --report and --trace need a file each", 2)
     scenario, started = read_scenario(options.scenario), time.perf_counter()
     if options.trace is None:
         report = simulate(scenario, seed=options.seed)

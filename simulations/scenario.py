@@ -158,7 +158,8 @@ def parse_scenario(text: str, name: str, folder: Path) -> Scenario:
     try:
         document = parse_toml(text)
     except TomlError as error:
-        where = str(error).replace("end of document", f"line {text.count(chr(10)) + 1}, the end")
+        end = f"(at line {text.count(chr(10)) + 1}, the end)"
+        where = str(error).replace("(at end of document)", end)
         raise ScenarioError(f"{name}: {where}") from None
     try:
         return read_table(Scenario, document, folder)

@@ -181,7 +181,7 @@ class _Simulation:
         now = trio.current_time()
         queued: dict[int, int] = {}
         for replica in self.replicas:
-            for bucket, tokens in replica.watch.queued_tokens.items():
+            for bucket, _, tokens in replica.pipeline.waiting():
                 queued[bucket] = queued.get(bucket, 0) + tokens
         self.tally.slot(now).queued = queued
         if self.write_trace is not None:

@@ -36,14 +36,17 @@ from itertools import count
 from math import inf
 from typing import Final
 
+import numpy as np
+
 from stages.batch_draft import BatchDraft
 from stages.batch_limits import BatchLimits
 from stages.batch_room import Room
 from stages.cost_model import CostModel, Work
 from stages.deadline_queue import Kind
-from stages.messages import Batch, Chunk, Layout
+from stages.messages import Batch, Chunk, Int32, Layout
 from stages.waiting_line import Alive, WaitingLine
 
+NOTHING: Final[Int32] = np.zeros(0, np.int32)
 SURE: Final = 0.9  # of a predicted time: a device may be faster than it was
 REAL_SHARE: Final = 0.1  # of a batch's time: a fixed cost below it is not worth a wait
 
@@ -74,13 +77,14 @@ class BatchPlanner:
     def waiting(self) -> list[tuple[int, int, int]]:
         """For each bucket its width in tokens, and the items and tokens that wait in it.
 
-        Looks at every chunk: for who watches now and then.
+        By true lengths, in both layouts. Looks at every item: for who watches now and then.
         """
-        found = {width: [0, 0] for width in self.limits.buckets}
-        for chunk in self._line:
-            found[chunk.bucket][0] += chunk.items
-            found[chunk.bucket][1] += chunk.tokens
-        return [(width, items, tokens) for width, (items, tokens) in found.items()]
+        lengths = np.concatenate([NOTHING, *(chunk.ids.lengths for chunk in self._line)])
+        buckets = self.limits.buckets
+        which = np.searchsorted(buckets, lengths)
+        items = np.bincount(which, minlength=len(buckets))
+        tokens = np.bincount(which, lengths, minlength=len(buckets)).astype(np.int64)
+        return list(zip(buckets, items.tolist(), tokens.tolist(), strict=True))
 
     def add(self, chunk: Chunk, now: float) -> Chunk | None:
         """Queue what fits of ``chunk``; returns the rest, to be offered again."""

@@ -98,6 +98,7 @@ def test_what_is_wrong_is_told_with_its_line(good, bad, line, what):
 
 def test_what_is_not_toml_is_told_with_its_line():
     assert "line 3" in told("duration_s = 1\n\n[server\n")
+    assert "end of document" in told("duration_s = 1 x")
     assert "thousands of digits" in told(f"duration_s = {'1' * 5000}")
     assert "nested too deeply" in told(f"duration_s = {'[' * 5000}")
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,14 @@ def test_nothing_is_lost_whatever_happens(batching, crash_share):
     assert bool(report.restarts) == bool(crash_share)
     assert heard.kinds[Answer] > 50
     assert len(heard.hung) > 10
+
+
+@pytest.mark.parametrize("batching", ["packed", "bucketed"])
+def test_it_tells_what_waits_by_length(batching):
+    both = [callers(40.0, name=f"of-{length}", lengths=Fixed(length)) for length in (12, 100)]
+    report, _ = run(scenario_of(*both, duration_s=5.0, batching=batching))
+    queued = sum((Counter(slot.queued) for slot in report.tally.slots), Counter())
+    assert {width for width, tokens in queued.items() if tokens} == {16, 128}
 
 
 def test_without_faults_and_below_its_capacity_every_call_is_answered():
