@@ -71,7 +71,9 @@ def test_it_shows_the_pipeline_at_work(open_page, busy):
         "execution",
         "notification",
     ]
-    assert "384 dimensions" in page.inner_text("#model")
+    page.wait_for_function(
+        "document.querySelector('#model').textContent.includes('384 dimensions')"
+    )
     assert page.locator("#flow .pipe").count() == 6
     assert page.locator("#buckets div").count() >= 5
     page.wait_for_function("document.querySelectorAll('#latency path').length > 3")
@@ -95,6 +97,25 @@ def test_a_text_is_tried_by_keyboard_alone(open_page):
     page.keyboard.press("Enter")
     page.wait_for_selector("#nearest li")
     assert "turbine" in page.locator("#nearest li").first.inner_text()
+
+
+def test_it_follows_again_when_a_proxy_has_said_that_the_server_is_away(browser, server):
+    answers = [503, 502]
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+
+        def answer(route):
+            if answers:
+                route.fulfill(status=answers.pop())
+            else:
+                route.continue_()
+
+        page.route("**/live", answer)
+        page.goto(server.http + "/")
+        page.wait_for_selector("#status[data-status=lost]")
+        page.wait_for_selector("#status[data-status=healthy]")
+    assert not answers
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

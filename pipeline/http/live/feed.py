@@ -65,7 +65,7 @@ class Feed:
     def viewer(self) -> Iterator[trio.MemoryReceiveChannel[bytes]]:
         """Server-sent events for one viewer: what has been, then what is, until the end."""
         send, receive = trio.open_memory_channel[bytes](FRAMES_AHEAD)
-        send.send_nowait(_event("hello", hello(self.board.model, self._seconds)))
+        send.send_nowait(_event("hello", hello(self._seconds)))
         if self._closed:
             send.close()
         else:
@@ -83,7 +83,8 @@ class Feed:
                 continue
 
     def _frame(self, since: float) -> bytes:
-        return _event("frame", frame(self.board.snapshot, self.counts, since))
+        board = self.board
+        return _event("frame", frame(board.snapshot, board.model, self.counts, since))
 
 
 def _event(name: str, value: Json) -> bytes:

@@ -1,6 +1,6 @@
 "use strict";
 const STAGES = ["admission", "tokenizing", "bucketing", "batching", "execution", "notification"];
-const HISTORY_S = 300, BARS = 60, HEIGHT = 160, FLOOR = 140;
+const HISTORY_S = 300, BARS = 60, HEIGHT = 160, FLOOR = 140, RETRY_MS = 3000;
 const EXAMPLES = [
   "Bounded queues keep a server fast when too many requests arrive.",
   "The cat sleeps on the warm windowsill all afternoon.",
@@ -135,26 +135,37 @@ function showStatus(status) {
   $("status").dataset.status = status;
 }
 
-const events = new EventSource("live");
-events.addEventListener("hello", (event) => {
-  const hello = JSON.parse(event.data);
-  $("model").textContent = hello.model ? `${hello.model.id} · ${hello.model.dimension} dimensions · ${hello.model.dtype} on ${hello.model.device} · ${hello.model.batching}` : "no model yet";
-  seconds.splice(0, seconds.length, ...hello.seconds);
-  showSeconds();
-});
-events.addEventListener("second", (event) => {
-  seconds.push(JSON.parse(event.data));
-  showSeconds();
-});
-events.addEventListener("frame", (event) => {
-  const frame = JSON.parse(event.data);
-  showStatus(frame.status);
-  showChannels(frame.channels, (seconds.at(-1) || {}).stage_ms || {});
-  showFigures(frame);
-  showBuckets(frame.buckets);
-  showBatches(frame.batches);
-});
-events.onerror = () => showStatus("lost");
+function showModel(model) {
+  const text = model ? `${model.id} · ${model.dimension} dimensions · ${model.dtype} on ${model.device} · ${model.batching}` : "no model yet";
+  if ($("model").textContent !== text) $("model").textContent = text;
+}
+
+function follow() {
+  const events = new EventSource("live");
+  events.addEventListener("hello", (event) => {
+    seconds.splice(0, seconds.length, ...JSON.parse(event.data).seconds);
+    showSeconds();
+  });
+  events.addEventListener("second", (event) => {
+    seconds.push(JSON.parse(event.data));
+    showSeconds();
+  });
+  events.addEventListener("frame", (event) => {
+    const frame = JSON.parse(event.data);
+    showStatus(frame.status);
+    showModel(frame.model);
+    showChannels(frame.channels, (seconds.at(-1) || {}).stage_ms || {});
+    showFigures(frame);
+    showBuckets(frame.buckets);
+    showBatches(frame.batches);
+  });
+  events.onerror = () => {
+    showStatus("lost");
+    // The browser tries again by itself, but not where a proxy answered for the server.
+    if (events.readyState === EventSource.CLOSED) setTimeout(follow, RETRY_MS);
+  };
+}
+follow();
 
 $("theme").addEventListener("click", () => {
   const dark = $("theme").textContent === "Dark";

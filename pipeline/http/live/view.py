@@ -7,10 +7,13 @@ from pipeline.http.live.counts import Counts
 from pipeline.http.live.second import Json
 
 
-def frame(load: LoadSnapshot, counts: Counts, since: float) -> dict[str, Json]:
+def frame(
+    load: LoadSnapshot, model: ModelInfo | None, counts: Counts, since: float
+) -> dict[str, Json]:
     """The state of now, with the batches that have ended after ``since``."""
     return {
         "status": str(load.status),
+        "model": None if model is None else _model(model),
         "open": load.open_requests,
         "queued_tokens": load.queued_tokens,
         "backlog_s": round(load.estimated_drain_s, 3),
@@ -24,9 +27,9 @@ def frame(load: LoadSnapshot, counts: Counts, since: float) -> dict[str, Json]:
     }
 
 
-def hello(model: ModelInfo | None, seconds: Iterable[Json]) -> dict[str, Json]:
+def hello(seconds: Iterable[Json]) -> dict[str, Json]:
     """What a viewer is told first."""
-    return {"model": None if model is None else _model(model), "seconds": list(seconds)}
+    return {"seconds": list(seconds)}
 
 
 def is_final(load: LoadSnapshot) -> bool:

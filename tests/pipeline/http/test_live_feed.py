@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import pytest
 import trio
 from attrs import define, evolve
+from desk_fakes import FakeBoard
 
 from pipeline.face import NOTHING_KNOWN, LoadSnapshot, ModelInfo, Phase, RequestLimits, ServerStatus
 from pipeline.http.live.feed import MAX_VIEWERS, Feed
@@ -74,6 +75,13 @@ async def test_frames_say_how_the_server_is(watch, metrics, autojump_clock):
     assert frame["status"] == "healthy"
     assert frame["buckets"] == [[16, 3, 40]]
     assert frame["channels"] == {}
+
+
+async def test_who_watches_a_start_hears_of_the_model(watch, board, autojump_clock):
+    events = watch()
+    assert (await next_event(events, "frame"))["model"] is None
+    board.model = FakeBoard().model
+    assert (await next_event(events, "frame"))["model"]["dimension"] == board.model.dimension
 
 
 async def test_a_second_counts_what_happened_in_it(watch, metrics, autojump_clock):
