@@ -76,6 +76,7 @@ class Passages:
         stays = self._stays.get(stage)
         if stays is None:
             return
+        row = self._rows[stage]
         for ticket, items in message.shares():
             stay = stays.get(ticket)
             if stay is None:
@@ -84,7 +85,7 @@ class Passages:
             if stay[1] <= 0:
                 del stays[ticket]
             for watcher in self._watchers:
-                watcher.stayed(self._rows[stage], ticket, items, stay[0], now)
+                watcher.stayed(row, ticket, items, stay[0], now)
         if isinstance(message, BatchResult):
             for watcher in self._watchers:
                 watcher.ran(message)

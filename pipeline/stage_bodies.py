@@ -92,8 +92,9 @@ class StageBodies:
         room: Outlet[RoomCredit],
     ) -> None:
         """See :func:`stages.execution.run_execution`; ``number`` is the device's in DEVICE."""
+        alone = len(self.plan.devices) == 1  # then it is always its turn
         await run_execution(
-            TurnInlet(batches, self.turns),
+            batches if alone else TurnInlet(batches, self.turns),
             results,
             room,
             tickets=self.tickets,
