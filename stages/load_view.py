@@ -68,6 +68,8 @@ class LoadView:
     @property
     def _interactive(self) -> Work:
         """What is queued beside the bulk lane's, some of which may be on the device."""
+        if not self.bulk.tokens:
+            return self.queued
         tokens = self.queued.tokens - self.bulk.tokens
         return Work(max(0, tokens), max(0, self.queued.squares - self.bulk.squares))
 

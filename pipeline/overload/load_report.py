@@ -19,6 +19,7 @@ from stages.ticket import Ticket
 TRAILER: Final = "endpoint-load-metrics-bin"
 HEADER: Final = "endpoint-load-metrics"
 AVERAGED_S: Final = 1.0  # what is older hardly counts
+NO_FAILURE: Final = Answer | InvalidInput | TooLarge
 SHORTEST_S: Final = 0.001  # between two looks; in less there is nothing to divide by
 # protobuf's tags of three doubles: (number << 3) | 1
 RPS, EPS, UTILIZATION = 6 << 3 | 1, 7 << 3 | 1, 9 << 3 | 1
@@ -70,7 +71,7 @@ class LoadAverages:
         """A :data:`stages.ticket.EndListener`."""
         del ticket, now
         self._ended += 1
-        if outcome is not None and not isinstance(outcome, Answer | InvalidInput | TooLarge):
+        if outcome is not None and not isinstance(outcome, NO_FAILURE):
             self._failed += 1
 
     def look(self, busy_share: float, backlog_s: float, now: float) -> LoadReport:
