@@ -121,9 +121,10 @@ class EdgeConnection(Connection):
 
 def _unsent(transport: Transport) -> int:
     """Bytes that wait here or in the system; what is closed with some of them is lost."""
-    if transport.is_closing():
+    socket = transport.get_extra_info("socket")
+    if socket is None or transport.is_closing():
         return 0
-    waiting = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    waiting = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(4))
     return transport.get_write_buffer_size() + int.from_bytes(waiting, sys.byteorder)
 
 
