@@ -7,7 +7,6 @@ the beginning; they ascend, and moments beyond ``until_s`` are not given.
 import math
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, Protocol
 
 import attrs
@@ -15,8 +14,8 @@ from attrs import frozen
 
 from pipeline.observability.trace_picture import read_trace
 from pipeline.settings.kinds import Integer, Number
-from simulations.misfit import Misfit
 from simulations.reading import OneOf, option, required
+from simulations.trace_file import TraceFile
 
 RATE: Final = Number(0.0, 1e6, above=True)
 SECONDS: Final = Number(0.0, 1e6)
@@ -105,25 +104,6 @@ class Spike:
                 yield arrival
 
 
-@frozen
-class TraceFile:
-    """A trace that the server wrote (TRACE_FILE), or a simulation."""
-
-    def read(self, raw: object, folder: Path) -> tuple[Arrival, ...]:
-        """The calls in it, from the first on, with lengths as far as they are known."""
-        if not isinstance(raw, str):
-            raise Misfit("must be the name of a trace file")
-        try:
-            found = recorded((folder / raw).read_text("utf-8"))
-        except OSError as error:
-            raise Misfit(f"{raw}: {error.strerror or error}") from None
-        except (KeyError, TypeError, ValueError):
-            raise Misfit(f"{raw} is not a trace that a server wrote") from None
-        if not found:
-            raise Misfit(f"{raw} holds no call")
-        return found
-
-
 def recorded(trace: str) -> tuple[Arrival, ...]:
     """The calls in a trace; the items of one share its tokens evenly."""
     spans = [
@@ -152,7 +132,7 @@ class Recorded:
     no tokens there, and count one a text.
     """
 
-    file: tuple[Arrival, ...] = required(TraceFile())
+    file: tuple[Arrival, ...] = required(TraceFile("call", recorded))
     speed: float = option(1.0, RATE)
 
     def arrivals(self, rng: random.Random, until_s: float) -> Iterator[Arrival]:

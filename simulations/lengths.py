@@ -6,9 +6,10 @@ from typing import Final, Protocol
 from attrs import frozen
 
 from pipeline.settings.kinds import Integer, Number
-from simulations.arrivals import Arrival, TraceFile
+from simulations.arrivals import Arrival, recorded
 from simulations.misfit import Misfit
 from simulations.reading import OneOf, Table, Tables, option, required
+from simulations.trace_file import TraceFile
 
 COUNT: Final = Integer(1, 100_000)
 
@@ -72,7 +73,7 @@ class Lognormal:
 class RecordedLengths:
     """Lengths drawn from those in a trace file."""
 
-    file: tuple[Arrival, ...] = required(TraceFile())
+    file: tuple[Arrival, ...] = required(TraceFile("call", recorded))
 
     def draw(self, rng: random.Random) -> int:
         """See :class:`Lengths`."""

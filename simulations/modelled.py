@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 
 from simulations.agenda import Agenda
 from simulations.bank import DIMENSION, MOST_IDS, Bank, vector_of
+from simulations.drift import STEADY, Pace
 from simulations.faults import (
     DeviceCrash,
     DeviceFaults,
@@ -33,18 +34,19 @@ from stages.tokenizer_work import TokenizerWork
 
 @frozen
 class DeviceCost:
-    """Seconds for a batch by a cost model, padding included.
+    """Seconds for a batch by a cost model, padding included, at the pace of the moment.
 
     ``jitter`` is the spread of the whole, as a share.
     """
 
     model: CostModel = CPU
     jitter: float = 0.05
+    pace: Pace = STEADY
 
-    def seconds(self, batch: Batch, rng: random.Random) -> float:
+    def seconds(self, batch: Batch, rng: random.Random, now: float) -> float:
         """How long ``batch`` takes this time."""
         spread = 1.0 + self.jitter * (2.0 * rng.random() - 1.0)
-        return self.model.seconds(batch.computed) * spread
+        return self.pace.seconds(self.model.seconds(batch.computed) * spread, now)
 
 
 @define(eq=False)
@@ -81,7 +83,8 @@ class ModelledDevice:
 
     def seconds(self, batch: Batch) -> float:
         """How long it is busy with ``batch``, which begins now."""
-        seconds, now = self.seconds_of.seconds(batch, self.rng), trio.current_time()
+        now = trio.current_time()
+        seconds = self.seconds_of.seconds(batch, self.rng, now)
         for slow in self.faults.strike(SlowDevice, now):
             seconds *= slow.factor
         for hang in self.faults.strike(Hang, now):

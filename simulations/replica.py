@@ -73,13 +73,14 @@ class Replica:
 
     def _device(self, number: int) -> ModelledDevice:
         scenario, name = self.scenario, f"device {number}"
+        model = scenario.device
         speeds = scenario.fleet.speeds
         speed = speeds[self.number % len(speeds)]
         cuda = scenario.server.device[0].startswith("cuda")
         return ModelledDevice(
             "cuda" if cuda else "cpu",
             Layout(scenario.server.batching),
-            DeviceCost(scenario.device.calibration.scaled(1.0 / speed), scenario.device.jitter),
+            DeviceCost(model.calibration.scaled(1.0 / speed), model.jitter, model.pace),
             self._stream(name),
             DeviceFaults(scenario.faults, self._stream(f"{name} faults")),
             scenario.server.max_tokens_per_batch,

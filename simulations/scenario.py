@@ -15,6 +15,7 @@ from pipeline.settings.rows import rows
 from pipeline.settings.table import Settings
 from pipeline.settings.toml_file import TomlError, parse_toml, read_text
 from simulations.arrivals import ARRIVALS, SECONDS, SPAN, Arrivals, Recorded
+from simulations.drift import STEADY, Drift, Pace
 from simulations.faults import FAULTS, SHARE, Fault
 from simulations.lengths import LENGTHS, Fixed, Lengths, Lognormal
 from simulations.misfit import Misfit, ScenarioError, line_of
@@ -67,10 +68,19 @@ class Clients:
 
 @frozen
 class DeviceModel:
-    """What batches take on each device: seconds by a cost model, spread by ``jitter``."""
+    """What batches take on each device: seconds by a cost model, spread by ``jitter``.
+
+    With ``drift`` they take as many times as long as those of a recorded trace did.
+    """
 
     calibration: CostModel = option(CPU, CostFile())
     jitter: float = option(0.05, Number(0.0, 0.9))
+    drift: Drift | None = option(None, Table(Drift))
+
+    @property
+    def pace(self) -> Pace:
+        """How fast a device is by time."""
+        return STEADY if self.drift is None else self.drift.pace(self.calibration)
 
 
 @frozen

@@ -1,6 +1,6 @@
 """The simulated server, and what its clients note."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from attrs import define, field, frozen
@@ -10,6 +10,7 @@ from benchmarks.overload.contenders import Load
 from pipeline.settings.table import Settings
 from simulations.arrivals import Arrival, Recorded
 from simulations.calls import Call
+from simulations.drift import Drift
 from simulations.scenario import Clients, DeviceModel, Host, Scenario
 from simulations.simulation import simulate
 from stages.answer import Answer, Outcome
@@ -28,6 +29,7 @@ class Measured:
     host_s: float  # of a call beside the device
     interpreter_s: float = 0.0  # of that, what one call takes from the others
     jitter: float = 0.0  # of a batch, as a share
+    drift: Drift | None = None  # of the device, at that moment
 
 
 @define(eq=False)
@@ -73,8 +75,17 @@ def ending_of(outcome: Outcome) -> Ending:
     return Ending.EXPIRED if isinstance(outcome, DeadlineExceeded) else Ending.FAILED
 
 
-def simulated(due_s: Sequence[float], found: Measured, load: Load, seed: int = 1) -> Calls:
-    """The calls that were due then, to a simulated server."""
+def simulated(
+    due_s: Sequence[float],
+    found: Measured,
+    load: Load,
+    seed: int = 1,
+    write_trace: Callable[[str], object] | None = None,
+) -> Calls:
+    """The calls that were due then, to a simulated server.
+
+    ``write_trace`` is given a trace file, piece by piece.
+    """
     lengths = (load.tokens,) * load.items
     interpreter_s = min(found.interpreter_s, found.host_s)
     arrivals = Recorded(tuple(Arrival(at_s, lengths) for at_s in due_s))
@@ -84,7 +95,7 @@ def simulated(due_s: Sequence[float], found: Measured, load: Load, seed: int = 1
         (callers,),
         max_tokens=MODEL_TOKENS,
         server=Settings(device=("cpu",)),
-        device=DeviceModel(found.cost, found.jitter),
+        device=DeviceModel(found.cost, found.jitter, found.drift),
         host=Host(
             call_s=(1.0 - ANSWERING) * interpreter_s,
             answer_s=ANSWERING * interpreter_s,
@@ -93,7 +104,7 @@ def simulated(due_s: Sequence[float], found: Measured, load: Load, seed: int = 1
         ),
     )
     recorder = Recorder()
-    report = simulate(scenario, seed=seed, listeners=[recorder])
+    report = simulate(scenario, seed=seed, listeners=[recorder], write_trace=write_trace)
     if report.violations.total:
         raise RuntimeError(f"the simulation failed: {report.violations.sentences[0]}")
     return recorder.calls()

@@ -7,16 +7,21 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from benchmarks import results
+from benchmarks.calibration.trace_tail import TraceTail
 from benchmarks.child import Child
-from benchmarks.overload.calls import Calls
+from benchmarks.overload.calls import Calls, Ending
 from benchmarks.overload.contenders import Contender, Cores, Load, Worked, thread_seconds
 from benchmarks.overload.scenarios import PATIENCE_S
 from pipeline.calibrate import read_cost
+from simulations.drift import Drift, ran_in
 from stages.cost_model import CostModel, CostSample, Work
+
+DRIFT_S: Final = 0.25  # a few batches
 
 
 def batch_of(worked: Worked) -> CostSample:
@@ -50,14 +55,6 @@ class Loop:
         """What a call takes of the processor beside the device."""
         return self.beside_s / len(self.latencies_s)
 
-    @property
-    def jitter(self) -> float:
-        """Half the width of the even distribution that spreads as the latencies do."""
-        if len(self.latencies_s) < 2:
-            return 0.0
-        spread = statistics.stdev(self.latencies_s) / statistics.mean(self.latencies_s)
-        return min(0.9, math.sqrt(3.0) * spread)
-
 
 @frozen
 class Moment:
@@ -74,6 +71,7 @@ class Subject:
     contender: Contender
     client: Child
     load: Load
+    trace: TraceTail
 
     def moment(self, seconds: float) -> Moment:
         """Two closed loops of so many seconds."""
@@ -90,6 +88,7 @@ class Subject:
             seconds=seconds,
             key="",
         )
+        self.trace.take(len(answer["latencies_s"]))
         return Loop(
             answer["calls_per_s"],
             answer["latencies_s"],
@@ -97,8 +96,8 @@ class Subject:
             self._beside_s() - taken,
         )
 
-    def offer(self, calls_per_s: float, seconds: float, seed: int) -> tuple[Calls, Worked]:
-        """Calls of an open loop, until the last is answered, and what the device did."""
+    def offer(self, calls_per_s: float, seconds: float, seed: int) -> tuple[Calls, Worked, str]:
+        """Calls of an open loop, until the last is answered; what the device did; the trace."""
         before = self._worked()
         answer = self.contender.ask(
             self.client,
@@ -110,7 +109,9 @@ class Subject:
             patience_s=PATIENCE_S,
             seed=seed,
         )
-        return Calls.of(answer), self._worked() - before
+        calls = Calls.of(answer)
+        trace = self.trace.take(len(calls.with_ending(Ending.OK)))
+        return calls, self._worked() - before, trace
 
     def _beside_s(self) -> float:
         taken = thread_seconds(self.contender.running.pid).values()
@@ -127,6 +128,20 @@ def cost_of(moments: Sequence[Moment]) -> CostModel:
     """What a batch takes by its tokens, fitted to small and large ones of all ``moments``."""
     loops = [loop for moment in moments for loop in (moment.alone, moment.crowd)]
     return CostModel.fit([batch_of(loop.worked) for loop in loops])
+
+
+def drift_of(trace: str, calls: Calls) -> Drift:
+    """How the device's speed changed while ``calls`` were made, by the times of the client."""
+    begin_s = float(calls.sent_s[0])
+    ran = ran_in(trace)
+    return Drift(tuple(evolve(each, at_s=each.at_s + begin_s) for each in ran), DRIFT_S)
+
+
+def jitter_of(drift: Drift, cost: CostModel) -> float:
+    """What the drift leaves: half the width of an even distribution that spreads as batches do."""
+    pace = drift.pace(cost)
+    took = [each.seconds / pace.seconds(cost.seconds(each.work), each.at_s) for each in drift.trace]
+    return min(0.9, math.sqrt(3.0) * statistics.pstdev(took))
 
 
 def calibrated(folder: Path, cores: Cores) -> CostModel:

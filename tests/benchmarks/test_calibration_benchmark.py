@@ -1,10 +1,9 @@
 """The simulator beside the real server: what is made of measurements, and how it is compared."""
 
+import json
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchmarks.calibration.__main__ import Extent, measure, show
 from benchmarks.calibration.figures import (
@@ -16,11 +15,21 @@ from benchmarks.calibration.figures import (
     verdict,
 )
 from benchmarks.calibration.model import Measured, ending_of, simulated
-from benchmarks.calibration.server import Loop, Moment, cost_of, slower_than
+from benchmarks.calibration.server import (
+    Loop,
+    Moment,
+    cost_of,
+    drift_of,
+    jitter_of,
+    slower_than,
+)
+from benchmarks.calibration.stays import median_stays_ms
+from benchmarks.calibration.trace_tail import TraceTail
 from benchmarks.overload.calls import Calls, Ending
 from benchmarks.overload.contenders import Load, Worked
 from benchmarks.overload.figures import Window
 from benchmarks.shapes import write_checkpoint
+from pipeline.observability.tracing import TAIL, Tracer
 from stages.cost_model import CostModel
 from stages.errors import DeadlineExceeded, Internal, Overloaded
 
@@ -99,9 +108,67 @@ def test_the_host_has_what_a_call_alone_takes_beside_the_device():
     assert Loop(10.0, [0.1, 0.1], worked(200, 0.2001, 2)).host_s == 0.0
 
 
-@given(st.lists(st.floats(0.01, 10.0), min_size=1, max_size=20))
-def test_an_even_distribution_of_that_jitter_is_above_zero(latencies_s):
-    assert 0.0 <= Loop(1.0, latencies_s, worked(1, 0.0, 1)).jitter <= 0.9
+def trace_of(*batches):
+    """A trace in which the first call comes at 5 s; ``batches`` are (begin, seconds, tokens)."""
+    events = [
+        {"name": "process_name", "ph": "M", "pid": 1, "args": {"name": "request"}},
+        {"name": "process_name", "ph": "M", "pid": 7, "args": {"name": "device"}},
+        {"name": "request", "cat": "request", "ph": "b", "id": "1", "pid": 1, "ts": 5_000_000,
+         "args": {"request": 1, "outcome": "OK"}},
+        {"name": "request", "cat": "request", "ph": "e", "id": "1", "pid": 1, "ts": 5_250_000},
+    ]  # fmt: skip
+    for begin_s, seconds, tokens in batches:
+        args = {"tokens": tokens, "padding": 0, "items": 2}
+        ts, dur = round(begin_s * 1e6), round(seconds * 1e6)
+        events.append({"name": "batch", "ph": "X", "pid": 7, "ts": ts, "dur": dur, "args": args})
+    return "[\n" + ",\n".join(json.dumps(event, separators=(",", ":")) for event in events) + TAIL
+
+
+def test_the_device_drifts_as_it_did_in_the_cell_by_the_clients_clock():
+    sent_s = WINDOW.start_s  # of the first call
+    trace = trace_of((5.0, 0.09, 100), (5.5, 0.18, 100), (6.0, 0.36, 100))
+    drift = drift_of(trace, calls(0.1, 0.1))
+    assert [each.at_s for each in drift.trace] == pytest.approx([sent_s, sent_s + 0.5, sent_s + 1])
+    pace = drift.pace(COST)
+    took = [pace.seconds(0.09, sent_s + after_s) for after_s in (0.0, 0.5, 1.0)]
+    assert took == pytest.approx([0.09, 0.18, 0.36])
+    assert jitter_of(drift, COST) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_the_drift_leaves_is_jitter():
+    trace = trace_of(
+        *((5.0 + 0.1 * number, 0.09 + 0.03 * (number % 2), 100) for number in range(8))
+    )
+    assert 0.1 < jitter_of(drift_of(trace, calls(0.1)), COST) < 0.4
+
+
+def test_a_slow_spell_of_the_real_device_is_one_of_the_simulated():
+    real = calls(*[0.1] * 10)  # one a second, the first at the window's start
+    drift = drift_of(trace_of((5.0, 0.09, 100), (10.0, 0.36, 100)), real)
+    found = simulated(real.due_s.tolist(), Measured(COST, host_s=0.0, drift=drift), LOAD)
+    assert found.latency_s.tolist() == pytest.approx([0.09] * 5 + [0.36] + [0.09] * 4, rel=0.01)
+
+
+def test_a_trace_is_read_piece_by_piece(tmp_path):
+    path, names = tmp_path / "trace.json", json.loads(Tracer(0.0).take() + TAIL)
+    first, second = trace_of((5.0, 0.09, 100)), trace_of((9.0, 0.09, 100))
+    path.write_text(first.removesuffix(TAIL))
+    tail = TraceTail(path)
+    assert json.loads(tail.take(1)) == names + json.loads(first)
+    path.write_text(first.removesuffix(TAIL) + ",\n" + second.removeprefix("[\n"))
+    assert json.loads(tail.take(1)) == names + json.loads(second)
+    path.write_text(path.read_text() + ",\n" + second.removeprefix("[\n"))
+    tail.skip()
+    assert json.loads(tail.take(0)) == names
+
+
+def test_stays_are_the_median_of_what_began_in_time():
+    found = median_stays_ms(
+        [trace_of((5.0, 0.1, 9), (6.0, 0.3, 9), (7.0, 0.5, 9), (9.0, 9, 9))], 3.0
+    )
+    assert found["device"] == 300.0
+    assert found["request"] == 250.0
+    assert found["batching"] == 0.0
 
 
 def test_batches_are_held_against_what_they_were_predicted_to_take():
@@ -171,3 +238,4 @@ def test_the_benchmark_is_whole(tmp_path):
     shown = show(figures)
     assert "0.1 x" in shown
     assert "of 16 texts of 8 tokens" in shown
+    assert "execution" in shown

@@ -73,7 +73,7 @@ def test_the_simulators_device_takes_the_measured_time(tmp_path):
     device = DeviceCost(read_cost(path), jitter=0.0)
     batch = batch_of(chunk_of(open_ticket(OpenTickets(), 2), [10, 3]))
     rng = random.Random(0)  # noqa: S311
-    assert device.seconds(batch, rng) == pytest.approx(COST.seconds(Work.of([10, 3])))
+    assert device.seconds(batch, rng, now=0.0) == pytest.approx(COST.seconds(Work.of([10, 3])))
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"cost": 1}', '{"cost": {"fixed_s": 1}}', "no"])
