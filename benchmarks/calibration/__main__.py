@@ -37,101 +37,39 @@ what a stay in each stage took at the median: where a difference comes from.
 import argparse
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from attrs import frozen
-
 from benchmarks import results
+from benchmarks.calibration.cells import Cell, Extent, cells_of
 from benchmarks.calibration.figures import (
-    TARGETS,
     compared,
     figures_of,
     standard_errors,
-    verdict,
 )
-from benchmarks.calibration.model import Measured, simulated
+from benchmarks.calibration.model import simulated
 from benchmarks.calibration.server import (
-    Moment,
     Subject,
     calibrated,
     cost_of,
-    drift_of,
-    jitter_of,
     slower_than,
 )
-from benchmarks.calibration.stays import SHOWN, median_stays_ms
+from benchmarks.calibration.show import show
+from benchmarks.calibration.stays import median_stays_ms
 from benchmarks.calibration.trace_tail import TraceTail
 from benchmarks.child import running_child
-from benchmarks.overload.calls import Calls
-from benchmarks.overload.contenders import Contender, Cores, Load, Worked, ours
+from benchmarks.overload.contenders import Contender, Cores, Load, ours
 from benchmarks.overload.figures import Window, percentile
 from benchmarks.texts import full_length_model
 from simulations.commands import silence
-from stages.cost_model import CostModel
 
 LOAD: Final = Load(items=16, tokens=16)
 WARM_S: Final = 1.0  # until the trace has what the server did to get warm
 
 
-@frozen
-class Extent:
-    """How much is measured; ``loads`` are shares of capacity, the rest seconds."""
-
-    loads: tuple[float, ...] = (0.5, 0.8, 1.5, 3.0)
-    rounds: int = 8
-    ramp: float = 3.0  # until queues are as full as they get
-    window: float = 12.0
-    closed: float = 1.5  # of each closed loop
-
-
 QUICK: Final = Extent(rounds=2, ramp=2.0, window=5.0, closed=1.0)
-
-
-@frozen(eq=False)
-class Cell:
-    """One load for a while: what became of the calls, what the server did, and how it was beside.
-
-    ``moments`` are the one before it and the one after.
-    """
-
-    calls: Calls
-    worked: Worked
-    trace: str
-    moments: Sequence[Moment]
-
-    @property
-    def cost(self) -> CostModel:
-        """Of a batch beside it."""
-        return cost_of(self.moments)
-
-    @property
-    def measured(self) -> Measured:
-        """What its model is made of."""
-        cost, drift = self.cost, drift_of(self.trace, self.calls)
-        return Measured(
-            cost,
-            statistics.mean(moment.alone.host_s for moment in self.moments),
-            statistics.mean(moment.crowd.interpreter_s for moment in self.moments),
-            jitter_of(drift, cost),
-            drift,
-        )
-
-
-def cells_of(subject: Subject, extent: Extent) -> tuple[dict[float, list[Cell]], list[Moment]]:
-    """The cells of each load, one a round, and the moments between them all."""
-    moments = [subject.moment(extent.closed)]
-    cells: dict[float, list[Cell]] = {factor: [] for factor in extent.loads}
-    for number in range(extent.rounds):
-        first = number % len(extent.loads)
-        for factor in extent.loads[first:] + extent.loads[:first]:
-            rate = factor * moments[-1].crowd.calls_per_s
-            did = subject.offer(rate, extent.ramp + extent.window, seed=number)
-            moments.append(subject.moment(extent.closed))
-            cells[factor].append(Cell(*did, moments[-2:]))
-    return cells, moments
 
 
 def comparison(cells: Sequence[Cell], load: Load, window: Window) -> dict[str, Any]:
@@ -194,46 +132,6 @@ def measure(folder: Path, extent: Extent, load: Load = LOAD) -> dict[str, Any]:
         },
         "loads": {f"{factor:g}": comparison(each, load, window) for factor, each in cells.items()},
     }
-
-
-def show(figures: Mapping[str, Any]) -> str:
-    """The figures as text."""
-    rows = []
-    for load, cell in figures["loads"].items():
-        row = [f"{load} x", str(cell["calls"])]
-        for name in TARGETS:
-            real, model, off, error = (
-                cell[kind][name] for kind in ("real", "simulated", "differences", "standard_errors")
-            )
-            mark = verdict(name, off, error)
-            by = f"({off * 100:+.1f} ± {error * 100:.1f}{' ' if mark else ''}{mark})"
-            if name == "refused":
-                row.append(f"{real:.1%} / {model:.1%} {by}")
-            else:
-                row.append(f"{real:.1f} / {model:.1f} {by}")
-        row.append(f"{statistics.median(cell['slower_than_beside']):.2f}")
-        rows.append(row)
-    head = ["load", "calls", "calls/s real / simulated (%)", "p50 ms", "p99 ms",
-            "refused (points)", "slower than beside"]  # fmt: skip
-    capacities, calibrated_as = figures["capacities_per_s"], figures["slower_than_calibrated"]
-    about = (
-        f"capacity {statistics.median(capacities):.1f} calls/s ({min(capacities):.1f} to "
-        f"{max(capacities):.1f}) of {figures['items']} texts of {figures['tokens']} tokens; a call "
-        f"takes {figures['host_ms_a_call']:.1f} ms beside the device;\nbatches took "
-        f"{calibrated_as['alone']:.2f} (one caller) and {calibrated_as['crowd']:.2f} (several) of "
-        f"what `penstock calibrate` said"
-    )
-    return f"{about}\n\n{results.table(head, rows)}\n\n{stays(figures)}"
-
-
-def stays(figures: Mapping[str, Any]) -> str:
-    """Where calls spend their time: medians, real / simulated."""
-    rows = []
-    for load, cell in figures["loads"].items():
-        real, model = (cell["median_stays_ms"][kind] for kind in ("real", "simulated"))
-        stays = [f"{real[row]:.1f} / {model[row]:.1f}" for row in SHOWN]
-        rows.append([f"{load} x", *stays])
-    return results.table(["stay, ms", *SHOWN], rows)
 
 
 def main() -> None:

@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from benchmarks.calibration.__main__ import Extent, measure, show
+from benchmarks.calibration.__main__ import measure
+from benchmarks.calibration.cells import Extent
 from benchmarks.calibration.figures import (
     TARGETS,
     compared,
@@ -23,6 +24,7 @@ from benchmarks.calibration.server import (
     jitter_of,
     slower_than,
 )
+from benchmarks.calibration.show import show
 from benchmarks.calibration.stays import median_stays_ms
 from benchmarks.calibration.trace_tail import TraceTail
 from benchmarks.overload.calls import Calls, Ending
