@@ -6,31 +6,36 @@ and go would use up the files. (2) A call over HTTP/2 whose client goes away whi
 answer is written waits for ever, and (3) data that comes behind an answer there raises,
 which ends the whole server. Here an end is an end at once, an error ends one
 connection, and only HTTP/1.1 is spoken, which is what clients of these routes and
-proxies in front of them use. An answer's head and body leave in one write, and the idle
-time is a deadline and not a task: together a third of what a call costs.
+proxies in front of them use.
+
+A connection is one task: it reads a request, answers it, and reads on. What an application
+receives it reads from the stream itself, so nothing is read ahead of it. An answer's head
+and body leave in one write, and the idle time is a deadline and not a task.
 """
 
 import math
+from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import structlog
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
+from attrs import define, field
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from pipeline.http.asgi import App
+from pipeline.http.asgi import App, Message, Scope
 from pipeline.http.http1 import Http1
 from pipeline.http.unread import LINGER_S
 
 RECEIVE_BYTES: Final = 1 << 16
 ANSWER_HEAD: Final = b"HTTP/1.1 "
 INTERIM: Final = b"1"  # the first digit of a status behind which another one comes
+DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 
 GONE: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 
@@ -48,7 +53,7 @@ class Connections:
     """
 
     def __init__(self, app: App, config: Config, most: int) -> None:
-        self.app = ASGIWrapper(app)  # type: ignore[arg-type]
+        self.app = app
         self.config = config
         self.most = most
         self.context = WorkerContext(None)
@@ -86,16 +91,32 @@ class Connections:
             connection.end_if_idle()
 
 
+@define(eq=False)
+class _Call:
+    """One call of the application; ``send`` takes None once it has returned."""
+
+    scope: Scope
+    send: Callable[[Any], Awaitable[None]]
+    messages: deque[Message] = field(factory=deque)  # read and not received
+
+    async def put(self, message: Message) -> None:
+        """One more to be received."""
+        self.messages.append(message)
+
+
 class _Connection:
     """One connection, from its handshake to its end."""
 
     def __init__(self, connections: Connections, stream: Stream) -> None:
         self._connections = connections
         self._stream = stream
+        self._protocol: Http1
+        self._next: _Call | None = None
         self._writing = trio.Lock()  # the reader writes too: interim answers, errors
         self._head = b""  # of an answer, until its first part
-        self._reading = trio.CancelScope()  # until the idle time is over
+        self._serving = trio.CancelScope()  # until the idle time is over
         self.idle = True
+        self._over = False
         self._hangs_up = False  # behind an answer
         self._lingering = trio.CancelScope()
 
@@ -106,27 +127,29 @@ class _Connection:
         except GONE:
             return
         shared, encrypted = self._connections, isinstance(self._stream, trio.SSLStream)
-        async with TaskGroup() as group:
-            protocol = Http1(
-                *(shared.app, shared.config, shared.context, group, ConnectionState({})),
-                *(encrypted, client, server, self._send),
-            )
-            self._be_idle(shared.config.keep_alive_timeout)
-            with self._reading:
-                await self._read(protocol)
-            await protocol.handle(Closed())
+        self._protocol = Http1(
+            *(shared.app, shared.config, shared.context, self, ConnectionState({})),
+            *(encrypted, client, server, self._send),
+        )
+        self._be_idle(shared.config.keep_alive_timeout)
+        with self._serving:
+            while not self._over:
+                if self._next is None:
+                    await self._read()
+                else:
+                    await self._answer()
         if self._hangs_up and isinstance(self._stream, trio.SocketStream):
             await self._linger(self._stream)
 
     @property
     def idle_until(self) -> float:
         """When it is closed, in Trio's seconds, if it stays idle."""
-        return self._reading.deadline
+        return self._serving.deadline
 
     def end_if_idle(self) -> None:
         """Close it, unless it is in a call."""
         if self.idle:
-            self._reading.cancel()
+            self._serving.cancel()
         self._lingering.cancel()
 
     async def _shake_hands(self) -> tuple[Address, Address]:
@@ -141,16 +164,53 @@ class _Connection:
             parse_socket_addr(socket.family, socket.getsockname()),
         )
 
-    async def _read(self, protocol: Http1) -> None:
-        data, head_s = b" ", self._connections.config.read_timeout
-        while data:
-            try:
-                data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
-            except GONE:
-                return
-            await protocol.handle(RawData(data))
-            if self.idle and head_s:  # there is more of the head to come
-                self._be_idle(min(head_s, self.idle_until - trio.current_time()))
+    async def spawn_app(
+        self, _app: object, _config: object, scope: Scope, send: Callable[[Any], Awaitable[None]]
+    ) -> Callable[[Message], Awaitable[None]]:
+        """A request is here: Hypercorn has its application called, and says what to receive."""
+        self._next = _Call(scope, send)
+        return self._next.put
+
+    async def _answer(self) -> None:
+        """Call the application."""
+        call, self._next = self._next, None
+        if call is None:
+            return
+
+        async def receive() -> Message:
+            while not call.messages:
+                if self._over:
+                    return DISCONNECT
+                await self._read()
+            return call.messages.popleft()
+
+        try:
+            await self._connections.app(call.scope, receive, call.send)
+        except Exception:
+            log.exception("HTTP call failed")
+        await call.send(None)
+        if not self._over:
+            await self._protocol.go_on()
+
+    async def _read(self) -> None:
+        """Take what comes next; nothing, while it is the next request's."""
+        head_s = self._connections.config.read_timeout
+        if self._protocol.paused:
+            await trio.sleep_forever()
+        try:
+            data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+        except GONE:
+            data = b""
+        else:
+            await self._protocol.handle(RawData(data))
+        if not data or self._over:
+            await self._end()
+        elif self.idle and head_s:  # there is more of the head to come
+            self._be_idle(min(head_s, self.idle_until - trio.current_time()))
+
+    async def _end(self) -> None:
+        self._over = True
+        await self._protocol.handle(Closed())
 
     async def _linger(self, stream: trio.SocketStream) -> None:
         """Throw away what still comes, or the client may never see its answer."""
@@ -162,21 +222,20 @@ class _Connection:
 
     def _be_idle(self, seconds: float) -> None:
         self.idle = True
-        self._reading.deadline = trio.current_time() + seconds
+        self._serving.deadline = trio.current_time() + seconds
 
     async def _send(self, event: Event) -> None:
         """What the protocol wants done."""
         if isinstance(event, RawData):
             await self._write(event.data)
         elif isinstance(event, Closed):
-            self._hangs_up = True
-            self._reading.cancel()
+            self._over = self._hangs_up = True
         elif isinstance(event, Updated):
             if event.idle:
                 self._be_idle(self._connections.config.keep_alive_timeout)
             else:
                 self.idle = False
-                self._reading.deadline = math.inf
+                self._serving.deadline = math.inf
 
     async def _write(self, data: bytes) -> None:
         if data.startswith(ANSWER_HEAD) and data[len(ANSWER_HEAD) :][:1] != INTERIM:
@@ -192,6 +251,7 @@ class _Connection:
         try:
             await self._stream.send_all(data)
         except GONE:
-            self._reading.cancel()
+            await trio.aclose_forcefully(self._stream)  # who reads it as well is told
+            await self._end()
         finally:
             self._writing.release()

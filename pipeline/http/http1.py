@@ -37,7 +37,7 @@ class _Server(h11.Connection):
         event = super().next_event()
         if isinstance(event, h11.Request) and {name for name, _ in event.headers} >= BOTH_LENGTHS:
             raise h11.RemoteProtocolError("content-length and transfer-encoding")
-        return event
+        return h11.NEED_DATA if event is h11.PAUSED else event  # nobody waits within
 
 
 class Http1(H11Protocol):
@@ -48,6 +48,15 @@ class Http1(H11Protocol):
         self.connection = _Server(
             h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size
         )
+
+    @property
+    def paused(self) -> bool:
+        """Whether there is something of the next request, which waits for the end of this one."""
+        return self.connection.their_state is h11.DONE and bool(self.connection.trailing_data[0])
+
+    async def go_on(self) -> None:
+        """Take what came behind the request that is answered now."""
+        await self._handle_events()
 
     async def _check_protocol(self, event: h11.Request) -> None:
         del event

@@ -2,8 +2,8 @@
 
 Closing a connection while its client still sends resets it, and the client may never
 see the answer. So the answer goes out, its end is held back, and what still comes is
-thrown away: until the body ends, or for two seconds. The server below also needs it: it
-waits until somebody takes the parts of a body.
+thrown away: until the body ends, or for two seconds. The server below reads nothing that
+nobody takes.
 """
 
 from typing import Final

@@ -86,6 +86,25 @@ POST = request_text(PATH, BODY)
 GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["together", "apart"])
+async def test_requests_that_do_not_wait_for_answers_are_answered_in_turn(apart):
+    requests = [POST, GET, request_text(PATH, BODY, Connection="close")]
+    async with running_http(FakeDesk(hold=True)) as http, await http.connect() as stream:
+        for part in requests if apart else [b"".join(requests)]:
+            await stream.send_all(part)
+            await until(lambda: http.desk.held)
+        answers = b""
+        with trio.fail_after(20):
+            for statuses in (2, 3):
+                await until(lambda: http.desk.held)
+                http.desk.let_go()
+                while answers.count(b"HTTP/1.1 200") < statuses:
+                    answers += await stream.receive_some()
+            while more := await stream.receive_some():
+                answers += more
+        assert answers.find(b"embedding") < answers.find(b"healthy") < answers.rfind(b"embedding")
+
+
 async def test_above_the_bound_the_longest_idle_one_goes():
     async with running_http(max_connections=3) as http, AsyncExitStack() as stack:
         first, *others = [await stack.enter_async_context(await http.connect()) for _ in range(3)]
