@@ -2,21 +2,32 @@
 
 ``python -m benchmarks.gpu [--shapes bert-base ...] [--quick]``
 
-Needs only torch, transformers, numpy, trio and attrs for the engine, and what the
-server and grpcio need for the end-to-end part; without these that part is left out
-and says so. Weights are random, in the shapes of known encoders. For each shape:
+Needs torch, transformers, numpy, trio, attrs and structlog for the engine; and for the
+end-to-end part grpcio and this project installed with what its server needs, or that part
+is left out and says so. Weights are random, in the shapes of known encoders. First comes what the
+device and its libraries do by themselves; then, for each shape:
 
 - correctness: least cosine of packed vectors to plain transformers in float32;
-- the packed engine, plain transformers (padded; in arrival order and sorted) and the
-  matrix products in turn, texts of 50 and of 512 tokens and the three mixes;
 - one text of 32 tokens: from handing it over to having its vector, and the sum of its
   kernels; memory on the device before and after all graphs are captured;
-- end to end over gRPC, 64 texts a call, in turn with the engine alone;
+- the packed engine, plain transformers (padded; in arrival order and sorted) and the
+  matrix products in turn, texts of 50 and of 512 tokens and the three mixes;
+- end to end over gRPC, 64 texts a call, in turn with the engine alone, for one shape;
 - the bucketed engine, for one shape: each of its graphs is compiled for a long time.
 
-A part that fails prints its error and the rest goes on; what is done so far is
-written after every part. ``--device cpu --shapes tiny --quick`` tries it anywhere
-(with OMP_WAIT_POLICY=PASSIVE in the environment where cores are few).
+A part that fails prints its error and the rest goes on; one that would not fit into the
+time is left out; what is done so far is written after every part. ``--device cpu --shapes
+tiny --quick`` tries it anywhere (with OMP_WAIT_POLICY=PASSIVE in the environment where
+cores are few).
+
+On a machine that has never run it, in this order, each at most ten minutes:
+
+1. ``python -m benchmarks.gpu --quick --shapes tiny --output first.json``: whether every
+   part runs at all;
+2. ``python -m pytest -m gpu tests/stages/device``: whether what is claimed of CUDA is true
+   (needs pytest-trio, pytest-timeout and hypothesis, too);
+3. ``python -m benchmarks.gpu --shapes bert-base``: the figures;
+4. ``python -m benchmarks.gpu --shapes minilm-l6 modernbert-base --output others.json``.
 """
 
 import argparse
@@ -37,32 +48,43 @@ from benchmarks import results
 from benchmarks.gpu.end_to_end import end_to_end
 from benchmarks.gpu.extent import QUICK, Extent
 from benchmarks.gpu.parts import LIMIT_S, Parts
+from benchmarks.gpu.preflight import preflight
 from benchmarks.gpu.show import show
 from benchmarks.gpu.subject import ENGINE_MIXES, Subject
-from benchmarks.shapes import SHAPES, write_checkpoint
+from benchmarks.shapes import SHAPES
 
 DEFAULT_SHAPES: Final = ("bert-base", "minilm-l6", "modernbert-base")
 
 
 def measure(parts: Parts, shapes: Sequence[str], device: torch.device, extent: Extent) -> None:
     """All parts, the most wanted first."""
+    parts.run("preflight", 60, partial(preflight, device))
     with tempfile.TemporaryDirectory() as folder:
-        for shape in shapes:
-            checkpoint = write_checkpoint(Path(folder) / shape, shape)
-            subject = Subject(shape, checkpoint, device, extent)
-            if parts.run(f"{shape}: load", 120, subject.load) is None:
-                continue
-            parts.run(f"{shape}: correctness", 30, subject.correctness)
-            parts.run(f"{shape}: one text", 20, subject.single)
-            for mix in ENGINE_MIXES:
-                parts.run(f"{shape}: {mix}", 40, partial(subject.rates, mix))
-            if shape == shapes[0]:
-                parts.run(f"{shape}: end to end", 180, partial(end_to_end, subject))
-            del subject
-            gc.collect()
-        first = Subject(shapes[0], Path(folder) / shapes[0], device, extent)
-        if parts.run(f"{shapes[0]}: load again", 60, first.load) is not None:
-            parts.run(f"{shapes[0]}: bucketed", 150, first.bucketed)
+        subjects = [Subject(shape, Path(folder) / shape, device, extent) for shape in shapes]
+        for subject in subjects:
+            _measure_one(parts, subject, served=subject is subjects[0])
+            if subject is not subjects[0]:
+                subject.engine = None
+                gc.collect()
+        if subjects[0].engine is not None:
+            parts.run(f"{shapes[0]}: bucketed", 150, subjects[0].bucketed)
+
+
+def _measure_one(parts: Parts, subject: Subject, *, served: bool) -> None:
+    shape = subject.shape
+    parts.run(f"{shape}: load", 150, subject.load)
+    if subject.engine is None:
+        return
+    parts.run(f"{shape}: one text", 20, subject.single)
+    parts.run(f"{shape}: correctness", 30, subject.correctness)
+    parts.run(f"{shape}: all graphs", 90, subject.prepare)
+    for mix in ENGINE_MIXES:
+        parts.run(f"{shape}: {mix}", 40, partial(subject.rates, mix))
+    if subject.device.type == "cuda":
+        parts.run(f"{shape}: kernels of one text", 20, subject.kernels)
+    if served:
+        found: dict[str, Any] = {}
+        parts.run(f"{shape}: end to end", 240, partial(end_to_end, subject, found), found)
 
 
 def main() -> None:
@@ -72,23 +94,29 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=DEFAULT_SHAPES)
     options = results.parse(parser)
     device = torch.device(options.device)
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
     def write(figures: Mapping[str, Any]) -> None:
-        results.keep("gpu", {"gpu": gpu, "parts": figures}, options, quiet=True)
+        results.keep("gpu", {"parts": figures}, options, quiet=True)
 
     parts = Parts(write)
+
+    def give_up() -> None:
+        try:
+            print(show(dict(parts.figures)), flush=True)
+        finally:
+            os._exit(1)
+
     faulthandler.enable()
-    last = threading.Timer(LIMIT_S, lambda: (print(show(parts.figures), flush=True), os._exit(1)))
+    last = threading.Timer(LIMIT_S, give_up)
     last.daemon = True  # a device that hangs cannot be interrupted otherwise
     last.start()
-    extent = QUICK if options.quick else Extent()
-    measure(parts, options.shapes, device, extent)
-    last.cancel()
-    print(
-        f"{gpu or device}, torch {torch.__version__}, {time.monotonic() - parts.started_at:.0f} s"
-    )
-    print(show(parts.figures))
+    try:
+        measure(parts, options.shapes, device, QUICK if options.quick else Extent())
+    finally:
+        last.cancel()
+        took_s = time.monotonic() - parts.started_at
+        print(f"{device}, torch {torch.__version__}, {took_s:.0f} s")
+        print(show(parts.figures))
 
 
 if __name__ == "__main__":

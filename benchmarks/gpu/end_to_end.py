@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
+from importlib.metadata import distributions
 from typing import Any, Final
 
 from benchmarks.gpu.subject import PACKED, Subject
@@ -12,20 +12,23 @@ from benchmarks.measure import interleaved, ratio
 
 CALLS: Final = (("512", "penstock, ids"), ("512", "penstock"),
                 ("50", "penstock, ids, float16"), ("50", "penstock, float16"))  # fmt: skip
-SERVER_NEEDS: Final = ("grpclib", "grpc", "google.protobuf", "hypercorn", "starlette", "structlog")
+SERVER_NEEDS: Final = (
+    "grpclib", "grpcio", "h2", "hypercorn", "orjson", "penstock", "prometheus-client", "protobuf",
+    "starlette",
+)  # fmt: skip
 CALL_TEXTS: Final = 64
 CLIENTS: Final = 16
 
 
-def end_to_end(subject: Subject) -> dict[str, Any]:
-    """Tokens a second over gRPC, in turn with the engine alone."""
-    if missing := [name for name in SERVER_NEEDS if find_spec(name) is None]:
-        raise RuntimeError(f"left out: {', '.join(missing)} cannot be imported")
+def end_to_end(subject: Subject, found: dict[str, Any]) -> dict[str, Any]:
+    """Tokens a second over gRPC, in turn with the engine alone; ``found`` is filled with it."""
+    installed = {str(each.name).lower().replace("_", "-") for each in distributions()}
+    if missing := [name for name in SERVER_NEEDS if name not in installed]:
+        raise RuntimeError(f"left out: {', '.join(missing)} not installed")
     from benchmarks.child import running_child  # noqa: PLC0415 - not everywhere
     from benchmarks.server_process import ADMIT_ALL, running_server  # noqa: PLC0415 - nor this
 
     environment = {"MODEL_PATH": str(subject.folder), "DEVICE": str(subject.device), **ADMIT_ALL}
-    found: dict[str, Any] = {}
     with running_child("benchmarks.load_client") as client, running_server(environment) as at:
         time.sleep(1.2 * subject.settle_s)  # a server under load has no idle gaps to prepare in
         for mix, protocol in CALLS:

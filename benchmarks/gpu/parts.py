@@ -14,8 +14,8 @@ LIMIT_S: Final = 520.0  # by this benchmark's own clock
 LAST_S: Final = 15.0  # before the limit all parts must be over
 
 
-class OutOfTime(Exception):
-    """A part took longer than it may."""
+class OutOfTime(BaseException):
+    """A part took longer than it may. No Exception: nothing that mends those may catch it."""
 
 
 @define(eq=False)
@@ -30,35 +30,54 @@ class Parts:
         """Seconds that parts may still take."""
         return LIMIT_S - LAST_S - (time.monotonic() - self.started_at)
 
-    def run(self, name: str, limit_s: float, part: Callable[[], Any]) -> Any:
-        """What ``part`` returns, kept under ``name``; None when it failed, which is kept too."""
-        limit_s = min(limit_s, self.left_s())
+    def run(
+        self,
+        name: str,
+        limit_s: float,
+        part: Callable[[], Any],
+        found: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """What ``part`` returns, kept under ``name``; None when it failed, which is kept too.
+
+        A part for which less than half of its time is left is left out. ``found`` is what a
+        part that fails has found until then.
+        """
         print(f"{name} ...", file=sys.stderr, flush=True)
         started = time.monotonic()
+        result = None
         try:
-            with _alarm(limit_s):
+            with _alarm(limit_s, self.left_s()):
                 result = part()
-        except Exception as error:
-            result = None
+        except (Exception, OutOfTime) as error:
+            said = f"{type(error).__name__}: {error}"
             self.figures[name] = {
-                "error": f"{type(error).__name__}: {error}"[:2000],
+                **(found or {}),
+                "error": said[:2000],
                 "traceback": traceback.format_exc()[-4000:],
             }
-            print(f"{name}: {type(error).__name__}: {error}", flush=True)
+            print(f"{name}: {said}", flush=True)
         else:
             if isinstance(result, dict):
                 self.figures[name] = result | {"took_s": time.monotonic() - started}
-        self.write(self.figures)
+        self._flush()
         return result
+
+    def _flush(self) -> None:
+        try:
+            self.write(self.figures)
+        except Exception as error:  # of any kind: the table comes all the same
+            print(f"not written: {type(error).__name__}: {error}", flush=True)
 
 
 @contextmanager
-def _alarm(limit_s: float) -> Iterator[None]:
+def _alarm(wanted_s: float, left_s: float) -> Iterator[None]:
+    if left_s < wanted_s / 2:
+        raise OutOfTime("left out: no time left")
+    limit_s = min(wanted_s, left_s)
+
     def ring(*_: object) -> None:
         raise OutOfTime(f"not done within {limit_s:.0f} s")
 
-    if limit_s < 1:
-        raise OutOfTime("no time left")
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, limit_s)
     try:

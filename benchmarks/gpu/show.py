@@ -13,6 +13,8 @@ def show(figures: Mapping[str, Any]) -> str:
     for name, found in figures.items():
         if "error" in found:
             lines.append(f"{name}: failed: {found['error'].splitlines()[0][:200]}")
+            rest = {part: found[part] for part in found if part not in {"error", "traceback"}}
+            lines += _lines(name, rest)
         elif "share_of_peak" in found:
             medians, over = found["median_tokens_per_s"], found["packed_over"]
             rows.append(
@@ -35,6 +37,8 @@ def _lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(value, dict) and "over_engine" in value:
             rate, over = value["median_tokens_per_s"], value["over_engine"]
             yield f"{name}, {part}: {rate / 1e6:.3f}M tokens/s, {over:.2f} of the engine"
+        elif part == "log":
+            yield from (f"{name}, {part}: {line}" for line in value)
         elif isinstance(value, dict) and "packed_over" in value:
             yield f"{name}, {part}: packed is {value['packed_over']:.2f} times as fast"
         else:

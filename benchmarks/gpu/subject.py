@@ -2,14 +2,15 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from attrs import define
+from attrs import asdict, define
+from structlog.testing import capture_logs
 
 from benchmarks.alone import EngineAlone
 from benchmarks.gpu.extent import Extent
@@ -17,8 +18,8 @@ from benchmarks.measure import interleaved, per_second, ratio
 from benchmarks.mixes import MIXES, Draw, fixed, lengths, token_ids
 from benchmarks.plain import PlainTransformers
 from benchmarks.roofline import ModelFlops, Peak
-from benchmarks.shapes import SHAPES
-from stages.messages import Batch, Layout
+from benchmarks.shapes import SHAPES, write_checkpoint
+from stages.messages import Layout
 
 ENGINE_MIXES: Final[Mapping[str, Draw]] = {"512": fixed(512), "50": fixed(50), **MIXES}
 SINGLE_TOKENS: Final = 32
@@ -37,7 +38,7 @@ class Subject:
     device: torch.device
     extent: Extent
     engine: EngineAlone | None = None
-    settle_s: float = 0.0  # from ready to prepared
+    settle_s: float = 0.0  # from ready until all is captured
 
     @property
     def vocabulary(self) -> int:
@@ -51,19 +52,32 @@ class Subject:
         return self.engine
 
     def load(self) -> dict[str, Any]:
-        """Load the packed engine; how long until it could serve, and until it had all graphs."""
+        """Write the checkpoint, load the packed engine; how long until it could serve."""
+        write_checkpoint(self.folder, self.shape)
         started = time.monotonic()
-        self.engine = EngineAlone.load(self.folder, Layout.PACKED, device=str(self.device))
-        ready_s, before = time.monotonic() - started, _memory(self.device)
-        self.engine.prepare()
-        prepared_s = time.monotonic() - started
-        self.settle_s = prepared_s - ready_s
+        with capture_logs() as logs:
+            self.engine = EngineAlone.load(self.folder, Layout.PACKED, device=str(self.device))
         return {
             "dtype": self.engine.device.dtype,
-            "ready_s": ready_s,
-            "prepared_s": prepared_s,
-            "memory_mib": {"ready": before, "prepared": _memory(self.device)},
+            "ready_s": time.monotonic() - started,
+            **self._figures(logs),
         }
+
+    def prepare(self) -> dict[str, Any]:
+        """Capture what is left; how long it took."""
+        started = time.monotonic()
+        with capture_logs() as logs:
+            try:
+                self.packed().prepare()
+            finally:
+                self.settle_s = time.monotonic() - started
+        return {"took_s": self.settle_s, **self._figures(logs)}
+
+    def _figures(self, logs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What the engine says of itself, and has said."""
+        figures = asdict(self.packed().device.figures())
+        said = [", ".join(f"{key}={value}" for key, value in line.items()) for line in logs]
+        return {"figures": figures, "memory_mib": _memory(self.device), "log": said}
 
     def correctness(self) -> dict[str, Any]:
         """The least cosine to transformers in float32, each text in mixed company."""
@@ -108,7 +122,7 @@ class Subject:
         return lambda: per_second(float(sizes.sum()), lambda: list(engine.run(batches)))
 
     def single(self) -> dict[str, Any]:
-        """One text alone: ms from handing it over to its vector, and ms of its kernels."""
+        """One text alone: ms from handing it over to having its vector."""
         engine = self.packed()
         (batch,) = engine.batches(token_ids(np.array([SINGLE_TOKENS]), self.vocabulary))
         spans = []
@@ -119,8 +133,18 @@ class Subject:
         return {
             "p50_ms": statistics.median(spans),
             "least_ms": min(spans),
-            "kernels_ms": _kernels_ms(engine, batch) if self.device.type == "cuda" else None,
+            "graph_hits": engine.device.figures().graph_hits,
         }
+
+    def kernels(self) -> dict[str, Any]:
+        """The sum of what the device itself spends on that text, ms."""
+        engine = self.packed()
+        (batch,) = engine.batches(token_ids(np.array([SINGLE_TOKENS]), self.vocabulary))
+        activities = [torch.profiler.ProfilerActivity.CUDA]
+        with torch.profiler.profile(activities=activities) as profile:
+            list(engine.run([batch]))
+        total_us: float = sum(event.self_device_time_total for event in profile.key_averages())
+        return {"kernels_ms": total_us / 1e3}
 
     def bucketed(self) -> dict[str, Any]:
         """Tokens a second of the bucketed engine, in turn with the packed one."""
@@ -138,15 +162,6 @@ class Subject:
             rates = interleaved(contenders, self.extent.rounds)
             found[mix] = {"rates": rates, "packed_over": ratio(rates[PACKED], rates[BUCKETED])}
         return found
-
-
-def _kernels_ms(engine: EngineAlone, batch: Batch) -> float:
-    """The sum of what the device itself spends on one batch."""
-    activities = [torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profile:
-        list(engine.run([batch]))
-    total_us: float = sum(event.self_device_time_total for event in profile.key_averages())
-    return total_us / 1e3
 
 
 def _memory(device: torch.device) -> float | None:

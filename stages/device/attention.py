@@ -14,6 +14,7 @@ within torch), or the flash-attn package where it was asked for.
 from collections.abc import Sequence
 from enum import Enum
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any, Final
 
 import torch
@@ -183,8 +184,17 @@ def _by_offsets(
         return flash
     from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415  (warns where CUDA is absent)
 
+    options = {"enable_gqa": True} if q.shape[1] != k.shape[1] and _asks_for_groups() else {}
     mixed = varlen_attn(
         q, k, v, packing.offsets, packing.offsets, packing.longest, packing.longest,
-        scale=scaling, window_size=sides, enable_gqa=q.shape[1] != k.shape[1],
+        scale=scaling, window_size=sides, **options,
     )  # fmt: skip
     return mixed if isinstance(mixed, Tensor) else mixed[0]
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _asks_for_groups() -> bool:
+    """Whether varlen_attn must be told of grouped queries; torch 2.11 takes them unasked."""
+    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415
+
+    return "enable_gqa" in signature(varlen_attn).parameters

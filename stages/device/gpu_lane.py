@@ -19,7 +19,7 @@ from stages.device.forms import Form, PackedForm, PaddedForm
 from stages.device.gpu import Gpu
 from stages.device.graphs import Graphs
 from stages.device.lane_counts import LaneCounts
-from stages.device.lattice import PackedShape
+from stages.device.lattice import PackedShape, exact_shape
 from stages.device.packed import UNBOUNDED_TOKENS
 from stages.device.packing import Run, Sample, Texts
 from stages.device.padded import PaddedPath, Shape
@@ -95,7 +95,7 @@ class GpuLane:
         (run,) = packed_runs(chunks, UNBOUNDED_TOKENS)
         self._must_fit(run.size, len(run.rows))
         longest = int(run.lengths.max())
-        exact = PackedShape(run.size, len(run.rows), longest)
+        exact = exact_shape(run.size, len(run.rows), longest)
         if reader is not None:
             self._count(run.size, hit=False)
             return self._read(self._packed, exact, chunks, run, reader)
@@ -141,7 +141,7 @@ class GpuLane:
             slot.found[:texts].copy_(self._output[:texts], non_blocking=True)
             slot.landed.record()
         except Exception:
-            self._slots.give_back(slot)
+            self._slots.take_back(slot)
             raise
         return SlotFlight(slot, self._slots, run.rows)
 
@@ -154,8 +154,10 @@ class GpuLane:
             size = form.values(shape)
             self._input[:size].copy_(slot.given[:size], non_blocking=True)
             rows = reader(form.hidden(self._input, shape), run)
-        finally:
-            self._slots.give_back(slot)
+        except Exception:
+            self._slots.take_back(slot)
+            raise
+        self._slots.give_back(slot)
         return Landed(RaggedRows.joined([(run.rows, rows)]))
 
     def _run(self, form: Form[S], shape: S) -> None:

@@ -86,7 +86,7 @@ class Graphs:
         try:
             self._replays[shape] = self._gpu.capture(self._rehearse(shape))
         except Exception as error:  # of any kind: there is a way to serve without
-            self._stop(f"{type(error).__name__}: {error}".partition("\n")[0], shape)
+            self._stop(_reason(error), shape)
             return
         self._serving.add(shape)
         self.memory_bytes += max(0, free - self._gpu.free_bytes())
@@ -111,3 +111,10 @@ class Graphs:
             memory_mib=round(self.memory_bytes / 2**20, 1),
             seconds=round(self._seconds, 2),
         )
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong first: a capture that is broken off says only that it was."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -69,6 +69,16 @@ class PackedShape:
         return offsets
 
 
+def exact_shape(tokens: int, sequences: int, longest: int) -> PackedShape:
+    """A batch's own shape; one token alone gets a dummy beside it.
+
+    Compilers take a size of 1 for a constant: it would be compiled anew while callers wait.
+    """
+    if tokens == 1:
+        return PackedShape(2, 2, 1)
+    return PackedShape(tokens, sequences, longest)
+
+
 class Lattice:
     """Shapes by the order in which a batch should try them: the cheapest first."""
 

@@ -7,7 +7,9 @@ callers wait. On the CPU, compiling brings nothing (0.97 to 1.04 times), so plai
 calls it is, in pieces as the packed path.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from stages.device.compilations import allow_compilations
 from stages.device.encoder import Encoder
 from stages.device.packed import cpu_run_tokens
 from stages.device.packing import Run, Texts
@@ -84,9 +87,8 @@ class PaddedPath:
         """Compile and capture ``shapes``, largest first; does nothing on the CPU."""
         if self._encoder.device.type == "cpu" or not shapes:
             return
-        limit = len(shapes) + 8  # or dynamo gives up after eight shapes
-        torch._dynamo.config.recompile_limit = limit  # noqa: SLF001
-        torch._dynamo.config.accumulated_recompile_limit = 4 * limit  # noqa: SLF001
+        allow_compilations(len(shapes) + 8)
+        let_this_thread_capture()
         compiled = torch.compile(self._encoder.rows, mode="reduce-overhead", dynamic=False)
         for shape in sorted(shapes, key=lambda shape: -shape.rows * shape.width):
             size = (shape.rows, shape.width)
@@ -99,6 +101,18 @@ class PaddedPath:
                 compiled(*(tensor.to(self._encoder.device) for tensor in given))
             self._warmed.add(shape)
         self._compiled = compiled
+
+
+def let_this_thread_capture() -> None:
+    """Give this thread a place for the compiler's graphs.
+
+    Up to torch 2.12 only the thread that imported the module has one (pytorch #123177).
+    """
+    from torch._inductor.cudagraph_trees import local  # noqa: PLC0415 - takes a second
+
+    if not hasattr(local, "tree_manager_containers"):
+        local.tree_manager_containers = {}
+        local.tree_manager_locks = defaultdict(Lock)
 
 
 def captured_shapes(

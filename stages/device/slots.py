@@ -1,5 +1,6 @@
 """Pinned memory for batches in flight: what goes to the device, and what comes back."""
 
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final
 
@@ -46,6 +47,16 @@ class Slots:
 
     def give_back(self, slot: Slot) -> None:
         """``slot`` is free again. Any thread."""
+        self._free.put(slot)
+
+    def take_back(self, slot: Slot) -> None:
+        """The launch from ``slot`` failed: it is free once nothing reads from it any more.
+
+        Else a part of the failed pass that is still to run would meet the next batch's input.
+        """
+        with suppress(Exception):  # of a device that is lost, and reads no more
+            slot.landed.record()
+            slot.landed.synchronize()
         self._free.put(slot)
 
 

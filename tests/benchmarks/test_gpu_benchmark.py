@@ -1,17 +1,17 @@
 """The GPU benchmark's frame, and its engine parts on the CPU with a tiny shape."""
 
+from contextlib import suppress
 from functools import partial
 
 import pytest
 import torch
 
 from benchmarks import roofline
-from benchmarks.gpu import end_to_end, subject
+from benchmarks.gpu import end_to_end, preflight, subject
 from benchmarks.gpu import parts as part
 from benchmarks.gpu.extent import Extent
 from benchmarks.gpu.show import show
 from benchmarks.mixes import fixed
-from benchmarks.shapes import write_checkpoint
 
 EXTENT = Extent(tokens=300, plain_tokens=300, rounds=1, singles=2, seconds=0.1)
 
@@ -45,30 +45,68 @@ def test_a_part_that_fails_is_kept_and_the_rest_goes_on(parts, written, capsys):
     assert "first: RuntimeError: no such kernel" in capsys.readouterr().out
 
 
-def test_a_part_is_stopped_at_its_limit(parts, monkeypatch):
+def test_a_part_is_stopped_at_its_limit_even_where_every_error_is_mended(parts, monkeypatch):
     def hang():
-        while True:
-            pass
+        with suppress(Exception):
+            while True:
+                pass
+        return {"mended": True}
 
-    monkeypatch.setattr(part, "LIMIT_S", part.LAST_S + 1.1)
-    assert parts.run("hanging", 60, hang) is None
+    monkeypatch.setattr(part, "LIMIT_S", part.LAST_S + 30)
+    assert parts.run("hanging", 0.2, hang) is None
     assert "OutOfTime" in parts.figures["hanging"]["error"]
-    assert parts.run("late", 60, dict) is None
-    assert "no time left" in parts.figures["late"]["error"]
+    assert parts.run("too long", 100, dict) is None
+    assert "no time left" in parts.figures["too long"]["error"]
+    assert parts.run("short", 5, lambda: {"p50_ms": 1.5}) == {"p50_ms": 1.5}
+
+
+def test_what_a_part_found_before_it_failed_is_kept_and_shown(parts):
+    found = {}
+
+    def fail():
+        found["512"] = {"median_tokens_per_s": 2e6, "over_engine": 0.9}
+        raise RuntimeError("no such kernel")
+
+    parts.run("served", 10, fail, found)
+    assert parts.figures["served"]["512"]["over_engine"] == 0.9
+    shown = show(parts.figures)
+    assert "served: failed: RuntimeError: no such kernel" in shown
+    assert "served, 512: 2.000M tokens/s, 0.90 of the engine" in shown
+
+
+def test_what_cannot_be_written_is_measured_all_the_same(capsys):
+    def full(_):
+        raise OSError("no space left")
+
+    parts = part.Parts(full)
+    assert parts.run("first", 10, lambda: {"p50_ms": 1.5}) == {"p50_ms": 1.5}
+    assert "not written: OSError: no space left" in capsys.readouterr().out
+
+
+def test_before_any_model_it_is_told_what_there_is_and_what_fails(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no kernel image")
+
+    found = preflight.preflight(torch.device("cpu"))
+    assert found["torch"] == torch.__version__
+    assert all(found[f"attention, {name}"] == 0.0 for name in preflight.ATTENTIONS)
+    monkeypatch.setattr(preflight, "packed_attention", fail)
+    found = preflight.preflight(torch.device("cpu"))
+    assert found["attention, window"] == "RuntimeError: no kernel image"
 
 
 def test_end_to_end_is_left_out_with_a_reason_where_it_cannot_run(parts, tmp_path, monkeypatch):
     monkeypatch.setattr(end_to_end, "SERVER_NEEDS", ("no_such_package",))
     tiny = subject.Subject("tiny", tmp_path, torch.device("cpu"), EXTENT)
-    parts.run("end to end", 10, partial(end_to_end.end_to_end, tiny))
-    assert "left out: no_such_package cannot be imported" in show(parts.figures)
+    parts.run("end to end", 10, partial(end_to_end.end_to_end, tiny, {}))
+    assert "left out: no_such_package not installed" in show(parts.figures)
 
 
 def test_the_engine_parts_run_on_a_cpu(parts, tmp_path, monkeypatch):
     monkeypatch.setattr(subject, "ENGINE_MIXES", {"50": fixed(50)})
-    folder = write_checkpoint(tmp_path, "tiny")
-    tiny = subject.Subject("tiny", folder, torch.device("cpu"), EXTENT)
-    for step in (tiny.load, tiny.correctness, tiny.single, lambda: tiny.rates("50")):
+    tiny = subject.Subject("tiny", tmp_path, torch.device("cpu"), EXTENT)
+    steps = tiny.load, tiny.correctness, tiny.prepare, tiny.single, lambda: tiny.rates("50")
+    for step in steps:
         assert parts.run(f"part {len(parts.figures)}", 60, step) is not None
     assert parts.figures["part 1"]["least_cosine"] > 0.9999
     shown = show(parts.figures)

