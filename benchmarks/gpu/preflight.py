@@ -93,13 +93,20 @@ def _attention(
     )
     dtype = choose_dtype("auto", device)
     half = [tensor.to(dtype) for tensor in (q, k, v)]
+    exact = [tensor.float() for tensor in half]
     found, expected = (
         packed_attention(
-            nn.Identity(), *given, None, sliding_window=window, is_causal=causal,
+            nn.Identity(),
+            given[0],
+            given[1],
+            given[2],
+            None,
             packing=Packing(which, offsets, max(LENGTHS), run.groups),
+            sliding_window=window,
+            is_causal=causal,
         )[0].float()
-        for which, given in ((kernel, half), (Kernel.GROUPS, [t.float() for t in half]))
-    )  # fmt: skip
+        for which, given in ((kernel, half), (Kernel.GROUPS, exact))
+    )
     return float((found - expected).norm() / expected.norm())
 
 

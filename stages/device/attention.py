@@ -184,7 +184,8 @@ def _by_offsets(
         return flash
     from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415  (warns where CUDA is absent)
 
-    options = {"enable_gqa": True} if q.shape[1] != k.shape[1] and _asks_for_groups() else {}
+    grouped = q.shape[1] != k.shape[1] and _asks_for_groups()
+    options: dict[str, Any] = {"enable_gqa": True} if grouped else {}
     mixed = varlen_attn(
         q, k, v, packing.offsets, packing.offsets, packing.longest, packing.longest,
         scale=scaling, window_size=sides, **options,

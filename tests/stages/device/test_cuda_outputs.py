@@ -23,7 +23,7 @@ LIMITS = {"max_tokens_per_batch": 4096, "max_batch_size": 64}
 LENGTHS = (1, 30, 7, 7, 2, 60, 30)
 SECOND_AT = (1, 12, 3, 7, 1, 30, 0)
 SIZE = {"hidden_size": 128, "initializer_range": 0.08}
-NEAR = 0.05  # of numbers around 1, in half precision
+NEAR = 0.12  # of numbers up to 4, in half precision: plain bfloat16 on a CPU is off by 0.04
 
 
 def engines(folder, loader, **changes):

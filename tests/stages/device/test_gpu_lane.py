@@ -156,15 +156,14 @@ def test_one_token_alone_is_what_it_is_in_company_and_no_size_is_one(tmp_path, m
 
 
 def test_the_log_says_what_broke_a_capture_not_that_it_broke(tmp_path):
-    def capture(_body):
-        try:
-            raise ValueError("operation not permitted when stream is capturing")
-        finally:
-            raise RuntimeError("capture was invalidated")
+    class Invalidated(FakeGpu):
+        def capture(self, _):
+            try:
+                raise ValueError("operation not permitted when stream is capturing")
+            finally:
+                raise RuntimeError("capture was invalidated")  # as its end says
 
-    gpu = FakeGpu()
-    gpu.capture = capture
-    lane = make_lane(tmp_path, gpu, SHAPES)
+    lane = make_lane(tmp_path, Invalidated(), SHAPES)
     with capture_logs() as logs:
         lane.graphs.capture_hot()
     assert logs[0]["reason"] == "ValueError: operation not permitted when stream is capturing"
