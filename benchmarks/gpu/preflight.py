@@ -18,7 +18,8 @@ from torch import nn
 from stages.device.attention import Kernel, Packing, packed_attention
 from stages.device.checkpoint import choose_device, choose_dtype
 from stages.device.gpu import CudaGpu
-from stages.device.packing import Sample, packed_runs
+from stages.device.packing import Sample
+from stages.device.run_plans import packed_runs
 
 LENGTHS: Final = (1, 7, 7, 40, 130)
 # heads, heads of keys, their size, window, causal

@@ -15,7 +15,8 @@ from stages.device.forms import packed_row
 from stages.device.fusion import fuse, sample_inputs
 from stages.device.lattice import PackedShape, packed_shapes
 from stages.device.packed import PackedPath
-from stages.device.packing import Sample, packed_runs
+from stages.device.packing import Sample
+from stages.device.run_plans import packed_runs
 from stages.device.self_check import check_packed
 from stages.device.staging import PackedStaging
 
