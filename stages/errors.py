@@ -87,6 +87,13 @@ class DeadlineExceeded(PenstockError):
 
     code: ClassVar[str] = "DEADLINE_EXCEEDED"
 
+    @classmethod
+    def of(cls, allowed_s: float, left_s: float, needs_s: float) -> "DeadlineExceeded":
+        """Of a request that had ``allowed_s``, has ``left_s``, and needs ``needs_s`` more."""
+        if left_s <= 0.0:
+            return cls(f"no answer within {allowed_s * 1e3:.0f} ms")
+        return cls(f"the answer needs {needs_s:.2f} s more, the deadline leaves {left_s:.2f} s")
+
 
 class TooLate(DeadlineExceeded):
     """Refused at once: the answer would come after the deadline.

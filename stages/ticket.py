@@ -175,8 +175,8 @@ class OpenTickets:
         if ticket.state is not TicketState.WAITING:
             return False
         if now + needs_s >= ticket.deadline:
-            allowed_ms = (ticket.deadline - ticket.opened_at) * 1e3
-            self.fail(ticket, DeadlineExceeded(f"no answer within {allowed_ms:.0f} ms"), now)
+            allowed_s, left_s = ticket.deadline - ticket.opened_at, ticket.deadline - now
+            self.fail(ticket, DeadlineExceeded.of(allowed_s, left_s, needs_s), now)
             return False
         return True
 

@@ -210,3 +210,17 @@ def test_a_reply_may_open_and_end_other_tickets():
     tickets.fail(open_ticket(tickets, 1, reply=reply), Internal("first"), 0.0)
     assert [str(outcome) for outcome in heard] == ["second"]
     assert len(tickets) == 0
+
+
+@pytest.mark.parametrize(
+    ("now", "needs_s", "told"),
+    [
+        (2.0, 0.0, "no answer within 2000 ms"),
+        (0.5, 3.0, "the answer needs 3.00 s more, the deadline leaves 1.50 s"),
+    ],
+)
+def test_who_is_too_late_is_told_by_what(now, needs_s, told):
+    tickets, heard = OpenTickets(), []
+    ticket = open_ticket(tickets, 1, timeout_s=2.0, reply=heard.append)
+    assert not tickets.alive(ticket, now, needs_s)
+    assert [str(error) for error in heard] == [told]
