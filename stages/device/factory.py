@@ -1,19 +1,18 @@
 """Makes the device that a spec describes. Imports no torch before it is asked to."""
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 
+from stages.device.lean_import import import_lean
 from stages.device.spec import Device, EngineSpec
 
 
 def import_device(spec: EngineSpec) -> None:
     """Import what :func:`make_device` will need; takes seconds with torch among it."""
-    module = "stages.device.null_engine" if spec.device == "null" else "stages.device.engine"
-    with _hidden("scipy"):  # 40 MB, imported by transformers for the losses of vision models
-        import_module(module)
+    if spec.device == "null":
+        import_module("stages.device.null_engine")
+    else:
+        import_lean("stages.device.engine", compiler=not _is_cpu(spec.device))
 
 
 def make_device(spec: EngineSpec) -> Device:
@@ -37,14 +36,7 @@ def make_device(spec: EngineSpec) -> Device:
     return Engine(spec)
 
 
-@contextmanager
-def _hidden(package: str) -> Iterator[None]:
-    """Let ``package`` look as if it were not installed, unless it is imported already."""
-    if package in sys.modules:
-        yield
-        return
-    sys.modules[package] = None  # type: ignore[assignment]  # what import takes for "not there"
-    try:
-        yield
-    finally:
-        del sys.modules[package]
+def _is_cpu(device: str) -> bool:
+    import torch  # noqa: PLC0415
+
+    return device == "cpu" or (device == "auto" and not torch.cuda.is_available())

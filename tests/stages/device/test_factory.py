@@ -25,6 +25,67 @@ def test_a_device_brings_no_scipy_and_takes_none_away(first):
     )
 
 
+IMPORT = (
+    "import sys\n"
+    "from stages.device.factory import import_device\n"
+    "from stages.device.spec import EngineSpec\n"
+    "import_device(EngineSpec(device='cpu'))\n"
+)
+
+
+def test_a_device_on_a_cpu_brings_no_compiler():
+    run(
+        f"{IMPORT}"
+        "import torch\n"
+        "from transformers import BertConfig, BertModel\n"
+        "before = set(sys.modules)\n"
+        "with torch.device('meta'):\n"
+        "    BertModel(BertConfig(num_hidden_layers=1))\n"
+        "late = {name for name in set(sys.modules) - before if name.startswith('sympy')}\n"
+        "assert not late, late\n"
+        "unneeded = {'torch._dynamo', 'torch.distributed.tensor'}\n"
+        "assert not unneeded & set(sys.modules), unneeded & set(sys.modules)\n"
+    )
+
+
+def test_who_asks_for_the_compiler_and_for_shards_afterwards_gets_them():
+    run(
+        f"{IMPORT}"
+        "import torch\n"
+        "assert torch.distributed.is_available()\n"
+        "from torch.distributed.tensor import DTensor\n"
+        "double = torch.compile(lambda x: 2 * x, backend='eager')\n"
+        "assert double(torch.ones(3)).tolist() == [2, 2, 2]\n"
+        "assert torch._dynamo.utils.counters['stats']['unique_graphs'] == 1\n"
+    )
+
+
+def test_masks_that_need_the_compiler_import_it():
+    run(
+        f"{IMPORT}"
+        "import torch\n"
+        "from transformers import masking_utils\n"
+        "with masking_utils.TransformGetItemToIndex():\n"
+        "    table = torch.arange(6).view(2, 3)\n"
+        "    row = torch.func.vmap(lambda i: table[0][i])(torch.tensor([2, 1]))\n"
+        "assert row.tolist() == [2, 1]\n"
+        "assert 'torch._dynamo' in sys.modules\n"
+    )
+
+
+def test_libraries_that_want_more_of_the_compiler_get_it():
+    run(
+        "from stages.device import lean_import\n"
+        "lean_import.MARKS = ()\n"
+        f"{IMPORT}"
+        "import torch\n"
+        "assert torch.distributed.is_available()\n"
+        "assert torch._dynamo.__file__\n"
+        "from transformers import BertConfig, BertModel\n"
+        "BertModel(BertConfig(num_hidden_layers=1))\n"
+    )
+
+
 def test_reading_recipes_and_the_null_device_import_neither_torch_nor_transformers():
     run(
         "import sys\n"
