@@ -24,7 +24,7 @@ On a machine that has never run it, in this order, each at most ten minutes:
 
 1. ``python -m benchmarks.gpu --quick --shapes tiny --output first.json``: whether every
    part runs at all;
-2. ``python -m pytest -m gpu tests/stages/device``: whether what is claimed of CUDA is true
+2. ``python -m pytest tests/stages/device/test_cuda*.py``: whether what is claimed of CUDA is true
    (needs pytest-trio, pytest-timeout and hypothesis, too);
 3. ``python -m benchmarks.gpu --shapes bert-base``: the figures;
 4. ``python -m benchmarks.gpu --shapes minilm-l6 modernbert-base --output others.json``.
