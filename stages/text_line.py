@@ -1,7 +1,7 @@
 """The items of a request that the tokenizer is still to look at, cut into slices."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from attrs import define, field, frozen
@@ -13,6 +13,9 @@ from stages.output import Output
 from stages.token_ratio import TokenRatio
 from stages.token_rules import TokenRules
 from stages.tokenizer_work import BareTexts, Decoding, Spelling, TokenizerWork
+
+ALONE: Final[Int32] = np.zeros(1, np.int32)  # the order of a single item
+ALONE.setflags(write=False)
 
 
 @define(eq=False)
@@ -33,12 +36,14 @@ class TextLine:
     def __attrs_post_init__(self) -> None:
         request = self.submission.request
         sizes = np.fromiter(text_sizes(request, self.rules), np.int32, request.items)
-        paired = np.zeros(request.items, np.bool_)
-        if request.queries:
-            paired[:] = [query is not None for query in request.queries]
-        self._single = request.items - int(np.count_nonzero(paired))
-        self._order = np.lexsort((sizes, paired)).astype(np.int32)
-        self._sizes = sizes[self._order]
+        self._single, self._order, self._sizes = request.items, ALONE, sizes
+        if request.items > 1 or request.queries:
+            paired = np.zeros(request.items, np.bool_)
+            if request.queries:
+                paired[:] = [query is not None for query in request.queries]
+            self._single -= int(np.count_nonzero(paired))
+            self._order = np.lexsort((sizes, paired)).astype(np.int32)
+            self._sizes = sizes[self._order]
         self.left = int(sizes.sum())
         self.submission.ticket.token_counts = np.zeros(request.items, np.int32)
 
@@ -57,7 +62,7 @@ class TextLine:
         plain = self.is_plain
         end = self._single if self._next < self._single else len(self._order)
         sizes = self._sizes[self._next : end].cumsum()
-        count = max(at_least, int(np.searchsorted(sizes, room, side="right")))
+        count = max(at_least, int(sizes.searchsorted(room, side="right")))
         if count == 0:
             return None
         positions = self._order[self._next : self._next + count]
