@@ -4,7 +4,7 @@ From the outside in: what every answer says, a body never stays unread, callers 
 by their keys, then the routes. Each family of routes is a file of its own.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from starlette.applications import Starlette
@@ -15,7 +15,7 @@ from starlette.routing import Match, Route
 
 from pipeline.face import StatusBoard
 from pipeline.http import openai
-from pipeline.http.asgi import App
+from pipeline.http.asgi import App, Receive, Scope, Send
 from pipeline.http.call import Answering, Edge, Work
 from pipeline.http.errors import NoSuchRoute, WrongMethod, style_of
 from pipeline.http.every_answer import EveryAnswer
@@ -56,8 +56,9 @@ def make_app(
     ``load_reports``: answers say how loaded the server is.
     """
     open_routes = list(probes(edge.board, metrics, hang_timeout_s))
+    work = dict(_work(edge))
     routes = [
-        *_work(edge),
+        *(Route(path, answer, methods=["POST"]) for path, answer in work.items()),
         *_known(edge.board, bounds),
         *live_routes(feed),
         *openapi_routes(edge.board, bounds.version),
@@ -66,7 +67,7 @@ def make_app(
     app = Starlette(routes=routes, exception_handlers=_handlers(routes))
     app.router.redirect_slashes = False
     open_paths = {route.path for route in open_routes}
-    known = Keys(app, access, open_paths, edge.on_refused)
+    known = Keys(_straight(work, app), access, open_paths, edge.on_refused)
     read = Unread(_with_cors(known, cors_origins) if cors_origins else known)
     return EveryAnswer(read, edge.board, load_reports=load_reports)
 
@@ -82,11 +83,21 @@ def _with_cors(app: App, origins: Sequence[str]) -> App:
     )
 
 
-def _work(edge: Edge) -> Iterator[Route]:
-    """What goes to the desk."""
+def _straight(work: Mapping[str, Work], app: App) -> App:
+    """``app``, around which calls of ``work`` go: they look after their errors themselves."""
 
-    def route(path: str, answer: Answering) -> Route:
-        return Route(path, Work(edge, answer, style_of(path)), methods=["POST"])
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        found = work.get(scope["path"]) if scope["method"] == "POST" else None
+        await (found or app)(scope, receive, send)
+
+    return answer
+
+
+def _work(edge: Edge) -> Iterator[tuple[str, Work]]:
+    """What goes to the desk, by its path."""
+
+    def route(path: str, answer: Answering) -> tuple[str, Work]:
+        return path, Work(edge, answer, style_of(path))
 
     yield route("/v1/embeddings", openai.embeddings)
     yield route("/embeddings", openai.embeddings)
