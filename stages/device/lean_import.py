@@ -2,7 +2,7 @@
 
 transformers imports scipy (40 MB) for the losses of vision models, torch's compiler for
 a few decorators and one context manager, and sharded tensors where torch was built with
-them: 40 MB and a second of a start, and a model on a CPU never calls either. While
+them: 40 MB and 0.7 s of a start, and a model on a CPU never calls either. While
 transformers is imported for one, torch says that it was built without
 ``torch.distributed``, as it is for some systems, and stand-ins take the compiler's place:
 what they mark is left as it is. Afterwards all is as before, so that who asks for the
