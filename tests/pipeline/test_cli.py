@@ -215,6 +215,7 @@ def test_the_environment_is_prepared_but_not_overruled():
     cli.prepare_environment(environ, cores=16)
     assert environ["OMP_WAIT_POLICY"] == "PASSIVE"
     assert environ["TOKENIZERS_PARALLELISM"] == "true"
+    assert environ["MKL_DISABLE_FAST_MM"] == "1"
 
 
 def test_the_command_line_imports_nothing_heavy():
