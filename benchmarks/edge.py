@@ -28,7 +28,7 @@ from benchmarks.edge_load import BODIES, CLIENTS, Cell, Row, Server, check, runn
 from benchmarks.results import keep, parse, table
 
 BASE: Final = "grpcio"  # what the others are held against
-SERVERS: Final = ("penstock", "desk", "grpclib", BASE)
+SERVERS: Final = ("penstock", "frontend", "grpclib", BASE)
 CELLS: Final = tuple((at_once, links) for at_once in (1, 16, 64, 256) for links in (1, 8))
 STREAM: Final = ", streams"
 HEAD: Final = (

@@ -5,7 +5,7 @@ SIGTERM and prints its address as one line of JSON. Kinds:
 
 - *grpcio*: grpcio.aio, whose HTTP/2 is C; parses the request, answers a vector.
 - *grpclib*: the same on grpclib as it comes.
-- *desk*: our edges, gRPC's with its thread and its crossing, and HTTP's, before a desk
+- *frontend*: our edges, gRPC's with its thread and its crossing, and HTTP's, before a frontend
   that answers at once; what *penstock* takes longer is the pipeline's.
 """
 
@@ -26,9 +26,9 @@ from penstock.v1.embedding_grpc import EmbeddingServiceBase
 from penstock.v1.embedding_pb2 import EmbedRequest as WireRequest
 from penstock.v1.embedding_pb2 import EmbedResponse
 
-from pipeline.face import LoadSnapshot, ModelInfo, Phase, RequestLimits, ServerStatus
 from pipeline.grpc.server import GrpcServer
 from pipeline.http.server import HttpServer
+from pipeline.interface.status import LoadSnapshot, ModelInfo, Phase, RequestLimits, ServerStatus
 from pipeline.observability.metrics import Metrics
 from stages.answer import Answer, Timings
 from stages.messages import EmbedRequest
@@ -115,7 +115,7 @@ async def serve_grpclib(stop: asyncio.Event) -> None:
 
 
 class Instant:
-    """A desk that answers at once, and its board."""
+    """A frontend that answers at once, and its board."""
 
     snapshot = LoadSnapshot(
         phase=Phase.SERVING,
@@ -161,7 +161,7 @@ class Instant:
 
 
 async def serve_desk() -> None:
-    """Our edges before an :class:`Instant` desk."""
+    """Our edges before an :class:`Instant` frontend."""
     instant = Instant()
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
@@ -183,7 +183,7 @@ async def _until_sigterm(serve: Callable[[asyncio.Event], Any]) -> None:
 KINDS: Final[Mapping[str, Callable[[], None]]] = {
     "grpcio": lambda: asyncio.run(_until_sigterm(serve_grpcio)),
     "grpclib": lambda: asyncio.run(_until_sigterm(serve_grpclib)),
-    "desk": lambda: trio.run(serve_desk),
+    "frontend": lambda: trio.run(serve_desk),
 }
 
 

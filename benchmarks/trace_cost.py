@@ -22,15 +22,15 @@ import numpy as np
 import trio
 from attrs import frozen
 
+from pipeline.configuration import plan_with
 from pipeline.observability.metrics import Metrics
 from pipeline.observability.otlp import SpanMaker
 from pipeline.observability.span_notes import SpanNotes
 from pipeline.observability.tracing import Tracer, write_trace
-from pipeline.passages import Watcher
-from pipeline.plan import PipelinePlan
-from pipeline.planning import plan_with
 from pipeline.settings.table import Settings
 from pipeline.topology import Pipeline
+from pipeline.wiring.pipeline_plan import PipelinePlan
+from pipeline.wiring.stage_occupancy import Watcher
 from simulations.agenda import Agenda
 from simulations.runner import ModelledRunner
 from stages.answer import Outcome

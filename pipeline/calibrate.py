@@ -16,9 +16,9 @@ import numpy as np
 import trio
 from attrs import field, frozen
 
-from pipeline.loaded_model import LoadedModel
-from pipeline.loading import load_model
-from pipeline.planning import engine_specs
+from pipeline.configuration import engine_specs
+from pipeline.models.loaded_model import LoadedModel
+from pipeline.models.loading import load_model
 from pipeline.settings.table import Settings
 from stages.cost_model import CostModel, CostSample
 from stages.device.calibration import Shape, measure, shapes_of
@@ -108,7 +108,7 @@ async def calibrate(settings: Settings, output: Path) -> None:
 async def measured(settings: Settings) -> Calibration:
     """Load the model that ``settings`` ask for and measure its (first) device.
 
-    Raises what :func:`pipeline.loading.load_model` raises.
+    Raises what :func:`pipeline.models.loading.load_model` raises.
     """
     async with trio.open_nursery() as machines:
         loaded = await load_model(settings, machines)

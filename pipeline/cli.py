@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.client.arguments import KEY_VARIABLE, add_embed, add_target
 from pipeline.commands import other_commands
-from pipeline.output_place import misplaced
+from pipeline.output_path import why_unwritable
 from pipeline.process.addresses import joined, reachable
 from pipeline.process.cpu_affinity import check_cores
 from pipeline.process.logs import set_up_logs
@@ -105,7 +105,7 @@ def _ask_server(options: argparse.Namespace) -> int:
 
 def _calibrate(options: argparse.Namespace) -> int:
     output: Path = options.output
-    if wrong := misplaced(output):
+    if wrong := why_unwritable(output):
         return _fail(f"--output {output}: {wrong}", 2)
     settings = _prepared(options)
     from pipeline.calibrate import calibrate  # noqa: PLC0415 (heavy, and needs the above)

@@ -16,21 +16,21 @@ import structlog
 import trio
 from attrs import field, frozen
 
-from pipeline import planning
-from pipeline.device_guard import run_guarded
-from pipeline.device_watch import DeviceWatch
-from pipeline.front_desk import FrontDesk
+from pipeline import configuration
+from pipeline.devices.guard import run_guarded
+from pipeline.devices.watch import DeviceWatch
 from pipeline.grpc.server import GrpcServer
 from pipeline.http.server import HttpServer
-from pipeline.links import Observer
-from pipeline.loaded_model import LoadedModel
-from pipeline.loading import load_model
+from pipeline.interface.pipeline_frontend import PipelineFrontend
+from pipeline.models.loaded_model import LoadedModel
+from pipeline.models.loading import load_model
 from pipeline.observability.reports import Reports
-from pipeline.overload.held_bytes import HeldBytes
+from pipeline.overload.request_memory import RequestMemory
 from pipeline.process.addresses import joined
 from pipeline.security.security import Security
 from pipeline.settings.table import Settings
 from pipeline.topology import Pipeline
+from pipeline.wiring.links import Observer
 from stages.errors import NotServing
 from stages.ticket import OpenTickets
 
@@ -65,8 +65,8 @@ class Server:
     security: Security = field()
     tickets: OpenTickets = field(init=False, factory=OpenTickets)
     reports: Reports = field(init=False)
-    desk: FrontDesk = field(init=False)
-    held: HeldBytes = field(init=False)
+    frontend: PipelineFrontend = field(init=False)
+    held: RequestMemory = field(init=False)
     grpc: GrpcServer = field(init=False)
     http: HttpServer = field(init=False)
 
@@ -78,26 +78,26 @@ class Server:
     def _reports(self) -> Reports:
         return Reports(self.settings)
 
-    @desk.default
-    def _desk(self) -> FrontDesk:
-        limits = planning.request_limits(self.settings)
-        return FrontDesk(limits, self.reports.metrics.refused, len(self.settings.device))
+    @frontend.default
+    def _frontend(self) -> PipelineFrontend:
+        limits = configuration.request_limits(self.settings)
+        return PipelineFrontend(limits, self.reports.metrics.refused, len(self.settings.device))
 
     @held.default
-    def _held(self) -> HeldBytes:
-        return HeldBytes(self.settings.max_total_held_bytes)
+    def _held(self) -> RequestMemory:
+        return RequestMemory(self.settings.max_total_held_bytes)
 
     @grpc.default
     def _grpc(self) -> GrpcServer:
         return GrpcServer(
-            desk=self.desk,
-            board=self.desk,
+            frontend=self.frontend,
+            board=self.frontend,
             host=self.settings.grpc_host,
             port=self.settings.grpc_port,
             max_concurrent_requests=self.settings.max_concurrent_requests,
             max_stream_requests=self.settings.max_stream_requests,
             max_batch_tokens=self.settings.max_tokens_per_batch,
-            limits=planning.edge_limits(self.settings),
+            limits=configuration.edge_limits(self.settings),
             reflection=self.settings.grpc_reflection,
             load_reports=self.settings.load_reports,
             on_refused=self.reports.metrics.refused,
@@ -109,8 +109,8 @@ class Server:
     @http.default
     def _http(self) -> HttpServer:
         return HttpServer(
-            self.desk,
-            self.desk,
+            self.frontend,
+            self.frontend,
             self.reports.metrics,
             host=self.settings.http_host,
             port=self.settings.http_health_port,
@@ -133,9 +133,9 @@ class Server:
         server from starting or from going on, in a group; by then the callers
         whose requests were open have been told.
         """
-        self.reports.metrics.watch_board(self.desk)
+        self.reports.metrics.watch_board(self.frontend)
         async with trio.open_nursery() as edges:
-            edges.start_soon(self.desk.run)
+            edges.start_soon(self.frontend.run)
             edges.start_soon(self.security.run)
             await self.reports.start(edges)
             addresses = await self._open_edges(edges)
@@ -161,7 +161,7 @@ class Server:
                 if loaded is not None:
                     await self._serve_with(loaded, stop, ready)
             except BaseException:  # told before the threads are waited for, one of which may hang
-                self.desk.fail()
+                self.frontend.fail()
                 with trio.move_on_after(LAST_WORDS_S, shield=True):
                     async with trio.open_nursery() as edges:
                         edges.start_soon(self.grpc.drain)
@@ -184,8 +184,8 @@ class Server:
         )
         pipeline = self._pipeline(loaded, watch)
         async with trio.open_nursery() as stages:
-            stages.start_soon(partial(run_guarded, pipeline, watch, on_lost=self.desk.fail))
-            self.desk.open(pipeline, loaded.info)
+            stages.start_soon(partial(run_guarded, pipeline, watch, on_lost=self.frontend.fail))
+            self.frontend.open(pipeline, loaded.info)
             await self.grpc.listen()
             ready()
             await stop.wait()
@@ -195,7 +195,7 @@ class Server:
     def _pipeline(self, loaded: LoadedModel, watch: DeviceWatch) -> Pipeline:
         metrics = self.reports.metrics
         pipeline = Pipeline(
-            planning.pipeline_plan(self.settings, loaded),
+            configuration.pipeline_plan(self.settings, loaded),
             self.tickets,
             watchers=(watch, *self.reports.watchers),
             observers=self.faults,
@@ -215,7 +215,7 @@ class Server:
         """
         hold_s, grace_s = self.settings.shutdown_hold_s, self.settings.shutdown_grace_s
         log.info("draining", open_requests=len(self.tickets), hold_s=hold_s, grace_s=grace_s)
-        self.desk.retire()
+        self.frontend.retire()
         await trio.sleep(hold_s)
         with trio.move_on_after(grace_s):
             async with trio.open_nursery() as nursery:
@@ -224,7 +224,7 @@ class Server:
                     edges.start_soon(self.grpc.drain)
                     edges.start_soon(self.http.drain)
                 nursery.cancel_scope.cancel()
-        self.desk.drain()
+        self.frontend.drain()
 
     async def _give_up_after(self, seconds: float) -> None:
         await trio.sleep(seconds)

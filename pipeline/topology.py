@@ -7,7 +7,7 @@
                                                            +--- room ----+
 
 There is an execution stage for each device. All of them take from one channel of
-batches, in turns (:mod:`pipeline.turns`).
+batches, the least loaded first (:mod:`pipeline.wiring.least_loaded`).
 
 This is the only place that opens channels and the nursery of the stages. Every
 channel is small: the queue lives in batching's planner, and when that is at its
@@ -20,17 +20,17 @@ from typing import Final, TypeVar
 
 import trio
 
-from pipeline.links import Inlet, Observer, Outlet
-from pipeline.passages import Passages, Watcher
-from pipeline.plan import PipelinePlan
-from pipeline.restart_budget import RestartBudget
-from pipeline.room_ledger import RoomLedger
-from pipeline.stage_bodies import StageBodies
-from pipeline.supervisor import Stage, supervise
-from pipeline.timeline import TIMED, Timeline
-from pipeline.turns import Turns
+from pipeline.wiring.credit_ledger import CreditLedger
+from pipeline.wiring.least_loaded import LeastLoadedDispatch
+from pipeline.wiring.links import Inlet, Observer, Outlet
+from pipeline.wiring.pipeline_plan import PipelinePlan
+from pipeline.wiring.restart_budget import RestartBudget
+from pipeline.wiring.stage_bodies import StageBodies
+from pipeline.wiring.stage_occupancy import StageOccupancy, Watcher
+from pipeline.wiring.stage_timestamps import TIMED, StageTimestamps
+from pipeline.wiring.supervisor import Stage, supervise
 from stages.batch_result import BatchResult
-from stages.batching import RoomCredit
+from stages.batching import BatchCredit
 from stages.channels import Message
 from stages.device_load import DeviceLoad
 from stages.errors import NotServing, Overloaded
@@ -61,7 +61,7 @@ def execution_names(devices: int) -> tuple[str, ...]:
 
 
 class Pipeline:
-    """The running stages; a :class:`pipeline.face.Desk`. Belongs to Trio's thread.
+    """The running stages; a :class:`pipeline.interface.frontend.Frontend`, in Trio's thread.
 
     ``watchers`` hear what becomes of requests, ``observers`` of every message that
     passes a link, ``on_restart`` of crashes. All of them are told one of STAGES; how
@@ -93,16 +93,16 @@ class Pipeline:
         self._executions = execution_names(len(plan.devices))
         names = {stage: (stage,) for stage in STAGES} | {EXECUTION: self._executions}
         self._row_of = {name: stage for stage in STAGES for name in names[stage]}
-        self._passages = Passages(self._row_of, watchers)
-        self._ledger = RoomLedger(self._executions)
-        self._turns = Turns(self._ledger)
-        self._timeline = Timeline()
-        self._bodies = StageBodies(plan, tickets, self.load, self._ledger, self._turns)
+        self._occupancy = StageOccupancy(self._row_of, watchers)
+        self._ledger = CreditLedger(self._executions)
+        self._dispatch = LeastLoadedDispatch(self._ledger)
+        self._timestamps = StageTimestamps()
+        self._bodies = StageBodies(plan, tickets, self.load, self._ledger, self._dispatch)
         self._observers = tuple(observers)
         self._on_restart = on_restart
         self._credits = min(ROOM_PER_DEVICE, plan.batch_capacity) * len(plan.devices)
         self._open_links()
-        tickets.on_end(self._passages.ended)
+        tickets.on_end(self._occupancy.ended)
 
     def _open_links(self) -> None:
         plan, bodies = self.plan, self._bodies
@@ -114,7 +114,7 @@ class Pipeline:
         ahead = plan.batch_capacity * len(plan.devices)
         batches, to_run = self._link("batching", EXECUTION, ahead, Batch)
         results, to_deliver = self._link(EXECUTION, "notification", LINK_CAPACITY, BatchResult)
-        self._room, room_back = self._link(EXECUTION, "room", self._credits, RoomCredit)
+        self._room, room_back = self._link(EXECUTION, "room", self._credits, BatchCredit)
         self._room_back = room_back.clone()  # so that the last credits are counted too
         self._send_credits(self._credits)
         self._stages = (
@@ -139,7 +139,7 @@ class Pipeline:
         self, sender: str, receiver: str, capacity: int, message: type[M]
     ) -> tuple[Outlet[M], Inlet[M]]:
         observers = self._who_observes(message)
-        timed = (self._timeline,) if sender in TIMED else ()
+        timed = (self._timestamps,) if sender in TIMED else ()
         send, receive = trio.open_memory_channel[M](capacity)
         self.channels[receiver] = receive
         return (
@@ -149,17 +149,18 @@ class Pipeline:
 
     def _who_observes(self, message: type[Message]) -> tuple[Observer, ...]:
         """Those whom a link of such messages concerns: each costs every message its time."""
-        turns = (self._turns,) if len(self._executions) > 1 else ()  # one has no others to wait for
-        if message is RoomCredit:
-            return self._ledger, *turns, *self._observers
+        several = len(self._executions) > 1  # one has no others to wait for
+        dispatch = (self._dispatch,) if several else ()
+        if message is BatchCredit:
+            return self._ledger, *dispatch, *self._observers
         if message is Batch:
-            return self._passages, self._ledger, *turns, *self._observers
-        return self._passages, *self._observers
+            return self._occupancy, self._ledger, *dispatch, *self._observers
+        return self._occupancy, *self._observers
 
     async def run(self) -> None:
         """Run all stages until :meth:`close` and the last answer.
 
-        Raises :class:`pipeline.supervisor.StageFailed` (in a group) when a stage
+        Raises :class:`pipeline.wiring.supervisor.StageFailed` (in a group) when a stage
         crashes above its budget. However it ends, no ticket stays open.
         """
         try:
@@ -182,7 +183,7 @@ class Pipeline:
         self._door.close()
 
     def submit(self, request: EmbedRequest, *, timeout_s: float, reply: Reply) -> Ticket | None:
-        """See :class:`pipeline.face.Desk`."""
+        """See :class:`pipeline.interface.frontend.Frontend`."""
         now = trio.current_time()
         ticket = self.tickets.open(
             request.request_id,
@@ -209,7 +210,7 @@ class Pipeline:
         return ticket if ticket.waiting else None
 
     def abandon(self, ticket: Ticket) -> None:
-        """See :class:`pipeline.face.Desk`."""
+        """See :class:`pipeline.interface.frontend.Frontend`."""
         now = trio.current_time()
         if self.tickets.alive(ticket, now):  # or it ends, and counts, as what its caller saw
             self.tickets.abandon(ticket, now)
@@ -227,12 +228,12 @@ class Pipeline:
         """Fail what the stage had in hand and replace its room credits."""
         del error
         now = trio.current_time()
-        for ticket in self._passages.in_hand(stage):
+        for ticket in self._occupancy.in_hand(stage):
             self.tickets.fail(ticket, NotServing(f"the {stage} stage was restarted"), now)
         lost = 0
         if stage in self._executions:
             lost = self._ledger.forget(stage)
-            self._turns.look_again()
+            self._dispatch.look_again()
         elif stage == "batching":
             lost = self._credits - self._ledger.in_use - self.depth("room")
         self._send_credits(lost)
@@ -240,4 +241,4 @@ class Pipeline:
 
     def _send_credits(self, number: int) -> None:
         for _ in range(number):
-            self._room.channel.send_nowait(RoomCredit())
+            self._room.channel.send_nowait(BatchCredit())

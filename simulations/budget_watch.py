@@ -9,8 +9,8 @@ way when the last one entered may turn out as long as the longest.
 
 from attrs import define, field
 
-from pipeline.plan import PipelinePlan
 from pipeline.topology import ROOM_PER_DEVICE
+from pipeline.wiring.pipeline_plan import PipelinePlan
 from simulations.checkers import Violations
 from stages.admission_policies import TokenBudget
 from stages.channels import Message
@@ -41,10 +41,10 @@ class BudgetWatch:
         return None
 
     def received(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
+        """See :class:`pipeline.wiring.links.Observer`."""
 
     def sent(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
+        """See :class:`pipeline.wiring.links.Observer`."""
         del now
         if self.budget is None:
             return

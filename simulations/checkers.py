@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import define, field
 
-from pipeline.face import Desk
+from pipeline.interface.frontend import Frontend
 from pipeline.topology import Pipeline
 from simulations.bank import Bank
 from simulations.calls import Call
@@ -42,17 +42,17 @@ class _Asked:
 
 
 @define(eq=False)
-class CheckedDesk:
-    """A :class:`pipeline.face.Desk` before another one: whoever waits hears one outcome."""
+class CheckedFrontend:
+    """A frontend before another one: whoever waits hears one outcome."""
 
-    desk: Desk
+    frontend: Frontend
     violations: Violations
     _open: dict[Ticket, _Asked] = field(factory=dict)
 
     def submit(self, request: EmbedRequest, *, timeout_s: float, reply: Reply) -> Ticket | None:
-        """See :class:`pipeline.face.Desk`."""
+        """See :class:`pipeline.interface.frontend.Frontend`."""
         asked = _Asked(request.request_id)
-        ticket = self.desk.submit(
+        ticket = self.frontend.submit(
             request, timeout_s=timeout_s, reply=partial(self._replied, asked, reply)
         )
         if ticket is not None:
@@ -63,9 +63,9 @@ class CheckedDesk:
         return ticket
 
     def abandon(self, ticket: Ticket) -> None:
-        """See :class:`pipeline.face.Desk`."""
+        """See :class:`pipeline.interface.frontend.Frontend`."""
         asked = self._open.pop(ticket, None)
-        self.desk.abandon(ticket)
+        self.frontend.abandon(ticket)
         if asked is not None:
             asked.gone = True
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from pipeline.output_place import misplaced
+from pipeline.output_path import why_unwritable
 from pipeline.process.ready_line import own_command
 
 
@@ -94,7 +94,7 @@ def _simulate(options: argparse.Namespace) -> int:
     from simulations.simulation import simulate  # noqa: PLC0415
 
     for path in filter(None, (options.report, options.trace)):
-        if wrong := misplaced(path):
+        if wrong := why_unwritable(path):
             return fail(f"{path}: {wrong}", 2)
     if options.report is not None and options.report == options.trace:
         return fail(f"{options.report}: --report and --trace need a file each", 2)

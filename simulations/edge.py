@@ -1,4 +1,4 @@
-"""A modelled edge: what a call meets between the network and the desk, and on the way back.
+"""A modelled edge: what a call meets between the network and the frontend, and on the way back.
 
 One interpreter serves all calls of a server, one after another; what it does while the
 device runs is time that the device may lose. As the real edge does, it refuses by the
@@ -12,9 +12,10 @@ from functools import partial
 import trio
 from attrs import define, field
 
-from pipeline.face import Desk, StatusBoard
-from pipeline.overload.recent_refusals import RecentRefusals, Request
-from pipeline.requests import refusal
+from pipeline.interface.frontend import Frontend
+from pipeline.interface.request_checks import refusal
+from pipeline.interface.status import StatusBoard
+from pipeline.overload.refusal_cache import RefusalCache, Request
 from simulations.agenda import Agenda
 from simulations.scenario import Host
 from stages.answer import Answer, Outcome
@@ -42,7 +43,7 @@ class EdgeCall:
 class Edge:
     """The edge of one server. Belongs to Trio's thread; nothing in it blocks."""
 
-    desk: Desk
+    frontend: Frontend
     board: StatusBoard
     agenda: Agenda
     host: Host
@@ -50,7 +51,7 @@ class Edge:
     spent_s: float = 0.0  # of the interpreter
     in_flight: int = 0
     answers: int = 0
-    recent: RecentRefusals = field(factory=RecentRefusals)
+    recent: RefusalCache = field(factory=RefusalCache)
     _free_at: float = 0.0
 
     def call(
@@ -78,14 +79,14 @@ class Edge:
         self.agenda.drop(call.timer)
         if call.ticket is not None:
             self.in_flight -= 1
-            self.desk.abandon(call.ticket)
+            self.frontend.abandon(call.ticket)
 
     def _hand_in(self, call: EdgeCall) -> None:
         if call.gone:
             self.in_flight -= 1
             return
         now = trio.current_time()
-        call.ticket = self.desk.submit(
+        call.ticket = self.frontend.submit(
             call.request,
             timeout_s=max(0.0, call.deadline - now),
             reply=partial(self._answered, call),
@@ -95,7 +96,7 @@ class Edge:
 
     def _time_is_up(self, call: EdgeCall) -> None:
         if call.ticket is not None:
-            self.desk.abandon(call.ticket)
+            self.frontend.abandon(call.ticket)
         if call.ticket is not None:  # by the pipeline's clock it was not quite: the edge says so
             self._answered(call, DeadlineExceeded("the time is up"))
 

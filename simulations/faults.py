@@ -129,7 +129,7 @@ class StageCrashes:
     over: bool = False
 
     def received(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
+        """See :class:`pipeline.wiring.links.Observer`."""
         del message
         if self.over or stage in QUIET_STAGES:
             return
@@ -139,7 +139,7 @@ class StageCrashes:
                 raise InjectedCrash(stage)
 
     def sent(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
+        """See :class:`pipeline.wiring.links.Observer`."""
         self.received(stage, message, now)
 
 
@@ -150,7 +150,7 @@ class CrashingOnceBusy:
     busy: bool = False
 
     def received(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
+        """See :class:`pipeline.wiring.links.Observer`."""
         del message, now
         if stage == "execution":
             self.busy = True
@@ -158,4 +158,4 @@ class CrashingOnceBusy:
             raise InjectedCrash(stage)
 
     def sent(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
+        """See :class:`pipeline.wiring.links.Observer`."""

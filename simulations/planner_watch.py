@@ -59,7 +59,7 @@ class PlannerWatch:
         return dict.fromkeys(self.limits.widths, 0)
 
     def received(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
+        """See :class:`pipeline.wiring.links.Observer`."""
         if stage != STAGE or not isinstance(message, Chunk) or not message.ticket.waiting:
             return
         held = sum(self.queued_tokens.values())  # all of it: the last chunk found its place
@@ -81,7 +81,7 @@ class PlannerWatch:
         self.queued_tokens[message.bucket] += message.tokens
 
     def sent(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
+        """See :class:`pipeline.wiring.links.Observer`."""
         if stage != STAGE or not isinstance(message, Batch):
             return
         self._check_bounds(message)

@@ -1,4 +1,4 @@
-"""One simulated server: the real pipeline and desk; edge, device and tokenizer are modelled."""
+"""One simulated server: the real pipeline and frontend; edge, device and tokenizer are modelled."""
 
 import random
 from collections.abc import Sequence
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 import trio
 from attrs import define, field
 
-from pipeline.face import ModelInfo
-from pipeline.front_desk import FrontDesk
-from pipeline.links import Observer
-from pipeline.passages import Watcher
-from pipeline.planning import plan_with, request_limits
-from pipeline.supervisor import StageFailed
+from pipeline.configuration import plan_with, request_limits
+from pipeline.interface.pipeline_frontend import PipelineFrontend
+from pipeline.interface.status import ModelInfo
 from pipeline.topology import Pipeline
+from pipeline.wiring.links import Observer
+from pipeline.wiring.stage_occupancy import Watcher
+from pipeline.wiring.supervisor import StageFailed
 from simulations.agenda import Agenda
 from simulations.bank import DIMENSION, MOST_IDS, Bank
 from simulations.budget_watch import BudgetWatch
-from simulations.checkers import CheckedDesk, Violations
+from simulations.checkers import CheckedFrontend, Violations
 from simulations.determinism import stream
 from simulations.edge import Edge
 from simulations.faults import DeviceFaults, StageCrash, StageCrashes
@@ -47,8 +47,8 @@ class Replica:
     outstanding: int = 0  # calls that a balancer has sent it and that are not over
     devices: list[ModelledDevice] = field(init=False)
     crashes: StageCrashes = field(init=False)
-    desk: FrontDesk = field(init=False)
-    checked: CheckedDesk = field(init=False)
+    frontend: PipelineFrontend = field(init=False)
+    checked: CheckedFrontend = field(init=False)
     edge: Edge = field(init=False)
     watch: PlannerWatch = field(init=False)
     pipeline: Pipeline = field(init=False)
@@ -58,11 +58,11 @@ class Replica:
         stages = tuple(f for f in self.scenario.faults if isinstance(f, StageCrash))
         self.crashes = StageCrashes(stages, self._stream("stages"))
         self.devices = [self._device(number) for number in range(len(settings.device))]
-        self.desk = FrontDesk(request_limits(settings), devices=len(self.devices))
-        self.checked = CheckedDesk(self.desk, self.violations)
+        self.frontend = PipelineFrontend(request_limits(settings), devices=len(self.devices))
+        self.checked = CheckedFrontend(self.frontend, self.violations)
         self.edge = Edge(
             self.checked,
-            self.desk,
+            self.frontend,
             self.agenda,
             self.scenario.host,
             settings.max_concurrent_requests,
@@ -111,8 +111,8 @@ class Replica:
             on_restart=self.restarts.append,
         )
         pipelines.start_soon(self._run)
-        self.desk.open(self.pipeline, self._info())
-        machines.start_soon(self.desk.run)
+        self.frontend.open(self.pipeline, self._info())
+        machines.start_soon(self.frontend.run)
 
     async def _run(self) -> None:
         try:

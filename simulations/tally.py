@@ -129,10 +129,10 @@ class Tally:
         self.totals[call.clients.name].hung_up += 1
 
     def received(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
+        """See :class:`pipeline.wiring.links.Observer`."""
 
     def sent(self, stage: str, message: Message, now: float) -> None:
-        """See :class:`pipeline.links.Observer`."""
+        """See :class:`pipeline.wiring.links.Observer`."""
         del stage
         if isinstance(message, BatchResult):
             self._ran(message, now)

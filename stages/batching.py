@@ -17,7 +17,7 @@ from stages.messages import Batch, Chunk
 from stages.ticket import OpenTickets, Ticket
 
 
-class RoomCredit:
+class BatchCredit:
     """Execution has room for one more batch. Carries no items."""
 
     def shares(self) -> Sequence[tuple[Ticket, int]]:
@@ -28,7 +28,7 @@ class RoomCredit:
 async def run_batching(
     chunks: ReceiveEnd[Chunk],
     batches: SendEnd[Batch],
-    room: ReceiveEnd[RoomCredit],
+    room: ReceiveEnd[BatchCredit],
     *,
     tickets: OpenTickets,
     load: LoadMeter,
@@ -66,7 +66,7 @@ class _Batching:
         self._changed = trio.Event()  # for dispatch: new work, a credit, or the end
         self._emptied = trio.Event()  # for intake: a batch has left
 
-    async def collect_credits(self, room: ReceiveEnd[RoomCredit]) -> None:
+    async def collect_credits(self, room: ReceiveEnd[BatchCredit]) -> None:
         async for _ in room:
             self.credits += 1
             self._changed.set()

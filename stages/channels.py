@@ -1,7 +1,7 @@
 """The ends of the bounded channels that link stages, as the stages see them.
 
 Trio's own channel classes forbid subclassing, and the pipeline times what passes:
-so a stage is written against these protocols, and :mod:`pipeline.links` holds the
+so a stage is written against these protocols, and :mod:`pipeline.wiring.links` holds the
 implementation. Closing the sending end means *drain* (the receiver's loop ends
 after the last message); cancelling means *abort*.
 """

@@ -1,7 +1,7 @@
 """The errors a caller can be told about.
 
 A small tree: each class is one thing that the caller can do about it. The codes
-are gRPC's status names; :mod:`pipeline.statuses` maps them to numbers for gRPC
+are gRPC's status names; :mod:`pipeline.interface.statuses` maps them to numbers for gRPC
 and HTTP. Messages never carry input text.
 """
 

@@ -14,7 +14,7 @@ import trio
 from attrs import evolve
 
 from stages.batch_result import BatchResult, DeviceOutput
-from stages.batching import RoomCredit
+from stages.batching import BatchCredit
 from stages.channels import ReceiveEnd, SendEnd
 from stages.load import LoadMeter
 from stages.messages import Batch, Layout
@@ -27,7 +27,7 @@ DeviceRunner: TypeAlias = Runner[Batch, DeviceOutput]
 async def run_execution(
     batches: ReceiveEnd[Batch],
     results: SendEnd[BatchResult],
-    room: SendEnd[RoomCredit],
+    room: SendEnd[BatchCredit],
     *,
     tickets: OpenTickets,
     load: LoadMeter,
@@ -54,7 +54,7 @@ async def _finish(
     batch: Batch,
     job: Job[DeviceOutput],
     results: SendEnd[BatchResult],
-    room: SendEnd[RoomCredit],
+    room: SendEnd[BatchCredit],
     load: LoadMeter,
     number: int,
 ) -> None:
@@ -82,10 +82,10 @@ async def _finish(
     await results.send(result)
 
 
-def _give_back(room: SendEnd[RoomCredit]) -> None:
+def _give_back(room: SendEnd[BatchCredit]) -> None:
     """Say that there is room; after the last batch nobody listens any more."""
     with suppress(trio.BrokenResourceError):
-        room.send_nowait(RoomCredit())
+        room.send_nowait(BatchCredit())
 
 
 def drop_dead(batch: Batch, tickets: OpenTickets, now: float) -> Batch | None:

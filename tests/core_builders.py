@@ -4,10 +4,10 @@ import numpy as np
 import trio
 from attrs import define, field
 
-from pipeline.plan import PipelinePlan
+from pipeline.wiring.pipeline_plan import PipelinePlan
 from stages.batch_limits import BatchLimits
 from stages.batch_result import BatchResult, DeviceOutput
-from stages.batching import RoomCredit
+from stages.batching import BatchCredit
 from stages.load import LatencyWindow, LoadMeter
 from stages.messages import Batch, Chunk, EmbedRequest, Layout, RaggedIds, Submission
 from stages.runner import Timed
@@ -201,4 +201,4 @@ def drain(receive):
 def keep_room(send, credits_in_all):
     """Room credits at home, as a started pipeline has them."""
     for _ in range(credits_in_all):
-        send.send_nowait(RoomCredit())
+        send.send_nowait(BatchCredit())

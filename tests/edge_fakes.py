@@ -1,4 +1,4 @@
-"""An edge running on a desk and a board that stand in for the pipeline."""
+"""An edge running on a frontend and a board that stand in for the pipeline."""
 
 import inspect
 import threading
@@ -8,13 +8,13 @@ from typing import Any
 
 import trio
 from attrs import define
-from desk_fakes import (
+from frontend_fakes import (
     DIMENSION,
     LIMITS,
     MODEL,
     SNAPSHOT,
     FakeBoard,
-    FakeDesk,
+    FakeFrontend,
     answer_to,
     items,
     vectors_of,
@@ -28,7 +28,7 @@ __all__ = [
     "MODEL",
     "SNAPSHOT",
     "FakeBoard",
-    "FakeDesk",
+    "FakeFrontend",
     "RunningEdge",
     "answer_to",
     "items",
@@ -41,7 +41,7 @@ __all__ = [
 class RunningEdge:
     """An edge on a port of its own, with the Trio run behind it in another thread."""
 
-    desk: FakeDesk
+    frontend: FakeFrontend
     board: FakeBoard
     server: GrpcServer
     port: int
@@ -75,11 +75,11 @@ class RunningEdge:
 
 @contextmanager
 def running_edge(
-    desk: FakeDesk | None = None, board: FakeBoard | None = None, **options: Any
+    frontend: FakeFrontend | None = None, board: FakeBoard | None = None, **options: Any
 ) -> Iterator[RunningEdge]:
     """Start an edge on a free port; it is cancelled at the end."""
-    desk, board = desk or FakeDesk(), board or FakeBoard()
-    server = GrpcServer(desk, board, port=0, **options)
+    frontend, board = frontend or FakeFrontend(), board or FakeBoard()
+    server = GrpcServer(frontend, board, port=0, **options)
     ready: list[RunningEdge] = []
     started = threading.Event()
     failed: list[BaseException] = []
@@ -90,7 +90,7 @@ def running_edge(
                 port = await nursery.start(server.run)
                 await server.listen()
                 token = trio.lowlevel.current_trio_token()
-                ready.append(RunningEdge(desk, board, server, port, token, scope))
+                ready.append(RunningEdge(frontend, board, server, port, token, scope))
                 started.set()
 
     def body() -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 from attrs import define, field
 
-from pipeline.passages import Passages
 from pipeline.topology import STAGES
+from pipeline.wiring.stage_occupancy import StageOccupancy
 from stages.answer import Answer
 from stages.batch_result import BatchResult
 from stages.cost_model import Work
@@ -34,11 +34,11 @@ class Journey:
     tickets: OpenTickets = field(factory=OpenTickets)
     replies: list = field(factory=list)
     batches: int = 0
-    passages: Passages = field(init=False)
+    occupancy: StageOccupancy = field(init=False)
 
     def __attrs_post_init__(self):
-        self.passages = Passages({stage: stage for stage in STAGES}, [self.watcher])
-        self.tickets.on_end(self.passages.ended)
+        self.occupancy = StageOccupancy({stage: stage for stage in STAGES}, [self.watcher])
+        self.tickets.on_end(self.occupancy.ended)
 
     def open(self, items=1, *, now=0.0, request_id="r", tokens_each=10):
         ticket = self.tickets.open(
@@ -60,10 +60,10 @@ class Journey:
             ("tokenizing", request, tokenized),
             ("bucketing", tokenized, chunk),
         ):
-            self.passages.received(stage, taken, now)
+            self.occupancy.received(stage, taken, now)
             now += step
-            self.passages.sent(stage, passed, now)
-        self.passages.received("batching", chunk, now)
+            self.occupancy.sent(stage, passed, now)
+        self.occupancy.received("batching", chunk, now)
         return chunk
 
     def run(self, chunks, *, begin, step, layout=Layout.PACKED, rows=1, width=None, error=None):
@@ -73,10 +73,10 @@ class Journey:
         batch = Batch(self.batches, tuple(chunks), layout, rows, width or tokens)
         vectors = None if error else np.zeros((batch.items, 4), np.float32)
         result = BatchResult(batch, vectors, (), begin, begin + step, error)
-        self.passages.sent("batching", batch, begin)
-        self.passages.received("execution", batch, begin)
-        self.passages.sent("execution", result, begin + step)
-        self.passages.received("notification", result, begin + step)
+        self.occupancy.sent("batching", batch, begin)
+        self.occupancy.received("execution", batch, begin)
+        self.occupancy.sent("execution", result, begin + step)
+        self.occupancy.received("notification", result, begin + step)
         return result
 
     def deliver(self, result, *, now):

@@ -1,1 +1,1 @@
-"""What the HTTP face costs, and how it stands bad input and a full server."""
+"""What the HTTP edge costs, and how it stands bad input and a full server."""

@@ -1,4 +1,4 @@
-"""Measure the HTTP face.
+"""Measure the HTTP edge.
 
 ``python -m benchmarks.http_edge cost [--rounds 5] [--calls 2000] [--clients 4]``
     processor time of an item at 32 texts a call, over HTTP and over gRPC: of the edges

@@ -18,7 +18,7 @@ TEXTS: Final = texts_of([12] * 32)
 PATH: Final = "/v1/embeddings"
 HEADERS: Final = {"content-type": "application/json"}
 SERVERS: Final = {
-    "edges alone": ("benchmarks.edge_servers", "desk"),
+    "edges alone": ("benchmarks.edge_servers", "frontend"),
     "whole server, null device": ("benchmarks.server_process",),
 }
 

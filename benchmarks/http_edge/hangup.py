@@ -1,7 +1,7 @@
-"""How soon a client that hangs up frees its place: from its close to the desk's hearing of it.
+"""How soon a client that hangs up frees its place: from its close to the frontend's hearing of it.
 
-The place and the tokens of a call are free in the step of the loop in which the desk hears.
-The server's loop is in this process, and its desk never answers. Who hangs up is a thread
+The place and the tokens of a call are free in the step of the loop in which the frontend hears.
+The server's loop is in this process, and its frontend never answers. Who hangs up is a thread
 here, as both clocks have to agree; who keeps the server busy is a process.
 """
 
@@ -34,7 +34,7 @@ TIMEOUT_S: Final = 30
 
 
 class Silent(Instant):
-    """A desk that answers nothing and says when it takes a call, and when it gives one up."""
+    """A frontend that answers nothing and says when it takes a call, and when it gives one up."""
 
     def __init__(self) -> None:
         self.taken: SimpleQueue[None] = SimpleQueue()
@@ -63,35 +63,35 @@ def run(hangups: int, clients: int) -> None:
 
 
 async def _serve(hangups: int, busy: int) -> list[float]:
-    desk = Silent()
-    server = HttpServer(desk, desk, Metrics(), port=0)
+    frontend = Silent()
+    server = HttpServer(frontend, frontend, Metrics(), port=0)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(server.run)
-        found = await trio.to_thread.run_sync(_hang_up, desk, port, hangups, busy)
+        found = await trio.to_thread.run_sync(_hang_up, frontend, port, hangups, busy)
         nursery.cancel_scope.cancel()
     return found
 
 
-def _hang_up(desk: Silent, port: int, times: int, busy: int) -> list[float]:
+def _hang_up(frontend: Silent, port: int, times: int, busy: int) -> list[float]:
     """Seconds until the place was free, each time; the others hang up at the end."""
-    others = [_call(desk, port) for _ in range(WAITING)]
+    others = [_call(frontend, port) for _ in range(WAITING)]
     found = []
     with _asking(port, busy):
         for _ in range(times):
-            connection = _call(desk, port)
+            connection = _call(frontend, port)
             closed_at = time.perf_counter()
             connection.close()
-            found.append(desk.freed_at.get(timeout=TIMEOUT_S) - closed_at)
+            found.append(frontend.freed_at.get(timeout=TIMEOUT_S) - closed_at)
     for connection in others:
         connection.close()
     return found
 
 
-def _call(desk: Silent, port: int) -> socket.socket:
+def _call(frontend: Silent, port: int) -> socket.socket:
     """A call in flight."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
     connection.sendall(REQUEST)
-    desk.taken.get(timeout=TIMEOUT_S)
+    frontend.taken.get(timeout=TIMEOUT_S)
     return connection
 
 

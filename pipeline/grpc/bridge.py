@@ -25,7 +25,8 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from pipeline.face import Desk, Phase, not_serving
+from pipeline.interface.frontend import Frontend
+from pipeline.interface.status import Phase, not_serving
 from stages.answer import Answer, Outcome
 from stages.errors import Internal, Overloaded, PenstockError
 from stages.messages import EmbedRequest
@@ -56,25 +57,25 @@ class Crossing:
         self.gone = False  # the caller does not wait any more
 
     def reply(self, outcome: Outcome) -> None:
-        """Where the desk answers (Trio's thread)."""
+        """Where the frontend answers (Trio's thread)."""
         self._bridge.send_back(self, outcome)
 
 
 class Bridge:
-    """Takes requests to the :class:`~pipeline.face.Desk` and brings the outcomes back.
+    """Takes requests to the frontend and brings the outcomes back.
 
     Made in the asyncio thread. ``capacity`` bounds the requests that wait for Trio.
     """
 
     def __init__(
         self,
-        desk: Desk,
+        frontend: Frontend,
         token: trio.lowlevel.TrioToken,
         *,
         capacity: int,
         on_refused: Callable[[PenstockError], None] = lambda _: None,
     ) -> None:
-        self._desk = desk
+        self._frontend = frontend
         self._token = token
         self._loop = asyncio.get_running_loop()
         self._capacity = capacity
@@ -153,17 +154,17 @@ class Bridge:
             try:
                 self._hand_in(crossing)
             except Exception:
-                log.exception("the desk raised")
+                log.exception("the frontend raised")
                 crossing.reply(Internal("the server failed; its log has the details"))
 
     def _hand_in(self, crossing: Crossing) -> None:
         if not crossing.gone:
             timeout_s = crossing.deadline - time.monotonic()
-            crossing.ticket = self._desk.submit(
+            crossing.ticket = self._frontend.submit(
                 crossing.request, timeout_s=max(0.0, timeout_s), reply=crossing.reply
             )
         elif crossing.ticket is not None:
-            self._desk.abandon(crossing.ticket)
+            self._frontend.abandon(crossing.ticket)
             crossing.ticket = None
 
     def send_back(self, crossing: Crossing, outcome: Outcome) -> None:

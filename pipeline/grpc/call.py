@@ -26,7 +26,7 @@ from pipeline.grpc.kept import Kept
 from pipeline.grpc.route import Guard, Route
 from pipeline.grpc.stream import EdgeStream
 from pipeline.grpc.trailers import OPENING, Headers, hpack_block
-from pipeline.overload.recent_refusals import Request
+from pipeline.overload.refusal_cache import Request
 from stages.lane import Lane
 
 OPENING_BLOCK: Final = hpack_block(OPENING)

@@ -17,8 +17,8 @@ import numpy as np
 from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse, ItemError
 from penstock.v1.embedding_pb2 import Encoding as WireEncoding
 
-from pipeline.face import ModelInfo
 from pipeline.grpc.embed_messages import write_timings
+from pipeline.interface.status import ModelInfo
 from stages.answer import Answer
 from stages.answer_format import AnswerFormat, format_vectors
 

@@ -10,14 +10,14 @@ from penstock.v1.embedding_pb2 import (
 )
 from penstock.v1.embedding_pb2 import Encoding as WireEncoding
 
-from pipeline.face import ModelInfo, RequestLimits
-from pipeline.requests import (
+from pipeline.interface.request_checks import (
     dimensions_of,
     input_limits,
     not_one_of,
     prompt_name_of,
     request_id_of,
 )
+from pipeline.interface.status import ModelInfo, RequestLimits
 from stages.answer import Answer
 from stages.answer import Timings as AnswerTimings
 from stages.answer_format import AnswerFormat, Encoding, format_vectors

@@ -7,14 +7,14 @@ from attrs import evolve, frozen
 from penstock.v1.embedding_pb2 import EmbedRequest as WireRequest
 from penstock.v1.embedding_pb2 import EmbedResponse, ItemError
 
-from pipeline.face import StatusBoard
 from pipeline.grpc import convoy
 from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.company import Company
 from pipeline.grpc.embed_messages import read_request
 from pipeline.grpc.flight import Flight
-from pipeline.requests import loaded_model, request_id_of
-from pipeline.statuses import grpc_status, retry_after_s
+from pipeline.interface.request_checks import loaded_model, request_id_of
+from pipeline.interface.status import StatusBoard
+from pipeline.interface.statuses import grpc_status, retry_after_s
 from stages.answer import Outcome
 from stages.errors import InvalidInput, PenstockError, TooLarge
 from stages.lane import Lane

@@ -1,4 +1,4 @@
-"""``penstock.v1.EmbeddingService``: the project's own face on gRPC."""
+"""``penstock.v1.EmbeddingService``: the project's own API on gRPC."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -11,14 +11,14 @@ from penstock.v1.embedding_pb2 import (
     Limits,
 )
 
-from pipeline.face import StatusBoard
 from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.call import Call
 from pipeline.grpc.embed_messages import read_request, write_response
 from pipeline.grpc.embed_stream import StreamedEmbed
 from pipeline.grpc.in_flight import InFlight
 from pipeline.grpc.route import Route
-from pipeline.requests import loaded_model
+from pipeline.interface.request_checks import loaded_model
+from pipeline.interface.status import StatusBoard
 
 SERVICE: Final = "penstock.v1.EmbeddingService"
 

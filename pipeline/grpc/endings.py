@@ -5,8 +5,8 @@ from typing import Final
 
 from attrs import frozen
 
-from pipeline.face import StatusBoard
 from pipeline.grpc.trailers import hpack_block
+from pipeline.interface.status import StatusBoard
 from pipeline.overload.load_report import TRAILER, LoadReport
 
 OK_TRAILERS: Final = (("grpc-status", "0"),)

@@ -22,7 +22,6 @@ from grpclib.metadata import decode_timeout
 from grpclib.protocol import Stream
 from h2.exceptions import ProtocolError
 
-from pipeline.face import Phase, not_serving
 from pipeline.grpc.call import Call
 from pipeline.grpc.connection import end_stream
 from pipeline.grpc.framing import PREFIX
@@ -35,9 +34,10 @@ from pipeline.grpc.stall import Patience, Room
 from pipeline.grpc.stream import EdgeStream
 from pipeline.grpc.switchboard import Switchboard
 from pipeline.grpc.trailers import error_trailers, status_trailers
-from pipeline.overload.recent_refusals import Request
+from pipeline.interface.status import Phase, not_serving
+from pipeline.interface.statuses import GrpcStatus
+from pipeline.overload.refusal_cache import Request
 from pipeline.security.access import NOBODY
-from pipeline.statuses import GrpcStatus
 from stages.errors import InvalidInput, PenstockError
 from stages.lane import Lane
 
@@ -77,7 +77,7 @@ class CallHandler(EdgeHandler):
         except PenstockError as error:
             if route.guarded:
                 self._switchboard.on_refused(error)
-            end_stream(stream, error_trailers(error, route.face))
+            end_stream(stream, error_trailers(error, route.api))
             release_stream()
             return
         caller = tenant, route.path
@@ -110,7 +110,7 @@ class CallHandler(EdgeHandler):
             start()
             return
         self._switchboard.on_refused(error)
-        end_stream(stream, error_trailers(error, route.face))
+        end_stream(stream, error_trailers(error, route.api))
         release_stream()
 
     def cancel(self, stream: Stream) -> None:

@@ -13,9 +13,9 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from pipeline.face import Phase, StatusBoard
 from pipeline.grpc.call import Call
 from pipeline.grpc.route import Route
+from pipeline.interface.status import Phase, StatusBoard
 
 SERVICE: Final = "grpc.health.v1.Health"
 WATCH_INTERVAL_S: Final = 0.1  # how late a watcher may hear of a change

@@ -25,7 +25,7 @@ from pipeline.grpc.flight import Flight, StreamedMethod
 from pipeline.grpc.framing import framed
 from pipeline.grpc.route import Unimplemented
 from pipeline.grpc.unanswered import Unanswered
-from pipeline.overload.recent_refusals import Request
+from pipeline.overload.refusal_cache import Request
 from stages.errors import PenstockError
 
 GATHER_FROM: Final = 4  # in flight: with fewer there is little to gain

@@ -18,12 +18,12 @@ from penstock.compat.gpu_inference_pb2 import (
     Timings,
 )
 
-from pipeline.face import StatusBoard
 from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.call import Call
 from pipeline.grpc.route import Route
-from pipeline.requests import input_limits, loaded_model, request_id_of
-from pipeline.statuses import Face
+from pipeline.interface.request_checks import input_limits, loaded_model, request_id_of
+from pipeline.interface.status import StatusBoard
+from pipeline.interface.statuses import Api
 from stages.answer import Answer
 from stages.answer_format import AnswerFormat, finish_vectors
 from stages.errors import Internal, InvalidInput
@@ -45,10 +45,10 @@ class InferenceService:
 
     def routes(self) -> Iterable[Route]:
         """The methods offered."""
-        face = Face.GPU_INFERENCE
-        yield Route(f"/{SERVICE}/Infer", self.infer, InferRequest, guarded=True, face=face)
+        api = Api.GPU_INFERENCE
+        yield Route(f"/{SERVICE}/Infer", self.infer, InferRequest, guarded=True, api=api)
         yield Route(
-            f"/{SERVICE}/HealthCheck", self.health_check, HealthRequest, face=face, public=True
+            f"/{SERVICE}/HealthCheck", self.health_check, HealthRequest, api=api, public=True
         )
 
     async def infer(self, wire: InferRequest, call: Call) -> InferResponse:

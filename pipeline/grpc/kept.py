@@ -1,7 +1,7 @@
 """What one call keeps waiting, counted twice: on its connection and in the whole server."""
 
 from pipeline.grpc.stall import Room
-from pipeline.overload.held_bytes import Share
+from pipeline.overload.request_memory import MemoryShare
 from stages.errors import Overloaded
 
 
@@ -11,7 +11,7 @@ class Kept:
     ``room`` is its connection's, ``share`` what the call has of the server's.
     """
 
-    def __init__(self, room: Room, share: Share) -> None:
+    def __init__(self, room: Room, share: MemoryShare) -> None:
         self._room = room
         self._share = share
         self.bytes = 0

@@ -9,7 +9,7 @@ from grpclib.exceptions import GRPCError
 from pipeline.grpc.call import Call
 from pipeline.grpc.route import Unimplemented
 from pipeline.grpc.trailers import Headers, error_trailers, status_trailers
-from pipeline.statuses import GrpcStatus
+from pipeline.interface.statuses import GrpcStatus
 from stages.errors import DeadlineExceeded, Internal, PenstockError
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ def last_words(call: Call, error: Exception) -> Headers:
     if not isinstance(error, PenstockError):
         log.error("gRPC call failed", path=call.route.path, exc_info=error)
         error = Internal("the server failed; its log has the details")
-    return error_trailers(error, call.route.face, opened=call.opened)
+    return error_trailers(error, call.route.api, opened=call.opened)
 
 
 def expired() -> PenstockError:

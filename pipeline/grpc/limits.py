@@ -5,7 +5,7 @@ from attrs import frozen
 
 @frozen
 class EdgeLimits:
-    """The limits of a connection; a request's own are in :class:`pipeline.face.RequestLimits`.
+    """The limits of a connection; a request's own are in :mod:`pipeline.interface.status`.
 
     ``max_streams`` are a connection's calls at a time, ``max_held_bytes`` what they may
     keep waiting (:class:`~pipeline.grpc.stall.Room`). ``max_metadata_bytes`` counts a

@@ -36,7 +36,7 @@ from pipeline.grpc.connection import EdgeConnection, end_stream, reset_stream
 from pipeline.grpc.header_rules import CheckedHeaders, trailers_flaw
 from pipeline.grpc.server_h2 import ALL_STREAMS, ServerH2
 from pipeline.grpc.trailers import status_trailers
-from pipeline.statuses import GrpcStatus
+from pipeline.interface.statuses import GrpcStatus
 
 
 class EdgeHandler(AbstractHandler):

@@ -7,8 +7,8 @@ from attrs import frozen
 from google.protobuf.message import Message
 
 from pipeline.grpc.endings import Endings
-from pipeline.overload.recent_refusals import Request
-from pipeline.statuses import Face
+from pipeline.interface.statuses import Api
+from pipeline.overload.refusal_cache import Request
 from stages.errors import PenstockError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Route:
     streaming: bool = False
     guarded: bool = False
     public: bool = False
-    face: Face = Face.PENSTOCK
+    api: Api = Api.PENSTOCK
 
 
 class Guard(Protocol):

@@ -12,7 +12,6 @@ from typing import Final
 
 import trio
 
-from pipeline.face import Desk, StatusBoard
 from pipeline.grpc import embedding_service, health, inference_service
 from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.embedding_service import EmbeddingService
@@ -27,7 +26,9 @@ from pipeline.grpc.route import Route
 from pipeline.grpc.switchboard import Switchboard
 from pipeline.grpc.tei import services
 from pipeline.grpc.tei.services import TeiServices
-from pipeline.overload.held_bytes import HeldBytes
+from pipeline.interface.frontend import Frontend
+from pipeline.interface.status import StatusBoard
+from pipeline.overload.request_memory import RequestMemory
 from pipeline.security.access import Access
 from stages.errors import PenstockError
 
@@ -35,7 +36,7 @@ SERVICES: Final = (embedding_service.SERVICE, inference_service.SERVICE, *servic
 
 
 class GrpcServer:
-    """Serves ``desk`` on ``host:port``. One run.
+    """Serves ``frontend`` on ``host:port``. One run.
 
     ``max_concurrent_requests`` bounds the calls in flight over all connections; what
     is above is refused at once. ``limits`` bound what a client costs; those of a request
@@ -47,7 +48,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        desk: Desk,
+        frontend: Frontend,
         board: StatusBoard,
         *,
         host: str = "127.0.0.1",
@@ -60,11 +61,11 @@ class GrpcServer:
         load_reports: bool = False,
         on_refused: Callable[[PenstockError], None] = lambda _: None,
         version: str | None = None,
-        held: HeldBytes | None = None,
+        held: RequestMemory | None = None,
         access: Access | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._desk = desk
+        self._frontend = frontend
         self._board = board
         self._host = host
         self._port = port
@@ -76,7 +77,7 @@ class GrpcServer:
         self._endings = Endings(board if load_reports else None)
         self._on_refused = on_refused
         self._version = metadata.version("penstock") if version is None else version
-        self._held = held or HeldBytes()
+        self._held = held or RequestMemory()
         self._access = access or Access()
         self._tls = tls
         self._listener: Listener | None = None
@@ -135,7 +136,9 @@ class GrpcServer:
             await self._thread.call(self._listener.finish)
 
     def _make_listener(self, token: trio.lowlevel.TrioToken) -> Listener:
-        bridge = Bridge(self._desk, token, capacity=self._max_calls, on_refused=self._on_refused)
+        bridge = Bridge(
+            self._frontend, token, capacity=self._max_calls, on_refused=self._on_refused
+        )
         switchboard = Switchboard(
             self._routes(bridge),
             self._board,

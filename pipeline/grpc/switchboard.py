@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from pipeline.face import StatusBoard
 from pipeline.grpc.endings import Endings
 from pipeline.grpc.route import Route
-from pipeline.overload.held_bytes import HeldBytes
-from pipeline.overload.recent_refusals import Caller, RecentRefusals, Request
-from pipeline.requests import refusal
+from pipeline.interface.request_checks import refusal
+from pipeline.interface.status import StatusBoard
+from pipeline.overload.refusal_cache import Caller, RefusalCache, Request
+from pipeline.overload.request_memory import RequestMemory
 from pipeline.security.access import Access
 from stages.errors import PenstockError
 
@@ -26,7 +26,7 @@ class Switchboard:
         on_refused: Callable[[PenstockError], None],
         access: Access,
         endings: Endings | None = None,
-        held: HeldBytes | None = None,
+        held: RequestMemory | None = None,
     ) -> None:
         self.routes: Mapping[str, Route] = {route.path: route for route in routes}
         self.board = board
@@ -34,9 +34,9 @@ class Switchboard:
         self.max_bytes = max_bytes
         self.access = access
         self.endings = endings or Endings()
-        self.held = held or HeldBytes()
+        self.held = held or RequestMemory()
         self._on_refused = on_refused
-        self._recent = RecentRefusals()
+        self._recent = RefusalCache()
         self.in_flight = 0  # guarded calls, and the requests of guarded streams
 
     def on_refused(self, error: PenstockError) -> None:

@@ -20,7 +20,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from grpclib.metadata import encode_grpc_message
 from hpack import Encoder
 
-from pipeline.statuses import Face, GrpcStatus, grpc_status, retry_after_s
+from pipeline.interface.statuses import Api, GrpcStatus, grpc_status, retry_after_s
 from stages.errors import InvalidInput, PenstockError
 
 Headers: TypeAlias = list[tuple[str, str]]
@@ -62,9 +62,9 @@ def status_trailers(status: GrpcStatus, message: str, *, opened: bool = False) -
     return headers
 
 
-def error_trailers(error: PenstockError, face: Face, *, opened: bool = False) -> Headers:
+def error_trailers(error: PenstockError, api: Api, *, opened: bool = False) -> Headers:
     """The last header block of a call that ends with ``error``."""
-    status = grpc_status(error, face)
+    status = grpc_status(error, api)
     headers = status_trailers(status, error.message, opened=opened)
     details = Status(code=status.value, message=error.message)
     if isinstance(error, InvalidInput):

@@ -1,1 +1,1 @@
-"""The HTTP face, on Hypercorn and Starlette in Trio: OpenAI's and TEI's routes, and probes."""
+"""The HTTP edge, on Hypercorn and Starlette in Trio: OpenAI's and TEI's routes, and probes."""

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from pipeline.face import StatusBoard
 from pipeline.http import openai
 from pipeline.http.asgi import App, Receive, Scope, Send
 from pipeline.http.call import Answering, Edge, Work
@@ -27,6 +26,7 @@ from pipeline.http.probes import probes
 from pipeline.http.tei.info import Bounds, info
 from pipeline.http.tei.routes import tei_routes
 from pipeline.http.unread import Unread
+from pipeline.interface.status import StatusBoard
 from pipeline.observability.metrics import Metrics
 from pipeline.security.access import Access
 from stages.errors import Internal, PenstockError
@@ -94,7 +94,7 @@ def _straight(work: Mapping[str, Work], app: App) -> App:
 
 
 def _work(edge: Edge) -> Iterator[tuple[str, Work]]:
-    """What goes to the desk, by its path."""
+    """What goes to the frontend, by its path."""
 
     def route(path: str, answer: Answering) -> tuple[str, Work]:
         return path, Work(edge, answer, style_of(path))

@@ -1,14 +1,14 @@
-"""One question to the desk, and the wait for its answer: or for its caller to go away.
+"""One question to the frontend, and the wait for its answer: or for its caller to go away.
 
-HTTP lives in the desk's own thread, so nothing crosses. While the server works,
+HTTP lives in the frontend's own thread, so nothing crosses. While the server works,
 ``receive()`` is where it shows at once that the client has hung up: its place and its
 tokens are free again in the same turn of the loop.
 """
 
 import trio
 
-from pipeline.face import Desk
 from pipeline.http.asgi import Receive
+from pipeline.interface.frontend import Frontend
 from stages.answer import Answer, Outcome
 from stages.errors import DeadlineExceeded, PenstockError
 from stages.messages import EmbedRequest
@@ -18,7 +18,9 @@ class ClientGone(Exception):
     """The client has hung up: there is nobody to answer."""
 
 
-async def ask(desk: Desk, request: EmbedRequest, *, timeout_s: float, receive: Receive) -> Answer:
+async def ask(
+    frontend: Frontend, request: EmbedRequest, *, timeout_s: float, receive: Receive
+) -> Answer:
     """The answer to ``request``; ``receive`` is the call's, its body read to the end.
 
     Cancelled, or left by its client, the request is abandoned.
@@ -35,7 +37,7 @@ async def ask(desk: Desk, request: EmbedRequest, *, timeout_s: float, receive: R
         outcome = found
         waiting.cancel()
 
-    ticket = desk.submit(request, timeout_s=timeout_s, reply=reply)
+    ticket = frontend.submit(request, timeout_s=timeout_s, reply=reply)
     waiting.deadline = trio.current_time() + timeout_s
     gone = False
     try:
@@ -44,7 +46,7 @@ async def ask(desk: Desk, request: EmbedRequest, *, timeout_s: float, receive: R
                 gone = (await receive())["type"] == "http.disconnect"
     finally:
         if outcome is None and ticket is not None:
-            desk.abandon(ticket)  # which says so in time, where the time is up
+            frontend.abandon(ticket)  # which says so in time, where the time is up
     if outcome is None:
         if gone:
             raise ClientGone

@@ -13,7 +13,6 @@ import trio
 from attrs import evolve, field, frozen
 from starlette.responses import Response
 
-from pipeline.face import Desk, ModelInfo, RequestLimits, StatusBoard
 from pipeline.http.asgi import Receive, Scope, Send
 from pipeline.http.ask import ClientGone, ask
 from pipeline.http.body import read_body
@@ -22,9 +21,11 @@ from pipeline.http.every_answer import REQUEST_ID
 from pipeline.http.fields import Fields
 from pipeline.http.large import LARGE_BYTES
 from pipeline.http.places import Places
-from pipeline.overload.held_bytes import HeldBytes
-from pipeline.overload.recent_refusals import RecentRefusals, Request
-from pipeline.requests import loaded_model
+from pipeline.interface.frontend import Frontend
+from pipeline.interface.request_checks import loaded_model
+from pipeline.interface.status import ModelInfo, RequestLimits, StatusBoard
+from pipeline.overload.refusal_cache import RefusalCache, Request
+from pipeline.overload.request_memory import RequestMemory
 from stages.answer import Answer
 from stages.errors import Internal, PenstockError
 from stages.lane import Lane
@@ -45,14 +46,14 @@ class Edge:
     large body parsed at a time; ``recent`` knows what has just been refused.
     """
 
-    desk: Desk
+    frontend: Frontend
     board: StatusBoard
     places: Places
     on_refused: Callable[[PenstockError], None]
     stall_timeout_s: float
-    held: HeldBytes = field(factory=HeldBytes)
+    held: RequestMemory = field(factory=RequestMemory)
     large: trio.CapacityLimiter = field(factory=partial(trio.CapacityLimiter, 1))
-    recent: RecentRefusals = field(factory=RecentRefusals)
+    recent: RefusalCache = field(factory=RefusalCache)
 
 
 class Call:
@@ -68,7 +69,7 @@ class Call:
             for name, value in scope["headers"]
         }
         self.tenant: str = scope.get(TENANT, "")
-        self.handed_in = False  # to the desk: from there on others count the outcome
+        self.handed_in = False  # to the frontend: from there on others count the outcome
         self._request: Request | None = None  # once its body is here
 
     @property
@@ -129,7 +130,10 @@ class Call:
         self.handed_in = True
         try:
             answer = await ask(
-                self._edge.desk, request, timeout_s=self.limits.max_wait_s, receive=self._receive
+                self._edge.frontend,
+                request,
+                timeout_s=self.limits.max_wait_s,
+                receive=self._receive,
             )
         except PenstockError as error:
             if self._request is not None and request.lane is Lane.INTERACTIVE:

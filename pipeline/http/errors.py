@@ -1,6 +1,6 @@
 """Errors as clients know them: OpenAI's body, and TEI's.
 
-Statuses come from the one table (:mod:`pipeline.statuses`); here is what only HTTP has,
+Statuses come from the one table (:mod:`pipeline.interface.statuses`); here is what only HTTP has,
 and where TEI's clients expect another number.
 """
 
@@ -12,7 +12,7 @@ from attrs import frozen
 from starlette.responses import Response
 
 from pipeline.http.reply import json_reply
-from pipeline.statuses import http_status, retry_after_s
+from pipeline.interface.statuses import http_status, retry_after_s
 from stages.errors import (
     DeadlineExceeded,
     Internal,

@@ -9,10 +9,10 @@ told, ``endpoint-load-metrics`` has the newest.
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
-from pipeline.face import Phase, StatusBoard
 from pipeline.http.asgi import App, Message, Receive, Scope, Send
+from pipeline.interface.request_checks import MAX_REQUEST_ID_BYTES, request_id_of
+from pipeline.interface.status import Phase, StatusBoard
 from pipeline.overload.load_report import HEADER
-from pipeline.requests import MAX_REQUEST_ID_BYTES, request_id_of
 
 REQUEST_ID: Final = "penstock.request_id"  # in a call's scope
 NAME: Final = b"x-request-id"

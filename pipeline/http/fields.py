@@ -11,10 +11,10 @@ from typing import Any, Final, TypeVar
 import orjson
 from attrs import frozen
 
-from pipeline.face import RequestLimits
 from pipeline.http.errors import BadJson
 from pipeline.http.large import parse_large
 from pipeline.http.structure import Most
+from pipeline.interface.status import RequestLimits
 from stages.errors import InvalidInput
 from stages.ragged_input import ID_BYTES
 

@@ -3,7 +3,7 @@
 import math
 from typing import Final, TypeAlias
 
-from pipeline.face import LoadSnapshot, Phase, ServerStatus
+from pipeline.interface.status import LoadSnapshot, Phase, ServerStatus
 
 CAN_SERVE: Final = frozenset({ServerStatus.HEALTHY, ServerStatus.DEGRADED, ServerStatus.OVERLOADED})
 

@@ -14,7 +14,7 @@ from hypercorn.protocol.h11 import H11Protocol
 
 from pipeline.http.errors import tei_error
 from pipeline.http.every_answer import CLOSE, NAME
-from pipeline.requests import request_id_of
+from pipeline.interface.request_checks import request_id_of
 from stages.errors import InvalidInput
 
 BOTH_LENGTHS: Final = {b"content-length", b"transfer-encoding"}

@@ -13,7 +13,6 @@ import orjson
 from attrs import frozen
 from starlette.responses import Response
 
-from pipeline.face import ModelInfo, StatusBoard
 from pipeline.http.call import Call
 from pipeline.http.errors import NoSuchModel
 from pipeline.http.every_answer import is_name
@@ -21,7 +20,7 @@ from pipeline.http.fields import Fields
 from pipeline.http.items import read_items
 from pipeline.http.reply import json_reply, written_reply
 from pipeline.http.vectors import Rows, as_base64, formatted_rows, json_list
-from pipeline.requests import (
+from pipeline.interface.request_checks import (
     dimensions_of,
     input_limits,
     loaded_model,
@@ -30,6 +29,7 @@ from pipeline.requests import (
     require_output,
     tokens_run,
 )
+from pipeline.interface.status import ModelInfo, StatusBoard
 from stages.answer import Answer
 from stages.answer_format import AnswerFormat, Encoding
 from stages.lane import Lane

@@ -1,12 +1,12 @@
-"""The work that is in the HTTP face at a time: bounded, and waited for at the end."""
+"""The work that is in the HTTP edge at a time: bounded, and waited for at the end."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import trio
 
-from pipeline.face import Phase, StatusBoard, not_serving
-from pipeline.requests import refusal
+from pipeline.interface.request_checks import refusal
+from pipeline.interface.status import Phase, StatusBoard, not_serving
 
 
 class Places:

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pipeline.face import StatusBoard
 from pipeline.http.health import can_serve, health_body, is_alive, is_ready
+from pipeline.interface.status import StatusBoard
 from pipeline.observability.metrics import Metrics
 
 

@@ -16,15 +16,16 @@ from typing import Final
 import trio
 from hypercorn.config import Config
 
-from pipeline.face import Desk, StatusBoard
 from pipeline.http.app import make_app
 from pipeline.http.call import Edge
 from pipeline.http.connection import Connections
 from pipeline.http.live.feed import Feed
 from pipeline.http.places import Places
 from pipeline.http.tei.info import Bounds
+from pipeline.interface.frontend import Frontend
+from pipeline.interface.status import StatusBoard
 from pipeline.observability.metrics import Metrics
-from pipeline.overload.held_bytes import HeldBytes
+from pipeline.overload.request_memory import RequestMemory
 from pipeline.security.access import Access
 from pipeline.security.tls import HANDSHAKE_S
 
@@ -47,7 +48,7 @@ def _config(stall_timeout_s: float) -> Config:
 
 
 class HttpServer:
-    """Serves ``desk``, and what ``board`` and ``metrics`` say, on ``host``:``port``.
+    """Serves ``frontend``, and what ``board`` and ``metrics`` say, on ``host``:``port``.
 
     Port 0 takes any free one. At most ``max_concurrent_requests`` calls of work are
     in flight; a device that is silent for ``hang_timeout_s`` counts as hung. A client
@@ -59,7 +60,7 @@ class HttpServer:
 
     def __init__(
         self,
-        desk: Desk,
+        frontend: Frontend,
         board: StatusBoard,
         metrics: Metrics,
         *,
@@ -74,11 +75,11 @@ class HttpServer:
         stall_timeout_s: float = 10.0,
         hang_timeout_s: float = 30.0,
         load_reports: bool = False,
-        held: HeldBytes | None = None,
+        held: RequestMemory | None = None,
     ) -> None:
         self._places = Places(board, max_concurrent_requests)
-        held = held or HeldBytes()
-        edge = Edge(desk, board, self._places, metrics.refused, stall_timeout_s, held)
+        held = held or RequestMemory()
+        edge = Edge(frontend, board, self._places, metrics.refused, stall_timeout_s, held)
         self._feed = Feed(board, metrics)
         self._app = make_app(
             edge,

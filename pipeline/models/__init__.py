@@ -1,7 +1,7 @@
-"""From MODEL_PATH to a local folder with a whole model in it.
+"""From MODEL_PATH to a warm model.
 
-:func:`resolve_model` is the door. Nothing here imports torch or is asynchronous:
-call it in a thread.
+:func:`resolve_model` gives a local folder with a whole model in it. It neither imports torch
+nor is asynchronous: call it in a thread. :mod:`pipeline.models.loading` makes it serve.
 """
 
 from pipeline.models.errors import ModelError, Unreachable

@@ -10,7 +10,7 @@ from prometheus_client.core import (
     Metric,
 )
 
-from pipeline.face import LoadSnapshot, Phase, ServerStatus
+from pipeline.interface.status import LoadSnapshot, Phase, ServerStatus
 from pipeline.observability.histogram import Histogram
 
 PREFIX: Final = "penstock_"

@@ -19,7 +19,7 @@ from attrs import frozen
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 
-from pipeline.face import NOTHING_KNOWN, StatusBoard
+from pipeline.interface.status import NOTHING_KNOWN, StatusBoard
 from pipeline.observability.device_counts import DeviceCounts, device_families, figure_families
 from pipeline.observability.histogram import Histogram
 from pipeline.observability.metric_families import (
@@ -66,7 +66,7 @@ class WatchedChannel:
 class Metrics:
     """Counts what passes, and says it as Prometheus series named ``penstock_...``.
 
-    A :class:`pipeline.passages.Watcher`. All of it belongs to Trio's thread; only
+    A :class:`pipeline.wiring.stage_occupancy.Watcher`. All of it belongs to Trio's thread; only
     :meth:`refused` may be called from any.
     ``devices`` is how many there are; theirs are labelled by their place in DEVICE.
     ``registry`` holds these series and the process's own (memory, CPU, files).
@@ -94,13 +94,13 @@ class Metrics:
         self.registry.register(self)
 
     def stayed(self, stage: str, ticket: Ticket, items: int, since: float, now: float) -> None:
-        """See :class:`pipeline.passages.Watcher`."""
+        """See :class:`pipeline.wiring.stage_occupancy.Watcher`."""
         del items
         if stage == STAGES[-1] or ticket.waiting:  # else the stay was cut short
             self._stage_seconds[stage].observe(now - since)
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """See :class:`pipeline.passages.Watcher`."""
+        """See :class:`pipeline.wiring.stage_occupancy.Watcher`."""
         self._durations.observe(now - ticket.opened_at, ticket.requests)
         self._count_outcome(outcome, ticket.requests)
         self._waste.ended(ticket, outcome)
@@ -145,7 +145,7 @@ class Metrics:
                 self._refusals[reason] = self._refusals.get(reason, 0) + requests
 
     def ran(self, result: BatchResult) -> None:
-        """See :class:`pipeline.passages.Watcher`."""
+        """See :class:`pipeline.wiring.stage_occupancy.Watcher`."""
         batch = result.batch
         self._batches[batch.layout.value] += 1
         device = self._devices[result.device]

@@ -15,8 +15,8 @@ from pipeline.observability.cloudwatch import ship_metrics
 from pipeline.observability.metrics import Metrics
 from pipeline.observability.span_notes import SpanNotes
 from pipeline.observability.tracing import Tracer, write_trace
-from pipeline.passages import Watcher
 from pipeline.settings.table import Settings
+from pipeline.wiring.stage_occupancy import Watcher
 
 log = structlog.get_logger()
 

@@ -76,7 +76,7 @@ class TracedRequest:
 
 
 class SpanNotes:
-    """A :class:`pipeline.passages.Watcher`. Belongs to Trio's thread, and never waits.
+    """A :class:`pipeline.wiring.stage_occupancy.Watcher`, in Trio's thread. Never waits.
 
     ``ratio`` is the share of the traces begun here, by ``draw`` in [0, 1). While
     ``capacity`` ended requests wait to be fetched, more are dropped and counted.
@@ -97,7 +97,7 @@ class SpanNotes:
         self._ended: list[TracedRequest] = []
 
     def stayed(self, stage: str, ticket: Ticket, items: int, since: float, now: float) -> None:
-        """See :class:`pipeline.passages.Watcher`."""
+        """See :class:`pipeline.wiring.stage_occupancy.Watcher`."""
         try:
             notes = self._open[ticket.id]
         except KeyError:
@@ -106,7 +106,7 @@ class SpanNotes:
             notes.stays.append(Stay(stage, items, since, now))
 
     def ran(self, result: BatchResult) -> None:
-        """See :class:`pipeline.passages.Watcher`; told right after the stay in execution."""
+        """See :class:`pipeline.wiring.stage_occupancy.Watcher`; after the stay in execution."""
         batch, run = result.batch, None
         for ticket in {chunk.ticket for chunk in batch.chunks}:
             notes = self._open.get(ticket.id)
@@ -128,7 +128,7 @@ class SpanNotes:
                 notes.stays[-1] = evolve(last, run=run)
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """See :class:`pipeline.passages.Watcher`."""
+        """See :class:`pipeline.wiring.stage_occupancy.Watcher`."""
         notes = self._open.pop(ticket.id) if ticket.id in self._open else self._begin(ticket)
         if notes is None:
             return

@@ -51,7 +51,7 @@ TAIL: Final = "\n]\n"
 class Tracer:
     """Notes spans in memory until :meth:`take` fetches them.
 
-    A :class:`pipeline.passages.Watcher`. Never waits: while ``capacity`` spans wait
+    A :class:`pipeline.wiring.stage_occupancy.Watcher`. Never waits: while ``capacity`` spans wait
     to be fetched, more are dropped and counted. ``started_at`` is seconds on the
     clock that the times told come from.
     """
@@ -65,11 +65,11 @@ class Tracer:
         self._events: list[str] = []
 
     def stayed(self, stage: str, ticket: Ticket, items: int, since: float, now: float) -> None:
-        """See :class:`pipeline.passages.Watcher`."""
+        """See :class:`pipeline.wiring.stage_occupancy.Watcher`."""
         self._span(stage, f'"request":{ticket.id},"items":{items}', since, now)
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """See :class:`pipeline.passages.Watcher`."""
+        """See :class:`pipeline.wiring.stage_occupancy.Watcher`."""
         args = (
             f'"request":{ticket.id},"request_id":{quoted(ticket.request_id[:64])},'
             f'"items":{ticket.items},"tokens":{ticket.reserved_tokens},"outcome":"{outcome_word(outcome)}"'
@@ -103,7 +103,7 @@ class Tracer:
         )
 
     def ran(self, result: BatchResult) -> None:
-        """See :class:`pipeline.passages.Watcher`."""
+        """See :class:`pipeline.wiring.stage_occupancy.Watcher`."""
         if len(self._events) >= self._capacity:
             self.dropped += 1
             return

@@ -4,7 +4,7 @@ from typing import Final
 
 from attrs import define
 
-from pipeline.face import ServerStatus
+from pipeline.interface.status import ServerStatus
 
 # Pressure is 1 where requests are refused. Each level is left below where it is entered.
 ENTER_DEGRADED: Final = 0.8

@@ -6,9 +6,9 @@ from typing import Final
 import structlog
 import trio
 
-from pipeline.device_watch import DeviceLost
+from pipeline.devices.watch import DeviceLost
 from pipeline.models.errors import ModelError as NoModel
-from pipeline.supervisor import StageFailed
+from pipeline.wiring.supervisor import StageFailed
 from stages.device.errors import ModelError
 
 FORESEEN: Final = (

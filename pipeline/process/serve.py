@@ -16,14 +16,14 @@ import structlog
 import trio
 from attrs import evolve
 
-from pipeline.face import Phase
+from pipeline.interface.status import Phase
 from pipeline.lifecycle import Addresses, Server
-from pipeline.links import Observer
 from pipeline.process.exit_code import run_logged
 from pipeline.process.file_descriptors import allow_connections
 from pipeline.process.garbage_collection import settle
 from pipeline.security.security import Security
 from pipeline.settings.table import Settings
+from pipeline.wiring.links import Observer
 
 WATCHDOG_S: Final = 5.0  # for threads to end; a forward pass that hangs cannot be cancelled
 FAILED_WATCHDOG_S: Final = 3.0  # the same after a failure, so that it ends within 5 s of it
@@ -57,7 +57,7 @@ async def _main(
     stop = trio.Event()
 
     def watch_the_end() -> None:
-        if server.desk.snapshot.phase is Phase.FAILED:
+        if server.frontend.snapshot.phase is Phase.FAILED:
             _start_watchdog(FAILED_WATCHDOG_S)
         elif not stop.is_set():  # else the signal has started a watchdog
             _start_watchdog(WATCHDOG_S)

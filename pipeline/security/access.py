@@ -1,4 +1,4 @@
-"""Who may call: what every face asks before it reads a body."""
+"""Who may call: what every edge asks before it reads a body."""
 
 from collections.abc import Callable
 from pathlib import Path

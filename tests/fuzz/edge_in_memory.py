@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 from attrs import define, field
-from desk_fakes import FakeBoard, FakeDesk, answer_by_output
 from frame_client import (
     END_STREAM,
     GOAWAY,
@@ -16,6 +15,7 @@ from frame_client import (
     frame,
     received,
 )
+from frontend_fakes import FakeBoard, FakeFrontend, answer_by_output
 from h2.errors import ErrorCodes
 from hpack import Decoder
 
@@ -82,7 +82,7 @@ class EdgeInMemory:
         self.loop = asyncio.new_event_loop()
         self.errors: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
-        server = GrpcServer(FakeDesk(answer=answer_by_output), FakeBoard())
+        server = GrpcServer(FakeFrontend(answer=answer_by_output), FakeBoard())
         self._listener = self.loop.run_until_complete(self._make(server))
 
     async def _make(self, server: GrpcServer) -> Any:

@@ -7,12 +7,12 @@ from core_builders import HandRunner, InlineRunner, limits_of, words
 from running_pipeline import Running, assert_nothing_is_left
 from trio.testing import wait_all_tasks_blocked
 
-from pipeline.supervisor import StageFailed
 from pipeline.topology import STAGES
+from pipeline.wiring.supervisor import StageFailed
 from simulations.faults import InjectedCrash
 from stages.answer import Answer
 from stages.batch_result import BatchResult
-from stages.batching import RoomCredit
+from stages.batching import BatchCredit
 from stages.errors import NotServing
 from stages.messages import Batch, Chunk, EmbedRequest, Submission, TokenizedItems
 
@@ -28,7 +28,7 @@ MOMENTS = [
     ("batching", "received", Chunk, False),
     ("batching", "sent", Batch, True),
     ("execution", "received", Batch, False),
-    ("execution", "sent", RoomCredit, False),
+    ("execution", "sent", BatchCredit, False),
     ("execution", "sent", BatchResult, True),
     ("notification", "received", BatchResult, False),
 ]
@@ -165,7 +165,7 @@ async def test_a_crash_in_batching_fails_the_planner_and_spares_the_device(nurse
 async def test_a_crash_in_execution_fails_the_device_and_spares_the_planner(
     nursery, autojump_clock
 ):
-    crash = CrashAt("execution", "sent", RoomCredit)
+    crash = CrashAt("execution", "sent", BatchCredit)
     device = HandRunner()
     running = Running(nursery, crash, device=device, limits=limits_of(max_items=1))
     on_device = [running.calls.ids(4) for _ in range(2)]

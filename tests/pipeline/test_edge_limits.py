@@ -3,8 +3,8 @@
 import attrs
 import pytest
 
+from pipeline.configuration import SPARE_STREAMS, edge_limits
 from pipeline.grpc.limits import EdgeLimits
-from pipeline.planning import SPARE_STREAMS, edge_limits
 from pipeline.settings.table import Settings
 
 

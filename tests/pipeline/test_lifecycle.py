@@ -10,11 +10,11 @@ from penstock.v1.embedding_pb2 import EmbedRequest
 from raw_client import framed, raw_client
 from trio.testing import wait_all_tasks_blocked
 
-from pipeline.device_watch import DeviceLost
-from pipeline.face import Phase
+from pipeline.devices.watch import DeviceLost
+from pipeline.interface.status import Phase
 from pipeline.lifecycle import Server
 from pipeline.settings.sources import load_settings
-from pipeline.supervisor import StageFailed
+from pipeline.wiring.supervisor import StageFailed
 from simulations.faults import CrashingOnceBusy
 from stages.device.null_engine import NullEngine
 from stages.errors import NotServing
@@ -70,17 +70,17 @@ class Running:
 
     def ask(self):
         """Hand in a request."""
-        self.server.desk.submit(ids_request([5, 6]), timeout_s=100, reply=self._hear)
+        self.server.frontend.submit(ids_request([5, 6]), timeout_s=100, reply=self._hear)
 
     def _hear(self, outcome):
-        self.heard.append((type(outcome), self.server.desk.snapshot.phase))
+        self.heard.append((type(outcome), self.server.frontend.snapshot.phase))
 
 
 async def test_a_failed_server_says_so_while_its_device_hangs(nursery, device):
     running = Running(nursery, StageFailed, CrashingOnceBusy())
     await running.ready.wait()
     running.ask()
-    while not running.server.desk.snapshot.gpu_queue_depth:
+    while not running.server.frontend.snapshot.gpu_queue_depth:
         await wait_all_tasks_blocked()
     running.ask()
     await running.ending.wait()
@@ -128,4 +128,4 @@ async def test_a_device_that_breaks_between_batches_fails_the_server(nursery, mo
     monkeypatch.setattr(NullEngine, "idle", broken_idle)
     running = Running(nursery, ZeroDivisionError)
     await running.failed.wait()
-    assert running.server.desk.snapshot.phase is Phase.FAILED
+    assert running.server.frontend.snapshot.phase is Phase.FAILED

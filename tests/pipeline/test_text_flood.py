@@ -5,7 +5,7 @@ import trio
 from core_builders import words
 from running_pipeline import Running, assert_nothing_is_left
 
-from pipeline.planning import admission_policies
+from pipeline.configuration import admission_policies
 from pipeline.settings.table import Settings
 from simulations.agenda import Agenda
 from simulations.runner import ModelledRunner

@@ -7,7 +7,7 @@ from core_builders import open_ticket
 from scenarios_of import Heard, callers, scenario_of
 
 from simulations.bank import bank_of
-from simulations.checkers import AlwaysAnswered, CheckedDesk, RightVectors, check_nothing_left
+from simulations.checkers import AlwaysAnswered, CheckedFrontend, RightVectors, check_nothing_left
 from simulations.simulation import OVER_LONG, simulate
 from stages.answer import Answer, ItemError
 from stages.errors import Overloaded
@@ -46,7 +46,7 @@ class Figures:
 
 
 class HandDesk:
-    """A desk that replies when the test says so."""
+    """A frontend that replies when the test says so."""
 
     def __init__(self):
         self.tickets = OpenTickets()
@@ -60,13 +60,13 @@ class HandDesk:
 
 
 @pytest.fixture
-def desk():
+def frontend():
     return HandDesk()
 
 
 @pytest.fixture
-def asked(desk, violations):
-    checked = CheckedDesk(desk, violations)
+def asked(frontend, violations):
+    checked = CheckedFrontend(frontend, violations)
     return checked, checked.submit(REQUEST, timeout_s=1.0, reply=lambda _: None)
 
 
@@ -75,30 +75,30 @@ def test_a_call_that_heard_nothing(asked, violations):
     assert violations.sentences == ["r heard nothing"]
 
 
-def test_a_call_that_heard_once(desk, asked, violations):
-    desk.tickets.fail(asked[1], FULL, 0.0)
+def test_a_call_that_heard_once(frontend, asked, violations):
+    frontend.tickets.fail(asked[1], FULL, 0.0)
     asked[0].check_end()
     assert violations.total == 0
 
 
-def test_a_call_that_heard_twice(desk, asked, violations):
-    desk.reply(FULL)
-    desk.reply(FULL)
+def test_a_call_that_heard_twice(frontend, asked, violations):
+    frontend.reply(FULL)
+    frontend.reply(FULL)
     assert violations.sentences == ["r heard 2 outcomes"]
 
 
-def test_a_call_that_went_away_and_heard_all_the_same(desk, asked, violations):
+def test_a_call_that_went_away_and_heard_all_the_same(frontend, asked, violations):
     checked, ticket = asked
     checked.abandon(ticket)
     checked.check_end()
     assert violations.total == 0
-    desk.reply(FULL)
+    frontend.reply(FULL)
     assert violations.sentences == ["r heard an outcome after it was abandoned"]
 
 
-def test_a_refusal_at_the_door_without_a_reply(desk, violations):
-    desk.submit = lambda *_, **__: None
-    CheckedDesk(desk, violations).submit(REQUEST, timeout_s=1.0, reply=lambda _: None)
+def test_a_refusal_at_the_door_without_a_reply(frontend, violations):
+    frontend.submit = lambda *_, **__: None
+    CheckedFrontend(frontend, violations).submit(REQUEST, timeout_s=1.0, reply=lambda _: None)
     assert violations.sentences == ["r was refused at the door without a reply"]
 
 

@@ -6,7 +6,7 @@ from core_builders import chunk_of, drain, keep_room, limits_of, load_of, open_t
 from trio.testing import wait_all_tasks_blocked
 
 from stages.batch_planner import BatchPlanner
-from stages.batching import RoomCredit, run_batching
+from stages.batching import BatchCredit, run_batching
 from stages.cost_model import CostModel
 from stages.messages import Layout
 from stages.ticket import OpenTickets
@@ -58,7 +58,7 @@ async def test_no_batch_without_room_and_then_all_that_has_come(nursery, autojum
     assert await stage.formed() == []
     await trio.sleep(100.0)  # stale for long
     assert await stage.formed() == []
-    stage.room.send_nowait(RoomCredit())
+    stage.room.send_nowait(BatchCredit())
     (batch,) = await stage.formed()
     assert batch.items == 3
 
@@ -160,7 +160,7 @@ async def test_at_its_bound_it_takes_nothing_more_and_goes_on_when_a_batch_leave
         stage.send([4])
     taken = 0
     for _ in range(6):
-        stage.room.send_nowait(RoomCredit())
+        stage.room.send_nowait(BatchCredit())
         taken += sum(batch.items for batch in await stage.formed())
     assert taken == 12
 
@@ -175,7 +175,7 @@ async def test_intake_gives_up_on_a_request_that_ended_while_it_waited(nursery, 
     await wait_all_tasks_blocked()
     stage.tickets.abandon(gone, trio.current_time())
     for _ in range(2):
-        stage.room.send_nowait(RoomCredit())
+        stage.room.send_nowait(BatchCredit())
         batches = await stage.formed()
     assert [chunk.ticket for batch in batches for chunk in batch.chunks] == [last]
 
@@ -188,7 +188,7 @@ async def test_a_planner_full_of_the_dead_takes_new_work(nursery, autojump_clock
     stage.tickets.abandon(dead, trio.current_time())
     living = stage.send([4] * 4)
     await wait_all_tasks_blocked()
-    stage.room.send_nowait(RoomCredit())
+    stage.room.send_nowait(BatchCredit())
     (batch,) = await stage.formed()
     assert [chunk.ticket for chunk in batch.chunks] == [living]
 
@@ -199,7 +199,7 @@ async def test_dead_work_in_front_of_an_idle_device_leaves_no_busy_loop(nursery,
     dead = stage.send([4])
     await wait_all_tasks_blocked()
     stage.tickets.abandon(dead, trio.current_time())
-    stage.room.send_nowait(RoomCredit())
+    stage.room.send_nowait(BatchCredit())
     assert await stage.formed() == []
     stage.send([4])
     assert len(await stage.formed()) == 1
@@ -220,7 +220,7 @@ async def test_batches_are_bounded_by_the_measured_cost_and_its_drift(nursery):
     stage.load.computed_drift.ratio = 2.0
     nursery.start_soon(stage.run)
     stage.send([4] * 4)
-    stage.room.send_nowait(RoomCredit())
+    stage.room.send_nowait(BatchCredit())
     (batch,) = await stage.formed()
     assert batch.tokens == 8
 

@@ -7,8 +7,7 @@ from attrs import frozen
 from google.protobuf.message import Message
 from penstock.compat.tei_pb2 import Metadata, TruncationDirection
 
-from pipeline.face import ModelInfo, RequestLimits
-from pipeline.requests import (
+from pipeline.interface.request_checks import (
     input_limits,
     not_one_of,
     prompt_name_of,
@@ -16,6 +15,7 @@ from pipeline.requests import (
     require_output,
     tokens_run,
 )
+from pipeline.interface.status import ModelInfo, RequestLimits
 from stages.answer import Answer
 from stages.errors import Internal, NoItems
 from stages.input_limits import check_texts

@@ -14,7 +14,7 @@ from penstock.compat.tei_pb2 import (
 )
 
 from pipeline.grpc.tei.question import Asker, Question
-from pipeline.requests import input_limits
+from pipeline.interface.request_checks import input_limits
 from stages.answer import Answer
 from stages.errors import InvalidInput, NoItems, NotOffered
 from stages.input_limits import check_texts

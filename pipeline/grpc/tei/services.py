@@ -7,7 +7,6 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from penstock.compat import tei_pb2 as tei
 
-from pipeline.face import StatusBoard
 from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.call import Call
 from pipeline.grpc.in_flight import InFlight
@@ -15,8 +14,9 @@ from pipeline.grpc.route import Route
 from pipeline.grpc.tei import scoring, spelling, vectors
 from pipeline.grpc.tei.question import Asker
 from pipeline.grpc.tei.stream import Read, StreamedQuestions
-from pipeline.requests import loaded_model
-from pipeline.statuses import Face
+from pipeline.interface.request_checks import loaded_model
+from pipeline.interface.status import StatusBoard
+from pipeline.interface.statuses import Api
 from stages.errors import TooLarge
 from stages.output import Output
 
@@ -58,7 +58,7 @@ class TeiServices:
 
     def routes(self) -> Iterable[Route]:
         """The methods offered."""
-        yield Route("/tei.v1.Info/Info", self.info, tei.InfoRequest, face=Face.TEI)
+        yield Route("/tei.v1.Info/Info", self.info, tei.InfoRequest, api=Api.TEI)
         for name, (read, kind) in METHODS.items():
             yield self._route(name, partial(self.answer, read), kind)
             stream = partial(self.stream, read)
@@ -77,7 +77,7 @@ class TeiServices:
         streaming: bool = False,
     ) -> Route:
         return Route(
-            f"/tei.v1.{name}", answer, kind, streaming=streaming, guarded=True, face=Face.TEI
+            f"/tei.v1.{name}", answer, kind, streaming=streaming, guarded=True, api=Api.TEI
         )
 
     async def answer(self, read: Read, wire: Any, call: Call) -> Message:

@@ -13,9 +13,9 @@ from penstock.compat.tei_pb2 import (
     TokenEmbedding,
 )
 
-from pipeline.face import ModelInfo
 from pipeline.grpc.tei.question import Asker, Question
-from pipeline.requests import dimensions_of
+from pipeline.interface.request_checks import dimensions_of
+from pipeline.interface.status import ModelInfo
 from stages.answer import Answer
 from stages.answer_format import AnswerFormat, finish_vectors
 from stages.errors import Internal

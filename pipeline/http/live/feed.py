@@ -14,10 +14,10 @@ import orjson
 import trio
 from attrs import define, field
 
-from pipeline.face import StatusBoard
 from pipeline.http.live.counts import Counts
 from pipeline.http.live.second import Json, second_between
 from pipeline.http.live.view import frame, hello, is_final
+from pipeline.interface.status import StatusBoard
 
 HISTORY_S: Final = 300
 FRAME_S: Final = 1.0

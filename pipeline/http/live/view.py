@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from pipeline.face import LoadSnapshot, ModelInfo, ServerStatus
 from pipeline.http.live.counts import Counts
 from pipeline.http.live.second import Json
+from pipeline.interface.status import LoadSnapshot, ModelInfo, ServerStatus
 
 
 def frame(

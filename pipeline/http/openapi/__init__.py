@@ -1,1 +1,1 @@
-"""The HTTP face described in OpenAPI 3.1, and a page on which people read it."""
+"""The HTTP edge described in OpenAPI 3.1, and a page on which people read it."""

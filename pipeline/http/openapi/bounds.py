@@ -2,8 +2,8 @@
 
 from attrs import frozen
 
-from pipeline.face import ModelInfo, RequestLimits
 from pipeline.http.openapi.shapes import Shape, either, many, text, whole
+from pipeline.interface.status import ModelInfo, RequestLimits
 
 
 @frozen

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from pipeline.face import ModelInfo, RequestLimits
 from pipeline.http.openapi.bounds import Bounds
 from pipeline.http.openapi.schemas import schemas
 from pipeline.http.openapi.shapes import Shape, ref, text
+from pipeline.interface.status import ModelInfo, RequestLimits
 from stages.output import Output
 
 OPENAI: Final = "OpenAI"

@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipeline.face import StatusBoard
 from pipeline.http.live.page import HEADERS
 from pipeline.http.openapi.document import document
 from pipeline.http.reply import json_reply
+from pipeline.interface.status import StatusBoard
 
 
 def openapi_routes(board: StatusBoard, version: str) -> list[Route]:

@@ -10,7 +10,7 @@ from pipeline.http.items import read_items, read_texts
 from pipeline.http.reply import json_reply, written_reply
 from pipeline.http.tei.request import check_not_empty, request_for, timing_headers
 from pipeline.http.vectors import formatted_rows, json_list
-from pipeline.requests import dimensions_of, input_limits
+from pipeline.interface.request_checks import dimensions_of, input_limits
 from stages.answer_format import AnswerFormat, finish_vectors
 from stages.errors import Internal, NoItems
 from stages.messages import EmbedRequest

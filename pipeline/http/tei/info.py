@@ -5,9 +5,9 @@ from typing import Any
 from attrs import frozen
 from starlette.responses import Response
 
-from pipeline.face import ModelInfo, StatusBoard
 from pipeline.http.reply import json_reply
-from pipeline.requests import loaded_model
+from pipeline.interface.request_checks import loaded_model
+from pipeline.interface.status import ModelInfo, StatusBoard
 from stages.output import Output
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from pipeline.face import ModelInfo
 from pipeline.http.call import Call
 from pipeline.http.fields import Fields
 from pipeline.http.items import Items
-from pipeline.requests import prompt_name_of, require_output, tokens_run
+from pipeline.interface.request_checks import prompt_name_of, require_output, tokens_run
+from pipeline.interface.status import ModelInfo
 from stages.answer import Answer
 from stages.errors import NoItems
 from stages.messages import EmbedRequest, Side

@@ -11,7 +11,7 @@ from pipeline.http.fields import Fields
 from pipeline.http.items import read_texts
 from pipeline.http.reply import json_reply
 from pipeline.http.tei.request import check_not_empty, request_for, timing_headers
-from pipeline.requests import input_limits
+from pipeline.interface.request_checks import input_limits
 from stages.errors import InvalidInput, NoItems, NotOffered
 from stages.messages import EmbedRequest, Float32
 from stages.output import Output

@@ -10,7 +10,7 @@ from pipeline.http.call import Call
 from pipeline.http.fields import Fields
 from pipeline.http.items import read_items, read_texts
 from pipeline.http.reply import json_reply, written_reply
-from pipeline.requests import input_limits, prompt_name_of
+from pipeline.interface.request_checks import input_limits, prompt_name_of
 from stages.errors import InvalidInput
 from stages.messages import EmbedRequest
 from stages.output import Output

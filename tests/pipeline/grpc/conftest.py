@@ -11,8 +11,8 @@ def talking():
     """Starts edges with one stream each."""
     opened = []
 
-    def start(desk=None, board=None, timeout=LONG_S, **options):
-        manager = running_edge(desk, board, **options)
+    def start(frontend=None, board=None, timeout=LONG_S, **options):
+        manager = running_edge(frontend, board, **options)
         edge = manager.__enter__()
         channel = grpc.insecure_channel(edge.target)
         talk = Talk(channel, timeout)

@@ -62,5 +62,5 @@ def first_values(answer):
     return rows[:, 0].tolist()
 
 
-def items_given_up(desk):
-    return sum(ticket.items for ticket in desk.abandoned)
+def items_given_up(frontend):
+    return sum(ticket.items for ticket in frontend.abandoned)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import grpc
 import numpy as np
 from attrs import evolve
-from edge_fakes import LIMITS, MODEL, FakeBoard, FakeDesk, answer_to, running_edge
+from edge_fakes import LIMITS, MODEL, FakeBoard, FakeFrontend, answer_to, running_edge
 from rpc import method
 
 from stages.output import Output
@@ -36,13 +36,13 @@ def serving_tei():
     with ExitStack() as stack:
 
         def start(model=ALL, answer=answer_to, limits=LIMITS, **options):
-            desk = options.pop("desk", None) or FakeDesk(answer)
+            frontend = options.pop("frontend", None) or FakeFrontend(answer)
             if "edge_limits" in options:
                 options["limits"] = options.pop("edge_limits")
             board = FakeBoard(model=model, limits=limits)
-            edge = stack.enter_context(running_edge(desk, board, **options))
+            edge = stack.enter_context(running_edge(frontend, board, **options))
             channel = stack.enter_context(grpc.insecure_channel(edge.target))
-            return SimpleNamespace(channel=channel, desk=edge.desk, in_trio=edge.in_trio)
+            return SimpleNamespace(channel=channel, frontend=edge.frontend, in_trio=edge.in_trio)
 
         yield start
 

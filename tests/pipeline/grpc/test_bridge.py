@@ -4,7 +4,7 @@ import time
 
 import pytest
 import trio
-from edge_fakes import FakeDesk, answer_to
+from edge_fakes import FakeFrontend, answer_to
 
 from pipeline.grpc.bridge import Bridge
 from stages.errors import Internal, NotServing, Overloaded
@@ -57,16 +57,16 @@ async def turns():
 
 @in_asyncio
 async def test_many_requests_cross_with_one_wake_up_each_way():
-    token, desk = Token(), FakeDesk(hold=True)
-    bridge = Bridge(desk, token, capacity=100)
+    token, frontend = Token(), FakeFrontend(hold=True)
+    bridge = Bridge(frontend, token, capacity=100)
     loop, calls = asyncio.get_running_loop(), []
     soon_threadsafe = loop.call_soon_threadsafe
     loop.call_soon_threadsafe = lambda function: (calls.append(1), soon_threadsafe(function))
     tasks = await asked(bridge, 50)
     assert len(token.scheduled) == 1
     token.run()
-    assert len(desk.held) == 50
-    desk.let_go()
+    assert len(frontend.held) == 50
+    frontend.let_go()
     answers = await asyncio.gather(*tasks)
     assert len(answers) == 50
     assert len(calls) == 1
@@ -74,8 +74,8 @@ async def test_many_requests_cross_with_one_wake_up_each_way():
 
 @in_asyncio
 async def test_a_full_crossing_refuses_at_once():
-    token, desk = Token(), FakeDesk()
-    bridge = Bridge(desk, token, capacity=3)
+    token, frontend = Token(), FakeFrontend()
+    bridge = Bridge(frontend, token, capacity=3)
     tasks = await asked(bridge, 3)
     with pytest.raises(Overloaded) as caught:
         await bridge.ask(REQUEST, soon())
@@ -88,20 +88,20 @@ async def test_a_full_crossing_refuses_at_once():
 
 @in_asyncio
 async def test_who_goes_away_before_the_crossing_is_never_handed_in():
-    token, desk = Token(), FakeDesk(hold=True)
-    (task,) = await asked(Bridge(desk, token, capacity=1), 1)
+    token, frontend = Token(), FakeFrontend(hold=True)
+    (task,) = await asked(Bridge(frontend, token, capacity=1), 1)
     task.cancel()
     await asyncio.wait([task])
     await turns()
     token.run()
-    assert desk.submitted == []
-    assert desk.abandoned == []
+    assert frontend.submitted == []
+    assert frontend.abandoned == []
 
 
 @in_asyncio
 async def test_who_goes_away_after_it_is_abandoned_once_even_when_the_crossing_is_full():
-    token, desk = Token(), FakeDesk(hold=True)
-    bridge = Bridge(desk, token, capacity=1)
+    token, frontend = Token(), FakeFrontend(hold=True)
+    bridge = Bridge(frontend, token, capacity=1)
     (task,) = await asked(bridge, 1)
     token.run()
     (other,) = await asked(bridge, 1)  # fills the crossing
@@ -109,14 +109,14 @@ async def test_who_goes_away_after_it_is_abandoned_once_even_when_the_crossing_i
     await asyncio.wait([task])
     await turns()
     token.run()
-    assert [ticket.id for ticket in desk.abandoned] == [1]
-    desk.let_go()
+    assert [ticket.id for ticket in frontend.abandoned] == [1]
+    frontend.let_go()
     await other
 
 
 @in_asyncio
 async def test_a_desk_that_raises_fails_that_request_alone():
-    class Moody(FakeDesk):
+    class Moody(FakeFrontend):
         def submit(self, request, *, timeout_s, reply):
             if len(self.submitted) == 0:
                 self.submitted.append((request, timeout_s))
@@ -135,7 +135,7 @@ async def test_a_desk_that_raises_fails_that_request_alone():
 async def test_errors_come_back_as_they_are():
     error = Overloaded("no", reason="latency", retry_after_s=1)
     token = Token()
-    (task,) = await asked(Bridge(FakeDesk(answer=lambda _: error), token, capacity=1), 1)
+    (task,) = await asked(Bridge(FakeFrontend(answer=lambda _: error), token, capacity=1), 1)
     token.run()
     with pytest.raises(Overloaded) as caught:
         await task
@@ -144,7 +144,7 @@ async def test_errors_come_back_as_they_are():
 
 @in_asyncio
 async def test_when_trio_has_ended_nobody_waits_for_ever():
-    bridge = Bridge(FakeDesk(), Token(ended=True), capacity=1)
+    bridge = Bridge(FakeFrontend(), Token(ended=True), capacity=1)
     for _ in range(2):
         with pytest.raises(NotServing):
             await bridge.ask(REQUEST, soon())
@@ -154,7 +154,7 @@ def test_a_reply_after_the_loop_has_ended_is_dropped():
     bridges = []
 
     async def main():
-        bridges.append(Bridge(FakeDesk(), Token(), capacity=1))
+        bridges.append(Bridge(FakeFrontend(), Token(), capacity=1))
 
     asyncio.run(main())
     bridges[0].send_back(None, answer_to(REQUEST))
@@ -178,7 +178,7 @@ async def test_no_wake_up_is_lost_between_two_threads():
             if scheduled:
                 scheduled.pop()()
 
-    bridge = Bridge(FakeDesk(), Threaded(), capacity=10_000)
+    bridge = Bridge(FakeFrontend(), Threaded(), capacity=10_000)
     thread = threading.Thread(target=drain)
     thread.start()
     try:

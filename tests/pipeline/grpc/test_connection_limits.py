@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import grpc
 from attrs import evolve
-from edge_fakes import FakeDesk, running_edge
+from edge_fakes import FakeFrontend, running_edge
 from frame_client import frame_client
 from penstock.v1.embedding_pb2 import EmbedRequest, InfoRequest, InfoResponse
 from raw_client import framed, raw_client
@@ -21,15 +21,15 @@ ABOVE = "connections above MAX_CONNECTIONS are closed"
 
 
 def test_a_connection_of_age_ends_without_loss():
-    desk = FakeDesk(hold=True)
+    frontend = FakeFrontend(hold=True)
     limits = EdgeLimits(max_connection_age_s=0.3)
-    with running_edge(desk, limits=limits) as edge, raw_client(edge.port) as client:
+    with running_edge(frontend, limits=limits) as edge, raw_client(edge.port) as client:
         stream = client.open(body=BODY)
         client.flush()
         while len(client.goaways) < 2:
             client.read()
         assert client.goaways == [2**31 - 1, stream]
-        edge.in_trio(desk.let_go)
+        edge.in_trio(frontend.let_go)
         assert client.result(stream) == OK
         client.end()
 
@@ -37,7 +37,7 @@ def test_a_connection_of_age_ends_without_loss():
 def test_at_the_end_of_its_grace_the_calls_of_a_connection_of_age_are_ended():
     limits = EdgeLimits(max_connection_age_s=0.3, max_connection_age_grace_s=0.3)
     with (
-        running_edge(FakeDesk(hold=True), limits=limits) as edge,
+        running_edge(FakeFrontend(hold=True), limits=limits) as edge,
         raw_client(edge.port) as client,
     ):
         assert client.result(client.open(body=BODY)) == UNAVAILABLE

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import trio
-from edge_fakes import FakeBoard, FakeDesk, answer_to, running_edge
+from edge_fakes import FakeBoard, FakeFrontend, answer_to, running_edge
 from grpclib.health.v1.health_pb2 import HealthCheckRequest
 from h2.settings import SettingCodes
 from penstock.v1.embedding_pb2 import EmbedRequest
@@ -34,19 +34,19 @@ def until(client, condition):
 
 
 def test_a_drain_serves_what_is_on_its_way_and_lets_all_finish():
-    desk = FakeDesk(hold=True)
-    with running_edge(desk) as edge, raw_client(edge.port) as client:
+    frontend = FakeFrontend(hold=True)
+    with running_edge(frontend) as edge, raw_client(edge.port) as client:
         first = client.open(body=BODY)
         client.flush()
-        desk.wait_for(lambda desk: len(desk.held) == 1)
+        frontend.wait_for(lambda frontend: len(frontend.held) == 1)
         drain = draining(edge)
         until(client, lambda: client.goaways == [2**31 - 1])
         late = client.open(body=BODY)  # sent before the client had heard
         client.flush()
-        desk.wait_for(lambda desk: len(desk.held) == 2)
+        frontend.wait_for(lambda frontend: len(frontend.held) == 2)
         until(client, lambda: client.goaways == [2**31 - 1, late])
         assert drain.is_alive()
-        edge.in_trio(desk.let_go)
+        edge.in_trio(frontend.let_go)
         assert (client.result(first), client.result(late)) == (OK, OK)
         while client.read():
             pass
@@ -92,16 +92,16 @@ def test_the_last_answer_of_a_drain_arrives_whole_though_the_client_still_sends(
         return answer_to(request, vectors=np.ones((request.items, 1 << 14), np.float32))
 
     monkeypatch.setattr(connection, "LINGER_S", 0.6)
-    desk = FakeDesk(answer=wide, hold=True)
-    with running_edge(desk) as edge, raw_client(edge.port, receive_buffer=4096) as client:
+    frontend = FakeFrontend(answer=wide, hold=True)
+    with running_edge(frontend) as edge, raw_client(edge.port, receive_buffer=4096) as client:
         client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 8 << 20})
         client.h2.increment_flow_control_window(8 << 20)
         stream = client.open(body=framed(EmbedRequest(texts=["a"] * 64)))
         client.flush()
-        desk.wait_for(lambda desk: desk.held)
+        frontend.wait_for(lambda frontend: frontend.held)
         drain = draining(edge)
         until(client, lambda: len(client.goaways) == 2)
-        edge.in_trio(desk.let_go)  # 4 MiB, which the server may send at once
+        edge.in_trio(frontend.let_go)  # 4 MiB, which the server may send at once
         while stream not in client.ended and client.read():
             client.h2.ping(b"talking!")
             client.flush()
@@ -115,11 +115,11 @@ def test_the_last_answer_of_a_drain_arrives_whole_though_the_client_still_sends(
 
 
 def test_cancelled_the_edge_ends_calls_with_unavailable():
-    desk = FakeDesk(hold=True)
-    with running_edge(desk) as edge, raw_client(edge.port) as client:
+    frontend = FakeFrontend(hold=True)
+    with running_edge(frontend) as edge, raw_client(edge.port) as client:
         stream = client.open(body=BODY)
         client.flush()
-        desk.wait_for(lambda desk: desk.held)
+        frontend.wait_for(lambda frontend: frontend.held)
         edge.stop()
         assert client.result(stream) == UNAVAILABLE
         while client.read():
@@ -129,7 +129,7 @@ def test_cancelled_the_edge_ends_calls_with_unavailable():
 async def test_a_port_that_is_taken_is_said_with_its_address():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        server = GrpcServer(FakeDesk(), FakeBoard(), port=port)
+        server = GrpcServer(FakeFrontend(), FakeBoard(), port=port)
         problem = pytest.RaisesExc(OSError, match=rf"127\.0\.0\.1:{port} \(gRPC\): .*in use")
         with pytest.RaisesGroup(problem):
             async with trio.open_nursery() as nursery:
@@ -137,7 +137,7 @@ async def test_a_port_that_is_taken_is_said_with_its_address():
 
 
 async def test_until_it_listens_clients_are_refused():
-    server = GrpcServer(FakeDesk(), FakeBoard(), port=0)
+    server = GrpcServer(FakeFrontend(), FakeBoard(), port=0)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(server.run)
         with pytest.raises(OSError, match="connect"):
@@ -148,7 +148,7 @@ async def test_until_it_listens_clients_are_refused():
 
 
 async def test_a_port_that_somebody_else_listens_on_meanwhile_is_said_with_its_address():
-    server = GrpcServer(FakeDesk(), FakeBoard(), port=0)
+    server = GrpcServer(FakeFrontend(), FakeBoard(), port=0)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(server.run)
         in_use = pytest.raises(OSError, match=rf"127\.0\.0\.1:{port} \(gRPC\): .*in use")
@@ -158,7 +158,7 @@ async def test_a_port_that_somebody_else_listens_on_meanwhile_is_said_with_its_a
 
 
 async def test_a_crash_of_the_loop_is_raised_by_run():
-    server = GrpcServer(FakeDesk(), FakeBoard(), port=0)
+    server = GrpcServer(FakeFrontend(), FakeBoard(), port=0)
     with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="loop stopped")):
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
@@ -167,7 +167,7 @@ async def test_a_crash_of_the_loop_is_raised_by_run():
 
 
 async def test_cancelled_before_it_has_begun_the_thread_still_ends():
-    server = GrpcServer(FakeDesk(), FakeBoard(), port=0)
+    server = GrpcServer(FakeFrontend(), FakeBoard(), port=0)
     with trio.CancelScope() as scope:
         scope.cancel()
         await server.run()
@@ -183,7 +183,7 @@ async def test_stopped_while_the_thread_is_starting_nothing_is_served():
 
 
 async def test_a_drain_before_the_start_and_after_the_end_returns():
-    server = GrpcServer(FakeDesk(), FakeBoard(), port=0)
+    server = GrpcServer(FakeFrontend(), FakeBoard(), port=0)
     await server.drain()
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)

@@ -8,7 +8,7 @@ import grpc
 import pytest
 import trustme
 from certificates import Certificates
-from edge_fakes import FakeBoard, FakeDesk, running_edge
+from edge_fakes import FakeBoard, FakeFrontend, running_edge
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpclib.reflection.v1.reflection_pb2 import ServerReflectionRequest
 from penstock.compat.gpu_inference_pb2 import HealthRequest, HealthResponse
@@ -109,13 +109,13 @@ def test_a_new_certificate_is_shown_to_new_connections_and_old_ones_go_on(pki):
 
 
 def test_a_drain_over_tls_finishes_what_is_in_flight(pki):
-    desk = FakeDesk(hold=True)
-    with running_edge(desk, tls=pki.tls().grpc) as edge, secure_channel(edge, pki) as channel:
+    frontend = FakeFrontend(hold=True)
+    with running_edge(frontend, tls=pki.tls().grpc) as edge, secure_channel(edge, pki) as channel:
         call = method(channel, EMBED, EmbedResponse).future(REQUEST, timeout=20)
-        desk.wait_for(lambda desk: desk.held)
+        frontend.wait_for(lambda frontend: frontend.held)
 
         async def let_go_and_drain():
-            desk.let_go()
+            frontend.let_go()
             await edge.server.drain()
 
         edge.in_trio(let_go_and_drain)
@@ -123,28 +123,28 @@ def test_a_drain_over_tls_finishes_what_is_in_flight(pki):
 
 
 def test_the_caller_with_a_key_is_the_tenant(keys):
-    desk = FakeDesk()
+    frontend = FakeFrontend()
     with (
-        running_edge(desk, access=Access(keys)) as edge,
+        running_edge(frontend, access=Access(keys)) as edge,
         grpc.insecure_channel(edge.target) as channel,
     ):
         assert embed(channel, KEY).count == 1
         call = method(channel, EMBED, EmbedResponse)
         assert call(REQUEST, metadata=[("x-api-key", KEY)], timeout=20).count == 1
-    assert [request.tenant for request, _ in desk.submitted] == ["alice", "alice"]
+    assert [request.tenant for request, _ in frontend.submitted] == ["alice", "alice"]
 
 
 def test_without_keys_there_is_no_tenant():
-    desk = FakeDesk()
-    with running_edge(desk) as edge, grpc.insecure_channel(edge.target) as channel:
+    frontend = FakeFrontend()
+    with running_edge(frontend) as edge, grpc.insecure_channel(edge.target) as channel:
         embed(channel, KEY)
-    assert desk.submitted[0][0].tenant == ""
+    assert frontend.submitted[0][0].tenant == ""
 
 
 def test_a_trusted_header_names_the_caller():
-    desk = FakeDesk()
+    frontend = FakeFrontend()
     with (
-        running_edge(desk, access=Access(header="x-tenant")) as edge,
+        running_edge(frontend, access=Access(header="x-tenant")) as edge,
         grpc.insecure_channel(edge.target) as channel,
     ):
         call = method(channel, EMBED, EmbedResponse)
@@ -152,16 +152,16 @@ def test_a_trusted_header_names_the_caller():
         error = refused(call, REQUEST, metadata=[("x-tenant", "not a name")], timeout=20)
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert error.details().startswith("x-tenant: must be 1 to 64 of")
-    assert [request.tenant for request, _ in desk.submitted] == ["bob"]
+    assert [request.tenant for request, _ in frontend.submitted] == ["bob"]
 
 
 @pytest.mark.parametrize(
     "metadata", [None, [("authorization", "Bearer wrong")], [("x-api-key", OTHER_KEY)]]
 )
 def test_without_a_valid_key_a_call_is_refused_without_hints(keys, metadata):
-    desk, heard = FakeDesk(), []
+    frontend, heard = FakeFrontend(), []
     with (
-        running_edge(desk, access=Access(keys), on_refused=heard.append) as edge,
+        running_edge(frontend, access=Access(keys), on_refused=heard.append) as edge,
         grpc.insecure_channel(edge.target) as channel,
     ):
         call = method(channel, EMBED, EmbedResponse)
@@ -171,7 +171,7 @@ def test_without_a_valid_key_a_call_is_refused_without_hints(keys, metadata):
         info = refused(method(channel, INFO, InfoResponse), InfoRequest(), timeout=20)
         assert info.code() is grpc.StatusCode.UNAUTHENTICATED
     assert [error.code for error in heard] == ["UNAUTHENTICATED"]  # work is counted
-    assert not desk.submitted
+    assert not frontend.submitted
 
 
 def test_the_key_is_looked_at_before_the_body_is_read(keys):
@@ -208,7 +208,7 @@ def test_health_needs_no_key(keys):
 def test_reflection_needs_a_key(keys):
     body = framed(ServerReflectionRequest(list_services=""))
     with (
-        running_edge(FakeDesk(), FakeBoard(), access=Access(keys), reflection=True) as edge,
+        running_edge(FakeFrontend(), FakeBoard(), access=Access(keys), reflection=True) as edge,
         raw_client(edge.port) as client,
     ):
         assert client.result(client.open(REFLECTION, body)) == UNAUTHENTICATED

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from attrs import evolve
-from edge_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeDesk, answer_to, items, running_edge
+from edge_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeFrontend, answer_to, items, running_edge
 from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse
 from stream_talk import LONG_S, STREAM, first_values, texts
 
@@ -23,15 +23,15 @@ def test_every_request_is_answered_under_its_name(talking):
 
 
 def test_answers_come_as_they_finish(talking):
-    desk = FakeDesk(hold=True)
-    edge, talk = talking(desk)
+    frontend = FakeFrontend(hold=True)
+    edge, talk = talking(frontend)
     talk.say(texts("slow", "a"), EmbedRequest(request_id="quick", texts=["b"], normalize=True))
-    desk.wait_for(lambda desk: items(desk.held) == 2)
-    slow, quick = desk.held
-    desk.held = [slow]
+    frontend.wait_for(lambda frontend: items(frontend.held) == 2)
+    slow, quick = frontend.held
+    frontend.held = [slow]
     edge.in_trio(quick[1], answer_to(quick[0]))
     assert next(talk.call).request_id == "quick"
-    edge.in_trio(desk.let_go)
+    edge.in_trio(frontend.let_go)
     assert next(talk.call).request_id == "slow"
     talk.done()
     assert talk.rest() == {}
@@ -63,7 +63,7 @@ def test_what_is_no_request_is_answered_without_a_name():
 
 def test_an_overload_says_when_to_come_back(talking):
     full = Overloaded("full", reason="queued_tokens", retry_after_s=0.25)
-    _, talk = talking(FakeDesk(answer=lambda _: full))
+    _, talk = talking(FakeFrontend(answer=lambda _: full))
     talk.say(texts("a", "a"))
     talk.done()
     (error,) = talk.rest()["a"].errors
@@ -93,21 +93,21 @@ def test_a_message_above_the_limit_ends_the_stream(talking):
 
 
 def test_at_the_end_of_the_server_a_stream_gets_its_answers(talking):
-    desk = FakeDesk(hold=True)
-    edge, talk = talking(desk)
+    frontend = FakeFrontend(hold=True)
+    edge, talk = talking(frontend)
     talk.say(*(texts(f"r{number}", "a") for number in range(5)))
-    desk.wait_for(lambda desk: items(desk.held) == 5)
+    frontend.wait_for(lambda frontend: items(frontend.held) == 5)
     with ThreadPoolExecutor(1) as threads:
         drained = threads.submit(edge.in_trio, edge.server.drain)
         talk.say(texts("during", "a"))  # whether it is read still or not
         edge.wait_until(lambda: reads_no_more(edge))
         talk.say(texts("late", "a"))
-        desk.hold = False
-        edge.in_trio(desk.let_go)
+        frontend.hold = False
+        edge.in_trio(frontend.let_go)
         answers, ended = talk.all()
         drained.result(20)
     assert set(answers) - {"during"} == {f"r{number}" for number in range(5)}
-    assert len(answers) == items(desk.submitted)
+    assert len(answers) == items(frontend.submitted)
     assert ended.code() is grpc.StatusCode.OK
 
 

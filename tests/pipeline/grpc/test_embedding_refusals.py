@@ -7,14 +7,14 @@ from edge_fakes import (
     LIMITS,
     SNAPSHOT,
     FakeBoard,
-    FakeDesk,
+    FakeFrontend,
 )
 from edge_fakes import running_edge as running
 from grpc import StatusCode, insecure_channel
 from penstock.v1 import embedding_pb2 as pb
 from rpc import EMBED, fields_at_fault, method, refused, trailer
 
-from pipeline.face import Phase
+from pipeline.interface.status import Phase
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded, TooLarge
 
 
@@ -117,13 +117,13 @@ TOO_LARGE = {
 @pytest.fixture
 def neighbour():
     """A call in flight on the same connection, which must not be harmed."""
-    with running(FakeDesk(hold=True)) as edge, insecure_channel(edge.target) as channel:
+    with running(FakeFrontend(hold=True)) as edge, insecure_channel(edge.target) as channel:
         embed = method(channel, EMBED, pb.EmbedResponse)
         future = embed.future(pb.EmbedRequest(texts=["neighbour"]))
-        edge.desk.wait_for(lambda desk: desk.held)
+        edge.frontend.wait_for(lambda frontend: frontend.held)
         yield embed
-        assert len(edge.desk.submitted) == 1  # nothing bad was handed in
-        edge.in_trio(edge.desk.let_go)
+        assert len(edge.frontend.submitted) == 1  # nothing bad was handed in
+        edge.in_trio(edge.frontend.let_go)
         assert future.result(timeout=10).count == 1
 
 
@@ -155,8 +155,8 @@ def test_every_excess_is_told_from_a_fault(neighbour):
     ],
 )
 def test_each_outcome_has_its_status(error, code, pushback):
-    desk = FakeDesk(answer=lambda _: error)
-    with running(desk) as edge, insecure_channel(edge.target) as channel:
+    frontend = FakeFrontend(answer=lambda _: error)
+    with running(frontend) as edge, insecure_channel(edge.target) as channel:
         call = method(channel, EMBED, pb.EmbedResponse)
         got = refused(call, pb.EmbedRequest(texts=["a"]))
     assert (got.code(), got.details()) == (code, error.message)
@@ -182,4 +182,4 @@ def test_work_is_refused_early_with_the_reason(phase, message):
         assert got.code() is StatusCode.UNAVAILABLE
         assert message in got.details()
         assert trailer(got, "grpc-retry-pushback-ms") == "500"
-        assert edge.desk.submitted == []
+        assert edge.frontend.submitted == []

@@ -8,7 +8,7 @@ from edge_fakes import (
     LIMITS,
     MODEL,
     FakeBoard,
-    FakeDesk,
+    FakeFrontend,
     answer_to,
     vectors_of,
 )
@@ -44,7 +44,7 @@ def embed(channel):
 
 def test_texts_become_vectors(edge, embed):
     response = embed(pb.EmbedRequest(request_id="mine", texts=["a", "bbb"]))
-    request, timeout_s = edge.desk.submitted[-1]
+    request, timeout_s = edge.frontend.submitted[-1]
     assert request.texts == ("a", "bbb")
     assert request.request_id == response.request_id == "mine"
     assert 0 < timeout_s <= LIMITS.max_wait_s
@@ -66,19 +66,19 @@ def test_a_request_without_an_id_is_given_one(embed):
 
 def test_ids_arrive_ragged(edge, embed):
     embed(pb.EmbedRequest(token_ids=i32(5, 6, 7), lengths=i32(1, 2)))
-    ids = edge.desk.submitted[-1][0].ids
+    ids = edge.frontend.submitted[-1][0].ids
     assert [ids.item(i).tolist() for i in range(2)] == [[5], [6, 7]]
 
 
 def test_options_arrive(edge, embed):
     embed(pb.EmbedRequest(texts=["a"]))
-    request, _ = edge.desk.submitted[-1]
+    request, _ = edge.frontend.submitted[-1]
     assert (request.truncate, request.side, request.prompt_name) == (True, Side.RIGHT, "")
     wanted = pb.EmbedRequest(
         texts=["a"], truncate=False, truncation_direction="LEFT", prompt_name="query"
     )
     embed(wanted)
-    request, _ = edge.desk.submitted[-1]
+    request, _ = edge.frontend.submitted[-1]
     assert (request.truncate, request.side, request.prompt_name) == (False, Side.LEFT, "query")
 
 
@@ -100,7 +100,7 @@ def test_what_fails_in_the_device_is_told_by_item():
         error = ItemError(1, "INTERNAL", "item 1: the output is not finite")
         return answer_to(request, errors=(error,), truncated=(0,))
 
-    with running(FakeDesk(answer=answer)) as edge, insecure_channel(edge.target) as channel:
+    with running(FakeFrontend(answer=answer)) as edge, insecure_channel(edge.target) as channel:
         response = method(channel, EMBED, pb.EmbedResponse)(pb.EmbedRequest(texts=["a", "b"]))
     assert list(response.truncated) == [0]
     assert response.errors[0] == pb.ItemError(
@@ -109,36 +109,36 @@ def test_what_fails_in_the_device_is_told_by_item():
 
 
 def test_a_deadline_crosses_and_its_end_abandons():
-    with running(FakeDesk(hold=True)) as edge, insecure_channel(edge.target) as channel:
+    with running(FakeFrontend(hold=True)) as edge, insecure_channel(edge.target) as channel:
         call = method(channel, EMBED, pb.EmbedResponse)
         got = refused(call, pb.EmbedRequest(texts=["a"]), timeout=0.3)
         assert got.code() is StatusCode.DEADLINE_EXCEEDED
-        edge.desk.wait_for(lambda desk: desk.abandoned)
-        ((_, timeout_s),) = edge.desk.submitted
+        edge.frontend.wait_for(lambda frontend: frontend.abandoned)
+        ((_, timeout_s),) = edge.frontend.submitted
         assert 0 < timeout_s <= 0.4
-        assert [ticket.id for ticket in edge.desk.abandoned] == [1]
+        assert [ticket.id for ticket in edge.frontend.abandoned] == [1]
 
 
 def test_a_call_without_a_deadline_gets_the_servers():
     board = FakeBoard(limits=evolve(LIMITS, max_wait_s=0.05))
-    with running(FakeDesk(hold=True), board) as edge, insecure_channel(edge.target) as channel:
+    with running(FakeFrontend(hold=True), board) as edge, insecure_channel(edge.target) as channel:
         got = refused(method(channel, EMBED, pb.EmbedResponse), pb.EmbedRequest(texts=["a"]))
         assert got.code() is StatusCode.DEADLINE_EXCEEDED
-        edge.desk.wait_for(lambda desk: desk.abandoned)
+        edge.frontend.wait_for(lambda frontend: frontend.abandoned)
 
 
 def test_who_hangs_up_is_abandoned():
-    with running(FakeDesk(hold=True)) as edge, insecure_channel(edge.target) as channel:
+    with running(FakeFrontend(hold=True)) as edge, insecure_channel(edge.target) as channel:
         future = method(channel, EMBED, pb.EmbedResponse).future(pb.EmbedRequest(texts=["a"]))
-        edge.desk.wait_for(lambda desk: desk.held)
+        edge.frontend.wait_for(lambda frontend: frontend.held)
         future.cancel()
-        edge.desk.wait_for(lambda desk: desk.abandoned)
+        edge.frontend.wait_for(lambda frontend: frontend.abandoned)
 
 
 def test_the_calls_in_flight_are_bounded_over_all_connections():
-    desk = FakeDesk(hold=True)
+    frontend = FakeFrontend(hold=True)
     with (
-        running(desk, max_concurrent_requests=2) as edge,
+        running(frontend, max_concurrent_requests=2) as edge,
         insecure_channel(edge.target, [("grpc.use_local_subchannel_pool", 1)]) as one,
         insecure_channel(edge.target, [("grpc.use_local_subchannel_pool", 1)]) as other,
     ):
@@ -146,15 +146,15 @@ def test_the_calls_in_flight_are_bounded_over_all_connections():
         second = method(other, EMBED, pb.EmbedResponse)
         request = pb.EmbedRequest(texts=["a"])
         futures = [first.future(request), second.future(request)]
-        desk.wait_for(lambda desk: len(desk.held) == 2)
+        frontend.wait_for(lambda frontend: len(frontend.held) == 2)
         got = refused(second, request)
         assert got.code() is StatusCode.UNAVAILABLE
         assert "2 calls are in flight" in got.details()
         assert int(trailer(got, "grpc-retry-pushback-ms")) > 0
         assert method(one, INFO, pb.InfoResponse)(pb.InfoRequest()).model_id == "fake"
-        edge.in_trio(desk.let_go)
+        edge.in_trio(frontend.let_go)
         assert [future.result(timeout=10).count for future in futures] == [1, 1]
-        desk.hold = False
+        frontend.hold = False
         assert second(request).count == 1
 
 

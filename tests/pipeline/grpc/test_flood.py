@@ -4,7 +4,7 @@ import struct
 
 import pytest
 from attrs import evolve
-from edge_fakes import FakeDesk, running_edge
+from edge_fakes import FakeFrontend, running_edge
 from h2.errors import ErrorCodes
 from hyperframe.frame import (
     ContinuationFrame,
@@ -158,8 +158,8 @@ def test_empty_data_frames_are_a_flood():
 
 
 def test_streams_that_are_opened_and_reset_at_once_are_a_flood():
-    desk = FakeDesk(hold=True)
-    with running_edge(desk, limits=LIMITS) as edge, raw_client(edge.port) as attacker:
+    frontend = FakeFrontend(hold=True)
+    with running_edge(frontend, limits=LIMITS) as edge, raw_client(edge.port) as attacker:
         for _ in range(300):
             stream = attacker.open(body=BODY)
             attacker.h2.reset_stream(stream, ErrorCodes.CANCEL)
@@ -167,14 +167,14 @@ def test_streams_that_are_opened_and_reset_at_once_are_a_flood():
 
 
 def test_surplus_streams_are_a_flood():
-    desk = FakeDesk(hold=True)
-    with running_edge(desk, limits=LIMITS) as edge, raw_client(edge.port) as attacker:
+    frontend = FakeFrontend(hold=True)
+    with running_edge(frontend, limits=LIMITS) as edge, raw_client(edge.port) as attacker:
         for _ in range(300):
             attacker.open(body=BODY)
         attacker.flush()
         attacker.end()
         assert attacker.errors == [ErrorCodes.ENHANCE_YOUR_CALM]
-        assert len(desk.submitted) <= 20
+        assert len(frontend.submitted) <= 20
 
 
 def test_a_client_that_cancels_two_calls_in_five_is_served_on():

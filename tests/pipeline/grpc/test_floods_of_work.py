@@ -1,7 +1,7 @@
 """A flood of requests that are refused for want of room does not reach the pipeline."""
 
 import pytest
-from edge_fakes import FakeDesk, answer_to, running_edge
+from edge_fakes import FakeFrontend, answer_to, running_edge
 from grpc import StatusCode, insecure_channel
 from h2.errors import ErrorCodes
 from penstock.v1 import embedding_pb2 as pb
@@ -9,7 +9,7 @@ from raw_client import framed, raw_client
 from rpc import EMBED, method, refused, trailer
 
 from pipeline.grpc.framing import PREFIX
-from pipeline.overload import recent_refusals
+from pipeline.overload import refusal_cache
 from stages.errors import Overloaded
 
 STREAM = "/penstock.v1.EmbeddingService/EmbedStream"
@@ -23,9 +23,11 @@ PRIORITIES = pytest.mark.parametrize(
 @pytest.fixture
 def edge(monkeypatch):
     """Refuses what has more than one text, for hours."""
-    monkeypatch.setattr(recent_refusals, "LONGEST_S", HOURS_S)
-    desk = FakeDesk(answer=lambda request: FULL if request.items > 1 else answer_to(request))
-    with running_edge(desk) as edge:
+    monkeypatch.setattr(refusal_cache, "LONGEST_S", HOURS_S)
+    frontend = FakeFrontend(
+        answer=lambda request: FULL if request.items > 1 else answer_to(request)
+    )
+    with running_edge(frontend) as edge:
         yield edge
 
 
@@ -49,7 +51,7 @@ def test_a_call_like_one_just_refused_goes_no_further(edge, priority, asked_agai
         got = refused(call, texts(10))
         assert got.code() is StatusCode.UNAVAILABLE
         assert float(trailer(got, "grpc-retry-pushback-ms")) > 3e6
-        assert [request.items for request, _ in edge.desk.submitted] == [9, *[10] * asked_again]
+        assert [request.items for request, _ in edge.frontend.submitted] == [9, *[10] * asked_again]
 
 
 @PRIORITIES
@@ -65,11 +67,11 @@ def test_a_streams_request_like_one_just_refused_goes_no_further(edge, priority,
             (error,) = answer.errors
             assert (answer.request_id, error.code) == (request.request_id, "UNAVAILABLE")
             assert "try again in 3" in error.message
-    assert [request.items for request, _ in edge.desk.submitted] == [9, *[10] * asked_again]
+    assert [request.items for request, _ in edge.frontend.submitted] == [9, *[10] * asked_again]
 
 
 def items_asked_for(edge):
-    return [request.items for request, _ in edge.desk.submitted]
+    return [request.items for request, _ in edge.frontend.submitted]
 
 
 def test_the_size_that_is_announced_is_enough(edge, client):

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 from attrs import evolve, frozen
-from edge_fakes import SNAPSHOT, FakeBoard, FakeDesk, running_edge
+from edge_fakes import SNAPSHOT, FakeBoard, FakeFrontend, running_edge
 from grpclib.protocol import H2Protocol
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
@@ -44,13 +44,13 @@ class Mended:
         return self.edge.port
 
     def hold(self):
-        self.edge.desk.hold = True
+        self.edge.frontend.hold = True
 
     def wait_for_calls(self, calls):
-        self.edge.desk.wait_for(lambda desk: len(desk.held) == calls)
+        self.edge.frontend.wait_for(lambda frontend: len(frontend.held) == calls)
 
     def let_go(self):
-        self.edge.in_trio(self.edge.desk.let_go)
+        self.edge.in_trio(self.edge.frontend.let_go)
 
     def streams(self):
         return sum(len(each.processor.streams) for each in self.edge.server._listener._connections)
@@ -227,7 +227,7 @@ ROWS = [
 @pytest.mark.parametrize("does", ROWS, ids=lambda row: row.__name__)
 def test_the_edge_does_what_plain_grpclib_does_not(does):
     limits = EdgeLimits(max_connection_age_s=0.3 if does is ends_connections_of_age else 0)
-    with running_edge(FakeDesk(), FakeBoard(), limits=limits) as edge:
+    with running_edge(FakeFrontend(), FakeBoard(), limits=limits) as edge:
         assert does(Mended(edge))
     with plain_server() as plain:
         assert not does(Plain(plain))

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 from attrs import evolve
-from edge_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeDesk, answer_to, running_edge
+from edge_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeFrontend, answer_to, running_edge
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse
@@ -53,9 +53,9 @@ def many_streams(client, calls):
 
 
 def test_the_stream_limit_is_a_setting_and_only_the_surplus_is_refused():
-    desk = FakeDesk(hold=True)
+    frontend = FakeFrontend(hold=True)
     with (
-        running_edge(desk, limits=EdgeLimits(max_streams=150)) as edge,
+        running_edge(frontend, limits=EdgeLimits(max_streams=150)) as edge,
         raw_client(edge.port) as client,
     ):
         while SettingCodes.MAX_CONCURRENT_STREAMS not in client.settings:
@@ -67,10 +67,10 @@ def test_the_stream_limit_is_a_setting_and_only_the_surplus_is_refused():
         for surplus in streams[150:]:
             assert client.result(surplus) is None
             assert client.reset[surplus] == ErrorCodes.REFUSED_STREAM
-        desk.wait_for(lambda desk: len(desk.held) == 150)
-        edge.in_trio(desk.let_go)
+        frontend.wait_for(lambda frontend: len(frontend.held) == 150)
+        edge.in_trio(frontend.let_go)
         assert {client.result(stream) for stream in streams[:150]} == {OK}
-        desk.hold = False
+        frontend.hold = False
         assert client.result(client.open(body=BODY)) == OK
 
 
@@ -115,7 +115,7 @@ def test_an_unforeseen_exception_is_internal_and_says_nothing_of_itself():
     def explode(request):
         raise ZeroDivisionError("secret")
 
-    with running_edge(FakeDesk(answer=explode)) as edge, raw_client(edge.port) as client:
+    with running_edge(FakeFrontend(answer=explode)) as edge, raw_client(edge.port) as client:
         stream = client.open(body=BODY)
         assert client.result(stream) == INTERNAL
         assert "secret" not in client.header(stream, "grpc-message")
@@ -167,22 +167,22 @@ def test_a_client_that_never_ends_its_stream_gets_its_answer_and_the_stream_is_c
 
 
 def test_a_clients_goaway_lets_its_calls_finish():
-    desk = FakeDesk(hold=True)
-    with running_edge(desk) as edge, raw_client(edge.port) as client:
+    frontend = FakeFrontend(hold=True)
+    with running_edge(frontend) as edge, raw_client(edge.port) as client:
         stream = client.open(body=BODY)
         client.flush()
-        desk.wait_for(lambda desk: desk.held)
+        frontend.wait_for(lambda frontend: frontend.held)
         client.frame(7, b"\0\0\0\0\0\0\0\0")
-        edge.in_trio(desk.let_go)
+        edge.in_trio(frontend.let_go)
         assert client.result(stream) == OK
-        assert not desk.abandoned
+        assert not frontend.abandoned
         while client.read():
             pass
 
 
 def test_an_answer_larger_than_the_window_arrives_whole():
     texts = ["a"] * 64
-    with running_edge(FakeDesk(answer=wide_answer)) as edge, raw_client(edge.port) as client:
+    with running_edge(FakeFrontend(answer=wide_answer)) as edge, raw_client(edge.port) as client:
         stream = client.open(body=framed(EmbedRequest(texts=texts)))
         assert client.result(stream) == OK
         response = EmbedResponse.FromString(client.data[stream][5:])
@@ -194,11 +194,11 @@ def wide_answer(request):
 
 
 def test_a_client_that_does_not_read_costs_its_deadline_and_no_more():
-    with running_edge(FakeDesk(answer=wide_answer)) as edge, raw_client(edge.port) as client:
+    with running_edge(FakeFrontend(answer=wide_answer)) as edge, raw_client(edge.port) as client:
         body = framed(EmbedRequest(texts=["a"] * 64))
         stream = client.open(body=body, extra={"grpc-timeout": "200m"}.items())
         client.flush()
-        edge.desk.wait_for(lambda desk: desk.submitted)
+        edge.frontend.wait_for(lambda frontend: frontend.submitted)
         switchboard = _switchboard(edge)
         done = threading.Event()
         while switchboard.in_flight and not done.wait(0.01):
@@ -218,4 +218,4 @@ def test_work_is_refused_before_its_body_is_read_and_with_a_pushback():
         stream = client.open(body=BODY[:6], end=False)
         assert client.result(stream) == 14
         assert client.header(stream, "grpc-retry-pushback-ms") == "1500"
-        assert edge.desk.submitted == []
+        assert edge.frontend.submitted == []

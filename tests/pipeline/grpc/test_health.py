@@ -11,8 +11,8 @@ from grpclib.reflection.v1.reflection_pb2 import (
 )
 from rpc import method, refused
 
-from pipeline.face import Phase
 from pipeline.grpc.health import Health
+from pipeline.interface.status import Phase
 
 CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"

@@ -1,7 +1,7 @@
 """HTTP/2 as RFC 9113 has it, frame by frame, by the cases of :mod:`http2_cases`."""
 
 import pytest
-from edge_fakes import FakeDesk, running_edge
+from edge_fakes import FakeFrontend, running_edge
 from frame_client import (
     ACK,
     CONTINUATION,
@@ -42,7 +42,7 @@ def edge():
 @pytest.fixture(scope="module")
 def holding():
     """An edge whose calls get no answer."""
-    with running_edge(FakeDesk(hold=True), limits=EdgeLimits(max_streams=MAX_STREAMS)) as edge:
+    with running_edge(FakeFrontend(hold=True), limits=EdgeLimits(max_streams=MAX_STREAMS)) as edge:
         yield edge
 
 

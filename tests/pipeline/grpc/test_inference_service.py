@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from attrs import evolve
-from edge_fakes import DIMENSION, SNAPSHOT, FakeBoard, FakeDesk, answer_to, running_edge
+from edge_fakes import DIMENSION, SNAPSHOT, FakeBoard, FakeFrontend, answer_to, running_edge
 from grpc import StatusCode, insecure_channel
 from penstock.compat import gpu_inference_pb2 as pb
 from rpc import HEALTH_CHECK, INFER, fields_at_fault, method, refused, trailer
@@ -48,7 +48,7 @@ def infer(edge):
 
 def test_bytes_are_answered_with_bytes(edge, infer):
     response = infer(request(request_id="mine", bucket_max_len=7))
-    ids = edge.desk.submitted[-1][0].ids
+    ids = edge.frontend.submitted[-1][0].ids
     assert [ids.item(i).tolist() for i in range(2)] == [[5, 6], [7]]
     vectors = np.frombuffer(response.embeddings_bytes, "<f4").reshape(2, DIMENSION)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
@@ -135,14 +135,14 @@ def test_too_many_items_are_too_many(infer):
 )
 def test_the_sooner_of_the_two_deadlines_rules(infer, edge, max_wait_ms, timeout_s, least, most):
     infer(request(max_wait_ms=max_wait_ms), timeout=timeout_s)
-    assert least < edge.desk.submitted[-1][1] <= most
+    assert least < edge.frontend.submitted[-1][1] <= most
 
 
 def test_a_wait_that_is_over_is_a_deadline_exceeded():
-    with running_edge(FakeDesk(hold=True)) as edge, insecure_channel(edge.target) as channel:
+    with running_edge(FakeFrontend(hold=True)) as edge, insecure_channel(edge.target) as channel:
         error = refused(method(channel, INFER, pb.InferResponse), request(max_wait_ms=30))
         assert error.code() is StatusCode.DEADLINE_EXCEEDED
-        edge.desk.wait_for(lambda desk: desk.abandoned)
+        edge.frontend.wait_for(lambda frontend: frontend.abandoned)
 
 
 def test_one_failed_item_fails_the_request():
@@ -150,7 +150,7 @@ def test_one_failed_item_fails_the_request():
         return answer_to(request, errors=(ItemError(1, "INTERNAL", "not finite"),))
 
     with (
-        running_edge(FakeDesk(answer=answer)) as edge,
+        running_edge(FakeFrontend(answer=answer)) as edge,
         insecure_channel(edge.target) as channel,
     ):
         error = refused(method(channel, INFER, pb.InferResponse), request())

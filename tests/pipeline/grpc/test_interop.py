@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 import pytest
 from attrs import evolve
-from edge_fakes import LIMITS, FakeBoard, FakeDesk, answer_to, running_edge
+from edge_fakes import LIMITS, FakeBoard, FakeFrontend, answer_to, running_edge
 from penstock.compat.gpu_inference_pb2 import HealthRequest, HealthResponse
 from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse, InfoRequest, InfoResponse
 from rpc import EMBED, HEALTH_CHECK, INFO, method, refused
@@ -25,14 +25,14 @@ def large_answer(request):
 
 
 @pytest.fixture
-def desk():
-    return FakeDesk()
+def frontend():
+    return FakeFrontend()
 
 
 @pytest.fixture
-def channel(desk):
+def channel(frontend):
     with (
-        running_edge(desk, FakeBoard(limits=LARGE)) as edge,
+        running_edge(frontend, FakeBoard(limits=LARGE)) as edge,
         grpc.insecure_channel(edge.target) as channel,
     ):
         yield channel
@@ -67,11 +67,11 @@ def test_empty_unary(channel):
     assert health.accepting_requests
 
 
-def test_large_unary(channel, desk):
-    desk.answer = large_answer
+def test_large_unary(channel, frontend):
+    frontend.answer = large_answer
     answer = embed(channel, of_size(LARGE_REQUEST))
     assert len(answer.embeddings) >= LARGE_ANSWER
-    assert desk.submitted[0][0].texts == ("x" * LARGE_REQUEST,)
+    assert frontend.submitted[0][0].texts == ("x" * LARGE_REQUEST,)
 
 
 def test_client_streaming(channel):
@@ -81,8 +81,8 @@ def test_client_streaming(channel):
     assert firsts == {str(size): size + 1 for size in sizes}
 
 
-def test_server_streaming(channel, desk):
-    desk.answer = large_answer
+def test_server_streaming(channel, frontend):
+    frontend.answer = large_answer
     call = talk(channel, iter([of_size(size) for size in range(300, 310)]))
     answers = list(call)
     assert len(answers) == 10
@@ -118,7 +118,7 @@ def test_cancel_after_begin(channel):
     assert embed(channel, of_size(1)).count == 1
 
 
-def test_cancel_after_first_response(channel, desk):
+def test_cancel_after_first_response(channel, frontend):
     over = Event()
     call = talk(channel, never_ending(of_size(3), of_size(300), until=over))
     next(call)
@@ -128,15 +128,15 @@ def test_cancel_after_first_response(channel, desk):
     assert embed(channel, of_size(1)).count == 1
 
 
-def test_timeout_on_sleeping_server(channel, desk):
-    desk.hold = True
+def test_timeout_on_sleeping_server(channel, frontend):
+    frontend.hold = True
     over = Event()
     call = talk(channel, never_ending(of_size(3), until=over), timeout=1)
     with pytest.raises(grpc.RpcError) as error:
         next(call)
     over.set()
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    desk.wait_for(lambda desk: desk.abandoned)
+    frontend.wait_for(lambda frontend: frontend.abandoned)
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_unimplemented_method_and_service(channel, path):
 
 
 @pytest.mark.parametrize("message", ["test status message", SPECIAL])
-def test_status_code_and_special_status_message(channel, desk, message):
-    desk.answer = lambda _: Internal(message)
+def test_status_code_and_special_status_message(channel, frontend, message):
+    frontend.answer = lambda _: Internal(message)
     error = refused(method(channel, EMBED, EmbedResponse), of_size(1), timeout=LONG_S)
     assert (error.code(), error.details()) == (grpc.StatusCode.INTERNAL, message)
     (answer,) = talk(channel, iter([of_size(1)]))

@@ -4,7 +4,7 @@ import socket
 
 import numpy as np
 import pytest
-from edge_fakes import FakeDesk, answer_to, running_edge
+from edge_fakes import FakeFrontend, answer_to, running_edge
 from frame_client import PREFACE, frame_client
 from frame_client import headers as headers_frame
 from h2.errors import ErrorCodes
@@ -43,7 +43,7 @@ def test_a_call_whose_answer_is_not_read_is_ended_alone():
 
 def test_a_client_that_reads_nothing_at_all_is_closed():
     with (
-        running_edge(FakeDesk(answer=wide), limits=LIMITS) as edge,
+        running_edge(FakeFrontend(answer=wide), limits=LIMITS) as edge,
         raw_client(edge.port, receive_buffer=4096) as client,
         raw_client(edge.port) as other,
     ):
@@ -51,9 +51,9 @@ def test_a_client_that_reads_nothing_at_all_is_closed():
         client.h2.increment_flow_control_window(1 << 30)
         client.open(body=framed(EmbedRequest(texts=["a"] * 20)))
         client.flush()
-        edge.desk.wait_for(lambda desk: desk.submitted)
+        edge.frontend.wait_for(lambda frontend: frontend.submitted)
         edge.wait_until(lambda: len(edge.server._listener._connections) == 1)
-        edge.desk.answer = answer_to
+        edge.frontend.answer = answer_to
         assert other.result(other.open(body=BODY)) == OK
 
 

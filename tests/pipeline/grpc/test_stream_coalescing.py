@@ -2,7 +2,7 @@
 
 import numpy as np
 from attrs import evolve
-from edge_fakes import LIMITS, FakeBoard, FakeDesk, answer_to, items, running_edge
+from edge_fakes import LIMITS, FakeBoard, FakeFrontend, answer_to, items, running_edge
 from penstock.v1.embedding_pb2 import EmbedRequest
 from raw_client import framed, raw_client
 from stream_talk import LONG_S, STREAM, first_values, texts, unframed
@@ -14,39 +14,39 @@ from stages.errors import Internal, InvalidInput
 
 def test_what_comes_while_others_are_in_flight_goes_together_when_one_lands(monkeypatch):
     monkeypatch.setattr(in_flight, "GATHER_S", LONG_S)
-    desk = FakeDesk(hold=True)
-    with running_edge(desk) as edge, raw_client(edge.port) as client:
+    frontend = FakeFrontend(hold=True)
+    with running_edge(frontend) as edge, raw_client(edge.port) as client:
         stream = client.open(STREAM, framed(texts("first", "a")) * GATHER_FROM, end=False)
         client.flush()
-        desk.wait_for(lambda desk: items(desk.held) == GATHER_FROM)
+        frontend.wait_for(lambda frontend: items(frontend.held) == GATHER_FROM)
         for _ in range(9):
             client.h2.send_data(stream, framed(texts("later", "a")))
             client.barrier()
-        assert items(desk.submitted) == GATHER_FROM
-        request, reply = desk.held[0]
+        assert items(frontend.submitted) == GATHER_FROM
+        request, reply = frontend.held[0]
         edge.in_trio(reply, answer_to(request))
-        desk.wait_for(lambda desk: items(desk.submitted) > GATHER_FROM)
-        assert desk.submitted[-1][0].requests == 9
+        frontend.wait_for(lambda frontend: items(frontend.submitted) > GATHER_FROM)
+        assert frontend.submitted[-1][0].requests == 9
 
 
 def test_nobody_waits_for_those_in_flight(talking):
-    desk = FakeDesk(hold=True)
-    _, talk = talking(desk)
+    frontend = FakeFrontend(hold=True)
+    _, talk = talking(frontend)
     talk.say(*(texts(f"r{number}", "a") for number in range(GATHER_FROM)))
-    desk.wait_for(lambda desk: items(desk.held) == GATHER_FROM)
+    frontend.wait_for(lambda frontend: items(frontend.held) == GATHER_FROM)
     talk.say(texts("late", "a"))
-    desk.wait_for(lambda desk: items(desk.held) == GATHER_FROM + 1)
+    frontend.wait_for(lambda frontend: items(frontend.held) == GATHER_FROM + 1)
 
 
 def test_small_requests_travel_together_and_each_gets_its_own(talking):
-    desk = FakeDesk(hold=True)
-    edge, talk = talking(desk)
+    frontend = FakeFrontend(hold=True)
+    edge, talk = talking(frontend)
     talk.say(*(texts(f"r{size}", "x" * size, "y") for size in range(1, 20)))
     talk.done()
-    desk.wait_for(lambda desk: items(desk.held) == 38)
-    assert len(desk.held) < 19
-    assert sum(request.requests for request, _ in desk.held) == 19
-    edge.in_trio(desk.let_go)
+    frontend.wait_for(lambda frontend: items(frontend.held) == 38)
+    assert len(frontend.held) < 19
+    assert sum(request.requests for request, _ in frontend.held) == 19
+    edge.in_trio(frontend.let_go)
     assert {name: first_values(answer) for name, answer in talk.rest().items()} == {
         f"r{size}": [size + 1.0, 2.0] for size in range(1, 20)
     }
@@ -59,7 +59,7 @@ def test_who_travels_with_a_wrong_item_is_answered_all_the_same(talking):
             return InvalidInput(f"item {place} cannot be pooled", item=place)
         return answer_to(request)
 
-    _, talk = talking(FakeDesk(answer=answer))
+    _, talk = talking(FakeFrontend(answer=answer))
     talk.say(texts("a", "a"), texts("b", "b", "bad"), texts("c", "c"))
     talk.done()
     answers = talk.rest()
@@ -78,7 +78,7 @@ def test_the_limits_of_a_request_are_not_those_of_its_company():
 
 def test_what_fails_all_is_told_to_all(talking):
     error = Internal("the server failed")
-    _, talk = talking(FakeDesk(answer=lambda _: error))
+    _, talk = talking(FakeFrontend(answer=lambda _: error))
     talk.say(*(texts(f"r{number}", "a") for number in range(5)))
     talk.done()
     codes = {name: answer.errors[0].code for name, answer in talk.rest().items()}

@@ -33,7 +33,7 @@ def test_what_the_model_cannot_do_is_unimplemented(serving, model, path, wire):
     edge = serving(model)
     error = refused(unary(edge, path, tei.EmbedResponse), wire)
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert edge.desk.submitted == []
+    assert edge.frontend.submitted == []
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_bad_input_is_named(serving, path, wire, field):
     error = refused(unary(edge, path, tei.EmbedResponse), wire)
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert fields_at_fault(error) == [field]
-    assert edge.desk.submitted == []
+    assert edge.frontend.submitted == []
 
 
 def test_a_text_that_is_too_long_is_named_as_the_caller_knows_it(serving):

@@ -47,7 +47,7 @@ def test_what_is_asked_for_is_handed_in(serving):
             prompt_name="query",
         )
     )
-    (plain, timeout_s), (other, _) = edge.desk.submitted
+    (plain, timeout_s), (other, _) = edge.frontend.submitted
     assert (plain.truncate, plain.side, plain.prompt_name) == (False, Side.RIGHT, "")
     assert (other.truncate, other.side, other.prompt_name) == (True, Side.LEFT, "query")
     assert 0 < timeout_s <= 5.1  # grpcio rounds up
@@ -67,7 +67,7 @@ def test_every_token_has_a_vector(serving):
     edge = serving(answer=ragged_of(np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)))
     answer = unary(edge, "Embed/EmbedAll", tei.EmbedAllResponse)(tei.EmbedAllRequest(inputs="a"))
     assert [list(row.embeddings) for row in answer.token_embeddings] == [[1, 2], [3, 4]]
-    assert edge.desk.submitted[0][0].output is Output.TOKENS
+    assert edge.frontend.submitted[0][0].output is Output.TOKENS
 
 
 def test_sparse_weights_are_sent_as_they_are(serving):
@@ -75,7 +75,7 @@ def test_sparse_weights_are_sent_as_they_are(serving):
     embed = unary(edge, "Embed/EmbedSparse", tei.EmbedSparseResponse)
     answer = embed(tei.EmbedSparseRequest(inputs="a"))
     assert [(each.index, each.value) for each in answer.sparse_embeddings] == [(5, 0.5), (900, 2)]
-    assert edge.desk.submitted[0][0].output is Output.SPARSE
+    assert edge.frontend.submitted[0][0].output is Output.SPARSE
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_pair_is_two_texts_and_one_is_a_text(serving):
     (found,) = predict(tei.PredictPairRequest(inputs=["q", "t"])).predictions
     assert (found.label, found.score) == ("LABEL_0", 0.5)
     predict(tei.PredictPairRequest(inputs=["t"]))
-    requests = [request for request, _ in edge.desk.submitted]
+    requests = [request for request, _ in edge.frontend.submitted]
     assert [(each.queries, each.texts) for each in requests] == [(("q",), ("t",)), ((), ("t",))]
     for inputs in ([], ["a", "b", "c"]):
         error = refused(predict, tei.PredictPairRequest(inputs=inputs))
@@ -119,7 +119,7 @@ def test_ranks_come_with_the_best_text_first(serving):
     answer = rerank(wire)
     assert [each.text for each in answer.ranks] == ["bb", "c", "a"]
     assert answer.ranks[1].score == 0.5
-    assert edge.desk.submitted[0][0].queries == ("qq",)
+    assert edge.frontend.submitted[0][0].queries == ("qq",)
 
 
 def test_a_stream_of_texts_is_ranked_as_one(serving):
@@ -133,7 +133,7 @@ def test_a_stream_of_texts_is_ranked_as_one(serving):
     assert [each.text for each in rerank(iter(wires), timeout=LONG_S).ranks] == ["b", "a"]
     wires[1].query = "other"
     rerank(iter(wires), timeout=LONG_S)
-    queries = [request.queries for request, _ in edge.desk.submitted]
+    queries = [request.queries for request, _ in edge.frontend.submitted]
     assert queries == [("q",), ("q", "other")]
     for wrong, code in ((iter([]), "INVALID_ARGUMENT"), (iter(wires * 40), "RESOURCE_EXHAUSTED")):
         with pytest.raises(grpc.RpcError) as failed:
@@ -155,7 +155,7 @@ def test_tokens_have_their_text_and_place_unless_they_are_special(serving):
     ]
     assert [each.HasField("start") for each in found] == [False, True, True, False]
     assert (found[2].start, found[2].stop) == (3, 6)
-    (request, _) = edge.desk.submitted[0]
+    (request, _) = edge.frontend.submitted[0]
     assert (request.output, request.special_tokens) == (Output.PIECES, True)
 
 
@@ -163,7 +163,7 @@ def test_ids_become_text(serving):
     edge = serving(answer=lambda request: answer_to(request, texts=["a text"]))
     decode = unary(edge, "Tokenize/Decode", tei.DecodeResponse)
     assert decode(tei.DecodeRequest(ids=[5, 6], skip_special_tokens=True)).text == "a text"
-    (request, _) = edge.desk.submitted[0]
+    (request, _) = edge.frontend.submitted[0]
     assert request.ids.item(0).tolist() == [5, 6]
     assert (request.output, request.special_tokens) == (Output.TEXT, False)
     for ids in ([], [1000], [2**32 - 1]):

@@ -5,7 +5,7 @@ from itertools import count
 import grpc
 import numpy as np
 import pytest
-from edge_fakes import LIMITS, MODEL, FakeDesk, answer_to, items, running_edge
+from edge_fakes import LIMITS, MODEL, FakeFrontend, answer_to, items, running_edge
 from penstock.compat import tei_pb2 as tei
 from raw_client import framed, raw_client
 from tei_edge import LONG_S, ragged_of, serving_tei, stream
@@ -23,25 +23,25 @@ def serving():
 
 
 def test_a_stream_is_answered_in_its_order_whatever_finishes_first(serving):
-    desk = FakeDesk(hold=True)
-    edge = serving(desk=desk)
+    frontend = FakeFrontend(hold=True)
+    edge = serving(frontend=frontend)
     embed = stream(edge.channel, "Embed/EmbedStream", tei.EmbedRequest, tei.EmbedResponse)
     wires = [
         tei.EmbedRequest(inputs="x" * size, normalize=False, truncate=size % 2 == 0)
         for size in range(1, 6)
     ]
     answers = embed(iter(wires), timeout=LONG_S)
-    desk.wait_for(lambda desk: items(desk.held) == 5)
-    assert len(desk.held) > 1
-    desk.held = desk.held[::-1]
-    edge.in_trio(desk.let_go)
+    frontend.wait_for(lambda frontend: items(frontend.held) == 5)
+    assert len(frontend.held) > 1
+    frontend.held = frontend.held[::-1]
+    edge.in_trio(frontend.let_go)
     assert [answer.embeddings[0] for answer in answers] == [2.0, 3.0, 4.0, 5.0, 6.0]
     assert answers.code() is grpc.StatusCode.OK
 
 
 def test_a_stream_has_a_bounded_number_in_flight(serving):
-    desk = FakeDesk(hold=True)
-    edge = serving(desk=desk, max_stream_requests=3)
+    frontend = FakeFrontend(hold=True)
+    edge = serving(frontend=frontend, max_stream_requests=3)
     embed = stream(edge.channel, "Embed/EmbedStream", tei.EmbedRequest, tei.EmbedResponse)
     sizes = count(1)
     wires = (tei.EmbedRequest(inputs="x" * next(sizes), normalize=False) for _ in range(20))
@@ -49,24 +49,28 @@ def test_a_stream_has_a_bounded_number_in_flight(serving):
     found = []
     while len(found) < 20:
         done = len(found)
-        desk.wait_for(lambda desk, done=done: items(desk.submitted) == min(20, done + 3))
-        assert items(desk.held) <= 3
-        edge.in_trio(desk.let_go)
+        frontend.wait_for(
+            lambda frontend, done=done: items(frontend.submitted) == min(20, done + 3)
+        )
+        assert items(frontend.held) <= 3
+        edge.in_trio(frontend.let_go)
         found.extend(next(answers).embeddings[0] for _ in range(min(3, 20 - done)))
     assert found == [float(size + 1) for size in range(1, 21)]
 
 
 def test_of_large_answers_no_more_are_in_flight_than_there_is_room_for(serving):
     vectors = ragged_of(np.ones((100, 8), np.float32))
-    desk = FakeDesk(vectors, hold=True)
+    frontend = FakeFrontend(vectors, hold=True)
     limits = EdgeLimits(max_held_bytes=5 * 512 * 8 * 4)  # five answers of the longest text
-    edge = serving(desk=desk, limits=LIMITS, edge_limits=limits)
+    edge = serving(frontend=frontend, limits=LIMITS, edge_limits=limits)
     embed = stream(edge.channel, "Embed/EmbedAllStream", tei.EmbedAllRequest, tei.EmbedAllResponse)
     wires = [tei.EmbedAllRequest(inputs="x" * 600) for _ in range(9)]
     answers, found = embed(iter(wires), timeout=LONG_S), 0
     while found < 9:
-        desk.wait_for(lambda desk, found=found: len(desk.submitted) == min(9, found + 2))
-        edge.in_trio(desk.let_go)
+        frontend.wait_for(
+            lambda frontend, found=found: len(frontend.submitted) == min(9, found + 2)
+        )
+        edge.in_trio(frontend.let_go)
         for _ in range(min(2, 9 - found)):
             assert len(next(answers).token_embeddings) == 100
             found += 1
@@ -92,18 +96,18 @@ def test_a_stream_for_what_the_model_cannot_do_is_unimplemented(serving):
 
 
 def test_a_client_that_leaves_gives_up_what_it_asked(serving):
-    desk = FakeDesk(hold=True)
-    edge = serving(desk=desk)
+    frontend = FakeFrontend(hold=True)
+    edge = serving(frontend=frontend)
     embed = stream(edge.channel, "Embed/EmbedStream", tei.EmbedRequest, tei.EmbedResponse)
     call = embed(iter([tei.EmbedRequest(inputs="a"), tei.EmbedRequest(inputs="b")]))
-    desk.wait_for(lambda desk: items(desk.held) == 2)
+    frontend.wait_for(lambda frontend: items(frontend.held) == 2)
     call.cancel()
-    desk.wait_for(lambda desk: sum(ticket.items for ticket in desk.abandoned) == 2)
+    frontend.wait_for(lambda frontend: sum(ticket.items for ticket in frontend.abandoned) == 2)
 
 
-def together(desk, *wires):
+def together(frontend, *wires):
     """The first values of the answers to ``wires``, which come in one read; and the status."""
-    with running_edge(desk) as edge, raw_client(edge.port) as client:
+    with running_edge(frontend) as edge, raw_client(edge.port) as client:
         call = client.open("/tei.v1.Embed/EmbedStream", b"".join(map(framed, wires)))
         status, data, found = client.result(call), client.data.get(call, b""), []
     while data:
@@ -119,17 +123,17 @@ def plain(text, **options):
 
 
 def test_small_messages_travel_together_and_each_gets_its_own():
-    desk = FakeDesk()
+    frontend = FakeFrontend()
     wires = [plain("x" * size) for size in range(1, 9)]
-    assert together(desk, *wires) == ([(size + 1.0, size) for size in range(1, 9)], 0)
-    assert [request.requests for request, _ in desk.submitted] == [8]
+    assert together(frontend, *wires) == ([(size + 1.0, size) for size in range(1, 9)], 0)
+    assert [request.requests for request, _ in frontend.submitted] == [8]
 
 
 def test_those_that_ask_for_something_else_travel_apart():
-    desk = FakeDesk()
+    frontend = FakeFrontend()
     wires = [plain("a"), plain("b" * 300), plain("cc", truncate=True), plain("dd")]
-    assert together(desk, *wires) == ([(2.0, 1), (301.0, 300), (3.0, 2), (3.0, 2)], 0)
-    assert sorted(request.items for request, _ in desk.submitted) == [1, 1, 2]
+    assert together(frontend, *wires) == ([(2.0, 1), (301.0, 300), (3.0, 2), (3.0, 2)], 0)
+    assert sorted(request.items for request, _ in frontend.submitted) == [1, 1, 2]
 
 
 def test_who_travels_with_a_wrong_one_is_answered_if_it_came_before():
@@ -138,7 +142,7 @@ def test_who_travels_with_a_wrong_one_is_answered_if_it_came_before():
             return InvalidInput("it is too long")
         return answer_to(request)
 
-    found = together(FakeDesk(answer=answer), plain("a"), plain("bb"), plain("bad"), plain("c"))
+    found = together(FakeFrontend(answer=answer), plain("a"), plain("bb"), plain("bad"), plain("c"))
     assert found == ([(2.0, 1), (3.0, 2)], grpc.StatusCode.INVALID_ARGUMENT.value[0])
 
 
@@ -147,5 +151,5 @@ def test_what_failed_in_the_device_fails_alone():
         errors = (ItemError(1, "INTERNAL", "not finite"),)
         return answer_to(request, errors=errors)
 
-    found = together(FakeDesk(answer=answer), plain("a"), plain("bb"), plain("c"))
+    found = together(FakeFrontend(answer=answer), plain("a"), plain("bb"), plain("c"))
     assert found == ([(2.0, 1)], grpc.StatusCode.INTERNAL.value[0])

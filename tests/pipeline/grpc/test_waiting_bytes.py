@@ -3,7 +3,7 @@
 import tracemalloc
 
 import pytest
-from edge_fakes import FakeDesk, running_edge
+from edge_fakes import FakeFrontend, running_edge
 from h2.errors import ErrorCodes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ from raw_client import EMBED, framed, raw_client
 
 from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.stall import Room
-from pipeline.overload.held_bytes import HeldBytes
+from pipeline.overload.request_memory import RequestMemory
 from stages.errors import Overloaded
 
 BODY = framed(EmbedRequest(texts=["a"]))
@@ -22,9 +22,9 @@ OK, UNAVAILABLE = 0, 14
 
 
 def test_answers_that_are_not_read_are_bounded_and_what_goes_beyond_is_refused():
-    desk = FakeDesk(hold=True)
+    frontend = FakeFrontend(hold=True)
     with (
-        running_edge(desk, limits=EdgeLimits(max_held_bytes=100)) as edge,
+        running_edge(frontend, limits=EdgeLimits(max_held_bytes=100)) as edge,
         raw_client(edge.port) as client,
         raw_client(edge.port) as other,
     ):
@@ -34,10 +34,10 @@ def test_answers_that_are_not_read_are_bounded_and_what_goes_beyond_is_refused()
         assert int(client.header(second, "grpc-retry-pushback-ms")) > 0
         elsewhere = other.open(body=body)
         other.flush()
-        desk.wait_for(lambda desk: len(desk.held) == 2)
-        edge.in_trio(desk.let_go)
+        frontend.wait_for(lambda frontend: len(frontend.held) == 2)
+        edge.in_trio(frontend.let_go)
         assert (client.result(first), other.result(elsewhere)) == (OK, OK)
-        desk.hold = False
+        frontend.hold = False
         assert client.result(client.open(body=framed(EmbedRequest(texts=["a"] * 9)))) == OK
 
 
@@ -62,29 +62,29 @@ def test_requests_in_flight_are_bounded_by_their_bytes():
     large = framed(EmbedRequest(texts=["x" * 4000] * 20))
     limits = EdgeLimits(max_held_bytes=1 << 17)
     with (
-        running_edge(desk := FakeDesk(hold=True), limits=limits) as edge,
+        running_edge(frontend := FakeFrontend(hold=True), limits=limits) as edge,
         raw_client(edge.port) as client,
     ):
         first = client.open(body=large)
         client.flush()
-        desk.wait_for(lambda desk: desk.held)
+        frontend.wait_for(lambda frontend: frontend.held)
         assert client.result(client.open(body=large)) == UNAVAILABLE
-        edge.in_trio(desk.let_go)
+        edge.in_trio(frontend.let_go)
         assert client.result(first) == OK
 
 
 def test_of_a_stream_with_large_requests_in_flight_no_more_is_read(monkeypatch):
     monkeypatch.setattr("pipeline.grpc.in_flight.MAX_UNANSWERED_BYTES", len(BODY) - 6)
-    with running_edge(desk := FakeDesk(hold=True)) as edge, raw_client(edge.port) as client:
+    with running_edge(frontend := FakeFrontend(hold=True)) as edge, raw_client(edge.port) as client:
         stream = client.open(STREAM, BODY, end=False)
         client.flush()
-        desk.wait_for(lambda desk: desk.held)
+        frontend.wait_for(lambda frontend: frontend.held)
         client.h2.send_data(stream, BODY, end_stream=True)
         client.barrier()
-        assert len(desk.held) == 1
-        edge.in_trio(desk.let_go)
-        desk.wait_for(lambda desk: desk.held)
-        edge.in_trio(desk.let_go)
+        assert len(frontend.held) == 1
+        edge.in_trio(frontend.let_go)
+        frontend.wait_for(lambda frontend: frontend.held)
+        edge.in_trio(frontend.let_go)
         assert client.result(stream) == OK
 
 
@@ -109,9 +109,9 @@ def test_what_all_connections_keep_is_bounded_by_what_has_come():
     """Large messages: who has sent little is let in, whatever is announced."""
     size = 150 << 10
     large = framed(EmbedRequest(texts=["x" * 4000] * (size // 4000)))
-    held = HeldBytes(3 * size // 2)
+    held = RequestMemory(3 * size // 2)
     with (
-        running_edge(desk := FakeDesk(hold=True), held=held) as edge,
+        running_edge(frontend := FakeFrontend(hold=True), held=held) as edge,
         raw_client(edge.port) as idle,
         raw_client(edge.port) as slow,
         raw_client(edge.port) as other,
@@ -129,10 +129,10 @@ def test_what_all_connections_keep_is_bounded_by_what_has_come():
         other.flush()
         slow.h2.send_data(first, large[-1000:], end_stream=True)
         slow.flush()
-        desk.wait_for(lambda desk: len(desk.held) == 2)
-        edge.in_trio(desk.let_go)
+        frontend.wait_for(lambda frontend: len(frontend.held) == 2)
+        edge.in_trio(frontend.let_go)
         assert (slow.result(first), other.result(small)) == (OK, OK)
-        desk.hold = False
+        frontend.hold = False
         assert other.result(other.open(body=large)) == OK
     edge.wait_until(lambda: not held.taken)
 
@@ -140,8 +140,8 @@ def test_what_all_connections_keep_is_bounded_by_what_has_come():
 @pytest.mark.parametrize("path", [EMBED, STREAM])
 @pytest.mark.parametrize("sent", [1000, 200_000])
 def test_nothing_is_counted_of_a_call_that_has_ended(path, sent):
-    held = HeldBytes()
-    with running_edge(FakeDesk(hold=True), held=held) as edge, raw_client(edge.port) as client:
+    held = RequestMemory()
+    with running_edge(FakeFrontend(hold=True), held=held) as edge, raw_client(edge.port) as client:
         large = framed(EmbedRequest(texts=["x" * 4000] * 60))
         client.open(path, BODY)
         stream = client.open(path, large[:sent], end=False)
@@ -154,24 +154,24 @@ def test_nothing_is_counted_of_a_call_that_has_ended(path, sent):
 
 
 def test_requests_of_a_stream_count_too():
-    desk = FakeDesk(hold=True)
+    frontend = FakeFrontend(hold=True)
     with (
-        running_edge(desk, limits=EdgeLimits(max_held_bytes=1000)) as edge,
+        running_edge(frontend, limits=EdgeLimits(max_held_bytes=1000)) as edge,
         raw_client(edge.port) as client,
     ):
         body = framed(EmbedRequest(texts=["a"] * 20))  # 640 bytes of answer
         stream = client.open(STREAM, body, end=False)
         client.flush()
-        desk.wait_for(lambda desk: len(desk.held) == 1)
+        frontend.wait_for(lambda frontend: len(frontend.held) == 1)
         client.h2.send_data(stream, body)
         client.flush()
         while stream not in client.data:
             client.read()
         assert b"UNAVAILABLE" in client.data[stream]
-        edge.in_trio(desk.let_go)
+        edge.in_trio(frontend.let_go)
         while len(client.data[stream]) < 640:
             client.read()
-        desk.hold = False
+        frontend.hold = False
         client.h2.send_data(stream, body, end_stream=True)
         assert client.result(stream) == OK
         assert len(client.data[stream]) > 1280

@@ -1,4 +1,4 @@
-"""An HTTP server in the test's own Trio run, on a desk that stands in for the pipeline."""
+"""An HTTP server in the test's own Trio run, on a frontend that stands in for the pipeline."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import httpx
 import trio
 from attrs import define
-from desk_fakes import FakeBoard, FakeDesk
+from frontend_fakes import FakeBoard, FakeFrontend
 
 from pipeline.http.app import make_app
 from pipeline.http.call import Edge
@@ -25,7 +25,7 @@ CALL_TIMEOUT_S = 60
 class RunningHttp:
     """A server that listens, and a client for it."""
 
-    desk: FakeDesk
+    frontend: FakeFrontend
     board: FakeBoard
     metrics: Metrics
     server: HttpServer
@@ -51,15 +51,15 @@ class RunningHttp:
 
 
 @asynccontextmanager
-async def running_http(desk=None, board=None, **options):
+async def running_http(frontend=None, board=None, **options):
     """A server on a free port; it is cancelled at the end."""
-    desk, board, metrics = desk or FakeDesk(), board or FakeBoard(), Metrics()
-    server = HttpServer(desk, board, metrics, port=0, **options)
+    frontend, board, metrics = frontend or FakeFrontend(), board or FakeBoard(), Metrics()
+    server = HttpServer(frontend, board, metrics, port=0, **options)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(server.run)
         base = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=base, timeout=CALL_TIMEOUT_S) as client:
-            yield RunningHttp(desk, board, metrics, server, port, client)
+            yield RunningHttp(frontend, board, metrics, server, port, client)
         nursery.cancel_scope.cancel()
 
 
@@ -72,13 +72,13 @@ def request_text(path, body, **headers):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def called(desk, board, path, document, *, body=None):
+async def called(frontend, board, path, document, *, body=None):
     """Status and body; without a socket, for tests in virtual time.
 
     ``body`` may stand for the document: parts in bytes, pauses in seconds, None for
     ever.
     """
-    edge = Edge(desk, board, Places(board, 8), lambda _: None, stall_timeout_s=10.0)
+    edge = Edge(frontend, board, Places(board, 8), lambda _: None, stall_timeout_s=10.0)
     metrics = Metrics()
     app = make_app(edge, metrics, Access(), Feed(board, metrics), bounds=Bounds("1", 8, 1024))
     parts = [json.dumps(document).encode()] if body is None else list(body)

@@ -6,11 +6,11 @@ import pytest
 import trio
 import trio.lowlevel
 from attrs import evolve
-from desk_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeDesk, answer_to
+from frontend_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeFrontend, answer_to
 from http_fakes import called, request_text, running_http
 
 from pipeline.http import unread
-from pipeline.overload.held_bytes import HeldBytes
+from pipeline.overload.request_memory import RequestMemory
 from stages.messages import EmbedRequest
 
 PATH = "/v1/embeddings"
@@ -78,7 +78,7 @@ async def test_a_compressed_body_is_415(http):
 async def test_bodies_on_their_way_are_bounded_together():
     """Large ones: who has sent little is let in, whatever is announced."""
     large = BODY + b" " * (100 << 10)
-    held = HeldBytes(3 * len(large) // 2)
+    held = RequestMemory(3 * len(large) // 2)
     async with running_http(held=held) as http:
         async with await http.connect() as idle, await http.connect() as stuck:
             await idle.send_all(request_text(PATH, b"", Content_Length=len(large)))
@@ -100,31 +100,31 @@ async def test_bodies_on_their_way_are_bounded_together():
 
 
 async def test_a_body_counts_until_its_answer_is_out():
-    held, desk = HeldBytes(), FakeDesk(hold=True)
-    async with running_http(desk, held=held) as http, await http.connect() as stream:
+    held, frontend = RequestMemory(), FakeFrontend(hold=True)
+    async with running_http(frontend, held=held) as http, await http.connect() as stream:
         await stream.send_all(request_text(PATH, BODY))
-        while not desk.held:
+        while not frontend.held:
             await trio.lowlevel.checkpoint()
         assert held.taken == len(BODY)
-        desk.let_go()
+        frontend.let_go()
         await stream.receive_some()
         while held.taken:
             await trio.lowlevel.checkpoint()
 
 
 async def test_a_body_that_stalls_is_408_and_the_place_is_free(autojump_clock):
-    desk, started = FakeDesk(), trio.current_time()
-    status, body = await called(desk, FakeBoard(), PATH, None, body=[b"{", None, b"}"])
+    frontend, started = FakeFrontend(), trio.current_time()
+    status, body = await called(frontend, FakeBoard(), PATH, None, body=[b"{", None, b"}"])
     assert (status, orjson.loads(body)["error"]["code"]) == (408, "request_timeout")
     assert 10 <= trio.current_time() - started <= 12.1  # and a moment for the client to read it
-    assert desk.submitted == []
+    assert frontend.submitted == []
 
 
 async def test_a_body_that_trickles_is_408_and_a_slow_line_gets_through(autojump_clock):
     async def each(size, pause_s):
         part = b" " * size
         body = [BODY] + [pause_s, part] * 30
-        return (await called(FakeDesk(), FakeBoard(), PATH, None, body=body))[0]
+        return (await called(FakeFrontend(), FakeBoard(), PATH, None, body=body))[0]
 
     assert await each(1, 0.9) == 408
     assert await each(1 << 14, 0.9) == 200
@@ -162,13 +162,13 @@ async def test_a_client_that_sends_without_end_is_cut_off(http, monkeypatch):
 
 async def test_a_client_that_takes_nothing_of_its_answer_is_given_up():
     huge = np.ones((1024, 4096), np.float32)  # which no socket holds
-    desk = FakeDesk(answer=lambda request: answer_to(request, vectors=huge))
-    async with running_http(desk, stall_timeout_s=0.3) as http:
+    frontend = FakeFrontend(answer=lambda request: answer_to(request, vectors=huge))
+    async with running_http(frontend, stall_timeout_s=0.3) as http:
         stream = await http.connect()
         async with stream:
             body = b'{"input": "a", "encoding_format": "base64"}'
             await stream.send_all(request_text(PATH, body))
-            while not desk.submitted or http.server._places.taken:
+            while not frontend.submitted or http.server._places.taken:
                 await trio.lowlevel.checkpoint()
         assert (await http.get("/health")).status_code == 200
 
@@ -179,10 +179,10 @@ async def test_large_bodies_are_understood_too():
         texts = ["word " * 40] * 4000
         reply = await http.post(PATH, {"input": texts, "encoding_format": "base64"})
         assert len(reply.json()["data"]) == 4000
-        assert http.desk.submitted[-1][0].texts == tuple(texts)
+        assert http.frontend.submitted[-1][0].texts == tuple(texts)
         ids = [[number % 1000 for number in range(300)]] * 2000
         await http.post(PATH, {"input": ids})
-        request: EmbedRequest = http.desk.submitted[-1][0]
+        request: EmbedRequest = http.frontend.submitted[-1][0]
         assert request.ids.tokens == 600_000
         assert request.ids.item(1999).tolist() == ids[0]
         reply = await http.post(PATH, content=b'{"input":[' + b"[]," * 100_000 + b"[]]}")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 import trio
-from desk_fakes import FakeDesk
+from frontend_fakes import FakeFrontend
 from http_fakes import request_text, running_http
 from hypercorn.config import Config
 from hypercorn.protocol.h11 import H11Protocol
@@ -89,15 +89,15 @@ GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 @pytest.mark.parametrize("apart", [False, True], ids=["together", "apart"])
 async def test_requests_that_do_not_wait_for_answers_are_answered_in_turn(apart):
     requests = [POST, GET, request_text(PATH, BODY, Connection="close")]
-    async with running_http(FakeDesk(hold=True)) as http, await http.connect() as stream:
+    async with running_http(FakeFrontend(hold=True)) as http, await http.connect() as stream:
         for part in requests if apart else [b"".join(requests)]:
             await stream.send_all(part)
-            await until(lambda: http.desk.held)
+            await until(lambda: http.frontend.held)
         answers = b""
         with trio.fail_after(20):
             for statuses in (2, 3):
-                await until(lambda: http.desk.held)
-                http.desk.let_go()
+                await until(lambda: http.frontend.held)
+                http.frontend.let_go()
                 while answers.count(b"HTTP/1.1 200") < statuses:
                     answers += await stream.receive_some()
             while more := await stream.receive_some():
@@ -122,16 +122,16 @@ async def test_above_the_bound_the_longest_idle_one_goes():
 
 
 async def test_above_the_bound_no_call_is_ended():
-    desk = FakeDesk(hold=True)
-    async with running_http(desk, max_connections=2) as http, AsyncExitStack() as stack:
+    frontend = FakeFrontend(hold=True)
+    async with running_http(frontend, max_connections=2) as http, AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(await http.connect()) for _ in range(2)]
         for stream in streams:
             await stream.send_all(POST)
-        await until(lambda: len(desk.held) == len(streams))
+        await until(lambda: len(frontend.held) == len(streams))
         one_more = await stack.enter_async_context(await http.connect())
         with trio.fail_after(20), suppress(trio.BrokenResourceError):
             assert not await one_more.receive_some()
-        desk.let_go()
+        frontend.let_go()
         for stream in streams:
             assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
         last = await stack.enter_async_context(await http.connect())

@@ -2,10 +2,10 @@
 
 import pytest
 from attrs import evolve
-from desk_fakes import SNAPSHOT, FakeBoard
+from frontend_fakes import SNAPSHOT, FakeBoard
 from http_fakes import request_text, running_http
 
-from pipeline.face import Phase
+from pipeline.interface.status import Phase
 from pipeline.overload.load_report import LoadReport
 from pipeline.security.access import Access, keys_of
 from pipeline.security.key_ring import make_key
@@ -57,12 +57,12 @@ async def test_the_name_is_that_of_the_request_in_the_server():
     async with running_http() as http:
         for path, member in ((PATH, "input"), ("/embed", "inputs"), ("/tokenize", "inputs")):
             reply = await http.post(path, {member: "a"})
-            assert http.desk.submitted[-1][0].request_id == reply.headers["x-request-id"]
+            assert http.frontend.submitted[-1][0].request_id == reply.headers["x-request-id"]
 
 
 async def test_a_name_in_the_body_goes_before_the_headers_also_where_it_fails():
     async with running_http() as http:
-        http.desk.answer = lambda _: Internal("broken")
+        http.frontend.answer = lambda _: Internal("broken")
         for member in ({}, {"dimensions": 0}):
             document = {"input": "a", "request_id": "mine"} | member
             reply = await http.post(PATH, document, headers={"x-request-id": "theirs"})

@@ -81,10 +81,10 @@ async def test_what_comes_behind_the_last_request_is_thrown_away(http, behind):
 
 async def test_it_is_not_kept_either(http):
     """While the answer is still to come."""
-    http.desk.hold = True
+    http.frontend.hold = True
     async with await http.connect() as stream:
         await stream.send_all(request_text("/embed", b'{"inputs": "a"}', Connection="close"))
-        while not http.desk.held:
+        while not http.frontend.held:
             await trio.lowlevel.checkpoint()
         tracemalloc.start()
         try:
@@ -94,7 +94,7 @@ async def test_it_is_not_kept_either(http):
         finally:
             tracemalloc.stop()
         assert kept < 1 << 20
-        http.desk.let_go()
+        http.frontend.let_go()
         assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
 
 

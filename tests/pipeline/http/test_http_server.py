@@ -1,4 +1,4 @@
-"""The HTTP face, over a real loopback socket."""
+"""The HTTP edge, over a real loopback socket."""
 
 import contextlib
 import json
@@ -8,10 +8,10 @@ import httpx
 import pytest
 import trio
 from attrs import evolve
-from desk_fakes import FakeBoard, FakeDesk
+from frontend_fakes import FakeBoard, FakeFrontend
 
-from pipeline.face import NOTHING_KNOWN, DeviceState, LoadSnapshot, Phase
 from pipeline.http.server import HttpServer
+from pipeline.interface.status import NOTHING_KNOWN, DeviceState, LoadSnapshot, Phase
 from pipeline.observability.metrics import Metrics
 
 SOUND = DeviceState(batches=1, silent_s=0.5)
@@ -38,7 +38,7 @@ def board():
 
 @pytest.fixture
 async def server(board, nursery):
-    return HttpServer(FakeDesk(), board, Metrics(), port=0)
+    return HttpServer(FakeFrontend(), board, Metrics(), port=0)
 
 
 @pytest.fixture
@@ -176,13 +176,13 @@ async def test_answers_carry_no_server_name(base):
 async def test_a_taken_port_is_an_error_with_the_address():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        server = HttpServer(FakeDesk(), FakeBoard(), Metrics(), port=port)
+        server = HttpServer(FakeFrontend(), FakeBoard(), Metrics(), port=port)
         with pytest.raises(OSError, match=f"HTTP cannot listen on 127.0.0.1:{port}: Address"):
             await server.run()
 
 
 async def test_a_host_that_is_not_ours_is_an_error_with_the_address():
-    server = HttpServer(FakeDesk(), FakeBoard(), Metrics(), host="192.0.2.1", port=0)
+    server = HttpServer(FakeFrontend(), FakeBoard(), Metrics(), host="192.0.2.1", port=0)
     with pytest.raises(OSError, match=r"HTTP cannot listen on 192\.0\.2\.1:0: "):
         await server.run()
 
@@ -190,7 +190,7 @@ async def test_a_host_that_is_not_ours_is_an_error_with_the_address():
 async def test_ipv6_is_served(nursery):
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
-    server = HttpServer(FakeDesk(), FakeBoard(), Metrics(), host="::1", port=0)
+    server = HttpServer(FakeFrontend(), FakeBoard(), Metrics(), host="::1", port=0)
     port = await nursery.start(server.run)
     assert (await call(f"http://[::1]:{port}", "/health")).status_code == 200
 
@@ -236,7 +236,7 @@ async def test_many_probes_on_one_connection(base):
 
 
 async def test_before_anything_is_known_it_is_loading(nursery):
-    server = HttpServer(FakeDesk(), FakeBoard(NOTHING_KNOWN), Metrics(), port=0)
+    server = HttpServer(FakeFrontend(), FakeBoard(NOTHING_KNOWN), Metrics(), port=0)
     base = f"http://127.0.0.1:{await nursery.start(server.run)}"
     codes = {path: (await call(base, path)).status_code for path in ("/health", "/readyz")}
     assert codes == {"/health": 503, "/readyz": 503}

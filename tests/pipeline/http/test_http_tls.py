@@ -5,7 +5,7 @@ import pytest
 import trio
 import trustme
 from certificates import Certificates
-from desk_fakes import FakeBoard, FakeDesk
+from frontend_fakes import FakeBoard, FakeFrontend
 
 from pipeline.http.server import HttpServer
 from pipeline.observability.metrics import Metrics
@@ -18,7 +18,7 @@ def pki(tmp_path):
 
 
 def server_with(tls):
-    return HttpServer(FakeDesk(), FakeBoard(), Metrics(), port=0, tls=tls)
+    return HttpServer(FakeFrontend(), FakeBoard(), Metrics(), port=0, tls=tls)
 
 
 async def get(port, context, path="/readyz", **options):

@@ -42,14 +42,14 @@ async def test_a_key_comes_in_either_header_and_is_the_tenant(http, key):
     for headers in ({"authorization": f"Bearer {key}"}, {"x-api-key": key}):
         reply = await http.post("/v1/embeddings", {"input": "a"}, headers=headers)
         assert reply.status_code == 200
-        assert http.desk.submitted[-1][0].tenant == "team-a"
+        assert http.frontend.submitted[-1][0].tenant == "team-a"
 
 
 async def test_the_refusal_is_in_the_style_of_the_route(http):
     openai = (await http.post("/v1/embeddings", {"input": "a"})).json()["error"]
     assert (openai["type"], openai["code"]) == ("invalid_request_error", "invalid_api_key")
     assert (await http.post("/embed", {"inputs": "a"})).json()["error_type"] == "Unauthenticated"
-    assert http.desk.submitted == []
+    assert http.frontend.submitted == []
     assert http.refused("unauthenticated") == 2
 
 
@@ -96,6 +96,6 @@ async def test_a_trusted_header_names_the_caller():
     async with running_http(access=Access(header="x-tenant")) as http:
         reply = await http.post("/v1/embeddings", {"input": "a"}, headers={"X-Tenant": "bob"})
         assert reply.status_code == 200
-        assert http.desk.submitted[-1][0].tenant == "bob"
+        assert http.frontend.submitted[-1][0].tenant == "bob"
         reply = await http.post("/v1/embeddings", {"input": "a"}, headers={"X-Tenant": "a b"})
         assert reply.status_code == 400

@@ -6,10 +6,17 @@ from contextlib import ExitStack
 import pytest
 import trio
 from attrs import define, evolve
-from desk_fakes import FakeBoard
+from frontend_fakes import FakeBoard
 
-from pipeline.face import NOTHING_KNOWN, LoadSnapshot, ModelInfo, Phase, RequestLimits, ServerStatus
 from pipeline.http.live.feed import MAX_VIEWERS, Feed
+from pipeline.interface.status import (
+    NOTHING_KNOWN,
+    LoadSnapshot,
+    ModelInfo,
+    Phase,
+    RequestLimits,
+    ServerStatus,
+)
 from pipeline.observability.metrics import Metrics
 from stages.errors import Overloaded
 

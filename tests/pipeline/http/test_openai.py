@@ -7,7 +7,7 @@ import numpy as np
 import openai
 import pytest
 from attrs import evolve
-from desk_fakes import LIMITS, MODEL, answer_to, vectors_of
+from frontend_fakes import LIMITS, MODEL, answer_to, vectors_of
 
 from stages.lane import Lane
 from stages.messages import Side
@@ -16,10 +16,10 @@ PATH = "/v1/embeddings"
 
 
 async def embedded(http, **members):
-    """The reply's document, and the request that the desk was handed."""
+    """The reply's document, and the request that the frontend was handed."""
     reply = await http.post(PATH, {"model": "any"} | members)
     assert reply.status_code == 200, reply.text
-    return reply.json(), http.desk.submitted[-1][0]
+    return reply.json(), http.frontend.submitted[-1][0]
 
 
 def unit(vectors):
@@ -90,7 +90,7 @@ async def test_what_is_missing_or_null_has_its_default(http):
     _, request = await embedded(http, input="a", **null)
     assert (request.truncate, request.max_tokens, request.side) == (True, None, Side.RIGHT)
     assert (request.lane, request.tenant, request.prompt_name) == (Lane.INTERACTIVE, "", "")
-    assert http.desk.submitted[-1][1] == LIMITS.max_wait_s
+    assert http.frontend.submitted[-1][1] == LIMITS.max_wait_s
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ async def test_priorities_are_lanes(http, priority, lane):
 
 async def test_usage_counts_what_ran(http):
     counts = np.int32([3, 40, 900])
-    http.desk.answer = lambda request: answer_to(request, token_counts=counts)
+    http.frontend.answer = lambda request: answer_to(request, token_counts=counts)
     body, _ = await embedded(http, input=["a", "b", "c"])
     assert body["usage"]["prompt_tokens"] == 3 + 40 + MODEL.max_tokens
     body, _ = await embedded(http, input=["a", "b", "c"], truncate_prompt_tokens=10)

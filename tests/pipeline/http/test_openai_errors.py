@@ -6,10 +6,10 @@ import pytest
 import trio
 import trio.lowlevel
 from attrs import evolve
-from desk_fakes import DIMENSION, LIMITS, MODEL, SNAPSHOT, FakeBoard, FakeDesk, answer_to
+from frontend_fakes import DIMENSION, LIMITS, MODEL, SNAPSHOT, FakeBoard, FakeFrontend, answer_to
 from http_fakes import called, request_text, running_http
 
-from pipeline.face import Phase
+from pipeline.interface.status import Phase
 from stages.answer import ItemError
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
 
@@ -65,7 +65,7 @@ async def test_bad_input_is_400_and_names_the_field(http, name):
     assert (error["type"], error["param"]) == ("invalid_request_error", field)
     assert field in error["message"]
     assert SECRET not in reply.text
-    assert http.desk.submitted == []
+    assert http.frontend.submitted == []
     assert http.refused("invalid_argument") == 1
 
 
@@ -108,21 +108,21 @@ async def test_too_much_is_413(http, document, what):
     ],
 )
 async def test_the_pipelines_errors_are_openais(http, error, status, kind):
-    http.desk.answer = lambda _: error
+    http.frontend.answer = lambda _: error
     reply = await http.post(PATH, {"input": "a"})
     assert (reply.status_code, reply.json()["error"]["type"]) == (status, kind)
     assert reply.json()["error"]["message"] == error.message
 
 
 async def test_when_to_come_back_is_said_in_whole_seconds_and_in_milliseconds(http):
-    http.desk.answer = lambda _: Overloaded("full", reason="latency", retry_after_s=1.2)
+    http.frontend.answer = lambda _: Overloaded("full", reason="latency", retry_after_s=1.2)
     reply = await http.post(PATH, {"input": "a"})
     assert (reply.headers["retry-after"], reply.headers["retry-after-ms"]) == ("2", "1200")
 
 
 async def test_a_failed_item_fails_the_request(http):
     failed = (ItemError(1, "INTERNAL", "the vector is not finite"),)
-    http.desk.answer = lambda request: answer_to(request, errors=failed)
+    http.frontend.answer = lambda request: answer_to(request, errors=failed)
     reply = await http.post(PATH, {"input": ["a", "b"]})
     assert reply.status_code == 500
     assert "item 1" in reply.json()["error"]["message"]
@@ -132,7 +132,7 @@ async def test_a_fault_of_the_servers_own_is_500_and_tells_nothing(http):
     def fail(_):
         raise ZeroDivisionError(SECRET)
 
-    http.desk.answer = fail
+    http.frontend.answer = fail
     reply = await http.post(PATH, {"input": "a"})
     assert (reply.status_code, reply.json()["error"]["code"]) == (500, "internal_error")
     assert SECRET not in reply.text
@@ -157,37 +157,37 @@ async def test_a_server_that_does_not_serve_says_so(http, phase):
 
 
 async def test_a_client_that_hangs_up_is_abandoned_and_its_place_is_free():
-    async with running_http(FakeDesk(hold=True), max_concurrent_requests=1) as http:
+    async with running_http(FakeFrontend(hold=True), max_concurrent_requests=1) as http:
         stream = await http.connect()
         await stream.send_all(request_text(PATH, b'{"input": "a"}'))
-        while not http.desk.submitted:
+        while not http.frontend.submitted:
             await trio.lowlevel.checkpoint()
         assert (await http.post(PATH, {"input": "a"})).status_code == 429
         await stream.aclose()
-        while not http.desk.abandoned:
+        while not http.frontend.abandoned:
             await trio.lowlevel.checkpoint()
-        http.desk.hold = False
+        http.frontend.hold = False
         assert (await http.post(PATH, {"input": "b"})).status_code == 200
 
 
 async def test_the_time_is_up(autojump_clock):
     """Virtual time, so without a socket: the application is called as Hypercorn calls it."""
-    desk, started = FakeDesk(hold=True), trio.current_time()
-    status, body = await called(desk, FakeBoard(), PATH, {"input": "a"})
+    frontend, started = FakeFrontend(hold=True), trio.current_time()
+    status, body = await called(frontend, FakeBoard(), PATH, {"input": "a"})
     assert (status, json.loads(body)["error"]["code"]) == (504, "timeout")
-    assert len(desk.abandoned) == 1
+    assert len(frontend.abandoned) == 1
     assert trio.current_time() - started >= LIMITS.max_wait_s
 
 
 async def test_calls_in_flight_finish_while_it_drains():
-    async with running_http(FakeDesk(hold=True)) as http, trio.open_nursery() as nursery:
+    async with running_http(FakeFrontend(hold=True)) as http, trio.open_nursery() as nursery:
         statuses = []
 
         async def call():
             statuses.append((await http.post(PATH, {"input": "a"})).status_code)
 
         nursery.start_soon(call)
-        while not http.desk.submitted:
+        while not http.frontend.submitted:
             await trio.lowlevel.checkpoint()
         drained = trio.Event()
 
@@ -196,10 +196,10 @@ async def test_calls_in_flight_finish_while_it_drains():
             drained.set()
 
         nursery.start_soon(drain)
-        http.desk.hold = False
+        http.frontend.hold = False
         while (await http.post(PATH, {"input": "late"})).status_code != 503:
             pass
         assert not drained.is_set()
-        http.desk.let_go()
+        http.frontend.let_go()
         await drained.wait()
     assert statuses == [200]

@@ -9,7 +9,7 @@ import pytest
 import schemathesis
 import trio
 from attrs import evolve
-from desk_fakes import LIMITS, MODEL, FakeBoard, FakeDesk, answer_by_output
+from frontend_fakes import LIMITS, MODEL, FakeBoard, FakeFrontend, answer_by_output
 from http_fakes import running_http
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
@@ -56,7 +56,7 @@ def serving(model):
     ready, found = threading.Event(), []
 
     async def main():
-        async with running_http(FakeDesk(answer_by_output), FakeBoard(model=model)) as http:
+        async with running_http(FakeFrontend(answer_by_output), FakeBoard(model=model)) as http:
             found.extend((http, trio.lowlevel.current_trio_token(), stop := trio.Event()))
             ready.set()
             await stop.wait()
@@ -116,7 +116,7 @@ def test_the_limits_are_those_in_force(document):
 
 
 async def test_it_is_there_while_the_model_loads():
-    async with running_http(FakeDesk(), FakeBoard(model=None)) as http:
+    async with running_http(FakeFrontend(), FakeBoard(model=None)) as http:
         assert (await http.get("/openapi.json")).json()["paths"]
 
 

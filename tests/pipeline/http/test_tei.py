@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from attrs import evolve
-from desk_fakes import LIMITS, SNAPSHOT, answer_to, vectors_of
+from frontend_fakes import LIMITS, SNAPSHOT, answer_to, vectors_of
 
-from pipeline.face import Phase
+from pipeline.interface.status import Phase
 from stages.answer import Timings
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
 from stages.messages import Side
@@ -20,7 +20,7 @@ async def test_embed_answers_a_list_of_vectors(http, path):
     for inputs in ("one", ["one", "three"], [5, 6], [[5], [6, 7]]):
         reply = await http.post(path, {"inputs": inputs})
         assert reply.status_code == 200, reply.text
-        request = http.desk.submitted[-1][0]
+        request = http.frontend.submitted[-1][0]
         assert np.array_equal(np.float32(reply.json()), unit(vectors_of(request)).astype("<f4"))
 
 
@@ -34,14 +34,14 @@ async def test_the_members_reach_the_pipeline(http):
         "dimensions": 3,
     }
     reply = await http.post("/embed", document)
-    request = http.desk.submitted[-1][0]
+    request = http.frontend.submitted[-1][0]
     assert (request.truncate, request.side, request.prompt_name) == (False, Side.LEFT, "query")
     assert np.array_equal(np.float32(reply.json()), vectors_of(request)[:, :3])
 
 
 async def test_headers_say_what_was_computed_and_where_the_time_went(http):
     timings = Timings(0.001, 0.0024, 0.003, 0.0047, 0.0121)
-    http.desk.answer = lambda request: answer_to(
+    http.frontend.answer = lambda request: answer_to(
         request, timings=timings, token_counts=np.int32([3, 900])
     )
     headers = (await http.post("/embed", {"inputs": ["one", "three"]})).headers
@@ -63,7 +63,7 @@ async def test_headers_say_what_was_computed_and_where_the_time_went(http):
 async def test_similarity_is_the_cosine_to_the_source(http, path):
     inputs = {"source_sentence": "one", "sentences": ["three", "one", "a"]}
     reply = await http.post(path, {"inputs": inputs, "parameters": {"prompt_name": "query"}})
-    request = http.desk.submitted[-1][0]
+    request = http.frontend.submitted[-1][0]
     assert (request.texts, request.prompt_name) == (("one", "three", "one", "a"), "query")
     rows = unit(vectors_of(request))
     np.testing.assert_allclose(reply.json(), rows[1:] @ rows[0], atol=1e-6)
@@ -153,7 +153,7 @@ async def test_bad_input_has_teis_code(http, name):
     reply = await http.post(path, document, content=content)
     assert (reply.status_code, reply.json()["error_type"]) == (status, kind), reply.text
     assert set(reply.json()) == {"error", "error_type"}
-    assert http.desk.submitted == []
+    assert http.frontend.submitted == []
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ async def test_bad_input_has_teis_code(http, name):
     ],
 )
 async def test_the_pipelines_errors_are_teis(http, error, status, kind):
-    http.desk.answer = lambda _: error
+    http.frontend.answer = lambda _: error
     reply = await http.post("/embed", {"inputs": "a"})
     assert (reply.status_code, reply.json()) == (
         status,

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 from attrs import evolve
-from desk_fakes import LIMITS, MODEL, FakeBoard, FakeDesk, answer_by_output, answer_to, vectors_of
+from frontend_fakes import (
+    LIMITS,
+    MODEL,
+    FakeBoard,
+    FakeFrontend,
+    answer_by_output,
+    answer_to,
+    vectors_of,
+)
 from http_fakes import running_http
 
 from stages.messages import Side
@@ -16,7 +24,7 @@ SCORES = np.float32([[-1.0, 2.0, 0.5], [3.0, -2.0, 0.0]])
 
 
 def serving(model, answer=answer_by_output):
-    return running_http(FakeDesk(answer), FakeBoard(model=model))
+    return running_http(FakeFrontend(answer), FakeBoard(model=model))
 
 
 def scoring(scores):
@@ -26,7 +34,7 @@ def scoring(scores):
 async def test_embed_all_answers_a_vector_a_token():
     async with serving(EMBEDDER) as http:
         reply = await http.post("/embed_all", {"inputs": ["one", "three"], "truncate": False})
-        request = http.desk.submitted[-1][0]
+        request = http.frontend.submitted[-1][0]
         assert (request.output, request.truncate) == (Output.TOKENS, False)
         expected = [[row] * 3 for row in vectors_of(request).tolist()]
         assert reply.json() == expected
@@ -36,7 +44,7 @@ async def test_embed_all_answers_a_vector_a_token():
 async def test_embed_sparse_answers_weights_by_token():
     async with serving(EMBEDDER) as http:
         reply = await http.post("/embed_sparse", {"inputs": "one"})
-        assert http.desk.submitted[-1][0].output is Output.SPARSE
+        assert http.frontend.submitted[-1][0].output is Output.SPARSE
         assert reply.text == '[[{"index":3,"value":0.1},{"index":7,"value":1.5}]]'
 
 
@@ -44,7 +52,7 @@ async def test_rerank_answers_the_best_first():
     async with serving(RERANKER, scoring([[-1], [2], [0]])) as http:
         document = {"query": "what", "texts": ["a", "bc", "d"], "truncation_direction": "left"}
         reply = await http.post("/rerank", document)
-        request = http.desk.submitted[-1][0]
+        request = http.frontend.submitted[-1][0]
         assert (request.queries, request.texts) == (("what",), ("a", "bc", "d"))
         assert (request.output, request.side) == (Output.SCORES, Side.LEFT)
         ranks = reply.json()
@@ -67,17 +75,17 @@ async def test_predict_answers_every_label_the_likeliest_first():
         many = (await http.post("/predict", {"inputs": [["a"], ["b"]], "raw_scores": True})).json()
         assert [entry["label"] for entry in many[1]] == ["bad", "good", "fair"]
         assert many[1][0]["score"] == 3.0
-        assert http.desk.submitted[-1][0].queries == ()
+        assert http.frontend.submitted[-1][0].queries == ()
 
 
 async def test_predict_reads_pairs():
     async with serving(CLASSIFIER, scoring(SCORES)) as http:
         one = await http.post("/predict", {"inputs": ["q", "t"]})
-        request = http.desk.submitted[-1][0]
+        request = http.frontend.submitted[-1][0]
         assert (request.queries, request.texts) == (("q",), ("t",))
         assert len(one.json()) == 3
         many = await http.post("/predict", {"inputs": [["q", "t"], ["r", "u"]]})
-        request = http.desk.submitted[-1][0]
+        request = http.frontend.submitted[-1][0]
         assert (request.queries, request.texts) == (("q", "r"), ("t", "u"))
         assert [len(row) for row in many.json()] == [3, 3]
 
@@ -86,7 +94,7 @@ async def test_predict_reads_texts_and_pairs_in_one_list():
     async with serving(CLASSIFIER, scoring([*SCORES, SCORES[0]])) as http:
         inputs = [["bcd"], ["q", "t"], ["e"]]
         reply = await http.post("/predict", {"inputs": inputs, "raw_scores": True})
-        request = http.desk.submitted[-1][0]
+        request = http.frontend.submitted[-1][0]
         assert (request.queries, request.texts) == ((None, "q", None), ("bcd", "t", "e"))
         assert [row[0]["label"] for row in reply.json()] == ["fair", "bad", "fair"]
         assert reply.headers["x-compute-characters"] == "6"
@@ -116,7 +124,7 @@ async def test_what_cannot_be_mixed_is_named_by_its_place(place):
 async def test_tokenize_says_where_tokens_stand():
     async with serving(RERANKER) as http:  # whatever the model is for
         reply = await http.post("/tokenize", {"inputs": ["aé"], "add_special_tokens": False})
-        request = http.desk.submitted[-1][0]
+        request = http.frontend.submitted[-1][0]
         assert (request.output, request.special_tokens) == (Output.PIECES, False)
         assert reply.json() == [
             [
@@ -139,11 +147,11 @@ async def test_decode_answers_texts():
     async with serving(EMBEDDER) as http:
         for ids, texts in (([5, 6], ["5 6"]), ([[5], [6, 7]], ["5", "6 7"])):
             reply = await http.post("/decode", {"ids": ids})
-            request = http.desk.submitted[-1][0]
+            request = http.frontend.submitted[-1][0]
             assert (reply.json(), request.output) == (texts, Output.TEXT)
             assert request.special_tokens is False
         await http.post("/decode", {"ids": [5], "skip_special_tokens": False})
-        assert http.desk.submitted[-1][0].special_tokens is True
+        assert http.frontend.submitted[-1][0].special_tokens is True
 
 
 @pytest.mark.parametrize(
@@ -163,7 +171,7 @@ async def test_what_the_model_cannot_do_is_424(model, path, document):
         reply = await http.post(path, document)
         assert (reply.status_code, reply.json()["error_type"]) == (424, "Backend")
         assert "model" in reply.json()["error"]
-        assert http.desk.submitted == []
+        assert http.frontend.submitted == []
         assert http.refused("unimplemented") == 1
 
 
@@ -185,7 +193,7 @@ async def test_openais_clients_are_told_what_the_model_cannot_do():
 async def test_the_root_is_what_the_model_is_for(model, document):
     async with serving(model) as http:
         assert (await http.post("/", document)).status_code == 200
-        assert http.desk.submitted[-1][0].output is model.outputs[0]
+        assert http.frontend.submitted[-1][0].output is model.outputs[0]
 
 
 @pytest.mark.parametrize(
@@ -230,4 +238,4 @@ async def test_bad_input_has_teis_code(name):
     async with serving(RERANKER) as http:
         reply = await http.post(path, document)
         assert (reply.status_code, reply.json()["error_type"]) == (status, kind), reply.text
-        assert http.desk.submitted == []
+        assert http.frontend.submitted == []

@@ -2,7 +2,7 @@
 
 from attrs import define
 
-from pipeline.face import LoadSnapshot, ModelInfo, RequestLimits
+from pipeline.interface.status import LoadSnapshot, ModelInfo, RequestLimits
 
 
 @define

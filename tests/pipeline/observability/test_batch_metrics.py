@@ -6,7 +6,7 @@ from core_builders import batch_of, chunk_of, open_ticket, result_of
 from journeys import Journey
 from series import FakeBoard, read
 
-from pipeline.face import NOTHING_KNOWN, DeviceState
+from pipeline.interface.status import NOTHING_KNOWN, DeviceState
 from pipeline.observability.metrics import Metrics
 from stages.device.spec import DeviceFigures
 from stages.messages import Layout

@@ -10,7 +10,7 @@ from attrs import evolve
 from journeys import Journey
 from series import FakeBoard, read
 
-from pipeline.face import NOTHING_KNOWN, Phase
+from pipeline.interface.status import NOTHING_KNOWN, Phase
 from pipeline.observability.metrics import CHANNELS, STAGES, Metrics
 from pipeline.observability.outcomes import CODES, REASONS
 from stages.errors import (

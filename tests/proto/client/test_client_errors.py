@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from attrs import evolve
-from edge_fakes import MODEL, SNAPSHOT, FakeBoard, FakeDesk, answer_to, running_edge
+from edge_fakes import MODEL, SNAPSHOT, FakeBoard, FakeFrontend, answer_to, running_edge
 from penstock.client import Client, ClientError, errors
 
 from stages.answer import ItemError
@@ -24,9 +24,9 @@ def test_an_overloaded_server_is_tried_again_when_it_says():
             return Overloaded("full", reason="latency", retry_after_s=after_s)
         return answer_to(request)
 
-    with running_edge(FakeDesk(answer=answer)) as edge:
+    with running_edge(FakeFrontend(answer=answer)) as edge:
         assert embedded(edge, ["a"]).shape == (1, 8)
-        assert len(edge.desk.submitted) == 3
+        assert len(edge.frontend.submitted) == 3
 
 
 def test_patience_ends():
@@ -50,10 +50,10 @@ def test_patience_ends():
     ],
 )
 def test_what_cannot_succeed_is_not_tried_again(error, kind):
-    with running_edge(FakeDesk(answer=lambda _: error)) as edge:
+    with running_edge(FakeFrontend(answer=lambda _: error)) as edge:
         with pytest.raises(kind, match=str(error)):
             embedded(edge, ["a"])
-        assert len(edge.desk.submitted) == 1
+        assert len(edge.frontend.submitted) == 1
 
 
 def test_a_wrong_request_names_its_field():
@@ -73,7 +73,7 @@ def test_a_failed_input_is_named_by_its_place_in_the_whole():
         return answer_to(request)
 
     with (
-        running_edge(FakeDesk(answer=answer)) as edge,
+        running_edge(FakeFrontend(answer=answer)) as edge,
         pytest.raises(errors.ItemFailed, match="input 77: not finite") as caught,
     ):
         embedded(edge, ["good"] * 77 + ["bad"])
@@ -81,10 +81,10 @@ def test_a_failed_input_is_named_by_its_place_in_the_whole():
 
 
 def test_all_of_it_has_one_deadline():
-    with running_edge(FakeDesk(hold=True)) as edge:
+    with running_edge(FakeFrontend(hold=True)) as edge:
         with pytest.raises(errors.DeadlineExceeded):
             embedded(edge, ["a"], timeout_s=0.3)
-        edge.desk.wait_for(lambda desk: desk.abandoned)
+        edge.frontend.wait_for(lambda frontend: frontend.abandoned)
 
 
 def test_another_model_in_between_is_an_error():
@@ -96,7 +96,7 @@ def test_another_model_in_between_is_an_error():
         return answer_to(request)
 
     with (
-        running_edge(FakeDesk(answer=answer), board) as edge,
+        running_edge(FakeFrontend(answer=answer), board) as edge,
         Client(edge.target, calls_at_once=1) as client,
     ):
         with pytest.raises(errors.ModelChanged, match="0123456789abcdef"):
@@ -116,11 +116,11 @@ def test_no_server_is_said_in_words():
 
 
 def test_a_server_that_goes_away_is_said():
-    desk = FakeDesk(hold=True)
-    with running_edge(desk) as edge, Client(edge.target, patience_s=0.1) as client:
+    frontend = FakeFrontend(hold=True)
+    with running_edge(frontend) as edge, Client(edge.target, patience_s=0.1) as client:
 
         def stop():
-            desk.wait_for(lambda desk: desk.held)
+            frontend.wait_for(lambda frontend: frontend.held)
             edge.stop()
 
         with ThreadPoolExecutor(1) as threads:

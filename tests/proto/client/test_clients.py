@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from certificates import Certificates
-from edge_fakes import LIMITS, FakeDesk, running_edge
+from edge_fakes import LIMITS, FakeFrontend, running_edge
 from penstock.client import AsyncClient, Client, errors, tls_context
 
 from pipeline.security.access import Access, keys_of
@@ -40,7 +40,7 @@ def test_vectors_come_in_the_order_of_the_inputs():
     wanted = texts(500)
     with running_edge() as edge:
         vectors = embedded(edge, wanted)
-        assert len(edge.desk.submitted) == 8  # 64 items are allowed in a call
+        assert len(edge.frontend.submitted) == 8  # 64 items are allowed in a call
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, expected(wanted), atol=1e-6)
 
@@ -64,7 +64,7 @@ def test_what_is_asked_for_arrives():
             edge, ["abc"], prompt_name="query", normalize=False, dimensions=3, truncate=False,
             truncate_left=True, bulk=True,
         )  # fmt: skip
-        (request, _), *_ = edge.desk.submitted
+        (request, _), *_ = edge.frontend.submitted
     assert plain.tolist() == [[4, 5, 6]]
     assert (request.prompt_name, request.truncate) == ("query", False)
     assert (request.side.name, request.lane) == ("LEFT", Lane.BULK)
@@ -88,8 +88,8 @@ def test_asyncio_programs_have_the_same():
 
 def test_a_stream_holds_no_more_than_its_calls_in_flight():
     read = count()
-    desk = FakeDesk()
-    with running_edge(desk) as edge, Client(edge.target, calls_at_once=2) as client:
+    frontend = FakeFrontend()
+    with running_edge(frontend) as edge, Client(edge.target, calls_at_once=2) as client:
         stream = client.stream(str(next(read)) for _ in range(10_000))
         rows = len(next(stream).vectors)
         assert rows == 64
@@ -136,12 +136,12 @@ def test_keys_and_tls_are_spoken(tmp_path):
 
 
 def test_closing_ends_what_is_in_flight_and_the_thread():
-    desk = FakeDesk(hold=True)
+    frontend = FakeFrontend(hold=True)
     before = threading.active_count()
-    with running_edge(desk) as edge, ThreadPoolExecutor(1) as threads:
+    with running_edge(frontend) as edge, ThreadPoolExecutor(1) as threads:
         client = Client(edge.target)
         call = threads.submit(client.embed, ["a"])
-        desk.wait_for(lambda desk: desk.held)
+        frontend.wait_for(lambda frontend: frontend.held)
         client.close()
         client.close()
         with pytest.raises(errors.Closed):

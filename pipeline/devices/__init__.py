@@ -1,0 +1,1 @@
+"""Whether the devices still work, and what happens when one does not."""

@@ -1,0 +1,90 @@
+"""When a device has to be given up, and the process with it.
+
+Three things say so: an error after which CUDA works no more, too many failed batches
+one after another, and silence for too long with work in hand. Another process gets
+another device context; this one would only fail whoever asks it.
+
+Silence is counted in looks, not by the clock: where this process was stopped itself
+(SIGSTOP, a machine that slept) there was no device to hear. Pure; belongs to Trio's
+thread.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from attrs import define, field
+
+from stages.answer import Outcome
+from stages.batch_result import BatchResult
+from stages.device_faults import is_sticky
+from stages.device_load import DeviceLoad
+from stages.ticket import Ticket
+
+LOOK_EVERY_S: Final = 0.1
+LONGEST_LOOK_S: Final = 1.0  # of silence that one look adds, however late it comes
+
+
+class DeviceLost(Exception):
+    """A device cannot be used any more; the message says which and why."""
+
+
+@define
+class _Watched:
+    """What is known of one device."""
+
+    progress_at: float = 0.0  # as of the last look
+    silent_s: float = 0.0
+    failures: int = 0  # batches, since the last that did not fail
+
+
+@define
+class DeviceWatch:
+    """A :class:`pipeline.wiring.stage_occupancy.Watcher` that judges ``devices`` devices.
+
+    ``verdict`` is why one has to be given up; None while none has.
+    """
+
+    devices: int
+    hang_timeout_s: float
+    max_failures: int
+    verdict: str | None = None
+    _looked_at: float | None = None
+    _watched: Sequence[_Watched] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._watched = [_Watched() for _ in range(self.devices)]
+
+    def look(self, loads: Sequence[DeviceLoad], now: float) -> None:
+        """See how the devices get on; call it every LOOK_EVERY_S."""
+        before = now if self._looked_at is None else self._looked_at
+        passed_s, self._looked_at = min(now - before, LONGEST_LOOK_S), now
+        for number, (watched, load) in enumerate(zip(self._watched, loads, strict=True)):
+            if not load.batches or load.progress_at != watched.progress_at:
+                watched.progress_at, watched.silent_s = load.progress_at, 0.0
+                continue
+            watched.silent_s += passed_s
+            if watched.silent_s >= self.hang_timeout_s:
+                silence = f"has finished nothing for {self.hang_timeout_s:g} s"
+                self._give_up(number, f"hangs: it has work and {silence}")
+
+    def ran(self, result: BatchResult) -> None:
+        """Count a batch that the device has ended, one way or the other."""
+        watched = self._watched[result.device]
+        if result.error is None:
+            watched.failures = 0
+            return
+        watched.failures += 1
+        if is_sticky(result.error):
+            self._give_up(result.device, "is lost: its last error leaves it unusable")
+        elif watched.failures >= self.max_failures:
+            self._give_up(result.device, f"failed {watched.failures} batches one after another")
+
+    def stayed(self, stage: str, ticket: Ticket, items: int, since: float, now: float) -> None:
+        """Of no concern here."""
+
+    def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
+        """Of no concern here."""
+
+    def _give_up(self, number: int, reason: str) -> None:
+        if self.verdict is None:
+            self.verdict = f"device {number} {reason}"

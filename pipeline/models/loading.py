@@ -1,0 +1,181 @@
+"""From MODEL_PATH to a warm model: fetch, read the recipe, start the two threads.
+
+The tokenizing thread and the device thread are started under a nursery that
+outlives the stages, so that a restarted stage finds its model warm.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from typing import Any, TypeVar
+
+import structlog
+import trio
+
+from pipeline import configuration
+from pipeline.interface.status import ModelInfo
+from pipeline.models.loaded_model import LoadedModel
+from pipeline.models.resolve import ResolvedModel, resolve_model
+from pipeline.process.logs import route_library_logs
+from pipeline.settings.table import Settings
+from stages.batch_result import DeviceOutput
+from stages.brief_work import BriefWork
+from stages.device.errors import ModelError
+from stages.device.factory import import_device, make_device
+from stages.device.fingerprint import fingerprint
+from stages.device.recipe import Recipe
+from stages.device.spec import Device, EngineSpec
+from stages.device.task import Task
+from stages.flight import AtOnce, Machine
+from stages.messages import Batch
+from stages.output import Output
+from stages.text_tokenizer import TextTokenizer
+from stages.tokenizer_work import TokenizerWork
+from stages.worker import WorkerThread
+
+T = TypeVar("T")
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+log = structlog.get_logger()
+
+
+async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
+    """Make the model that ``settings`` ask for ready to serve.
+
+    Raises what fetching raises, and :class:`stages.device.errors.ModelError` for a
+    checkpoint or a device that cannot be used.
+    """
+    resolved = await trio.to_thread.run_sync(
+        partial(
+            resolve_model,
+            settings.model_path or None,
+            settings.model_revision or None,
+            settings.model_cache_dir,
+            settings.trust_remote_code,
+        ),
+        abandon_on_cancel=True,  # a download in part is never taken for whole
+    )
+    recipe = Recipe.read(resolved.folder, pooling_override=settings.pooling or None)
+    if not recipe.declared and recipe.task is not Task.CLASSIFY:
+        log.warning("the model declares no recipe", pooling=recipe.pooling_name, normalize=True)
+    specs = configuration.engine_specs(settings, resolved.folder, recipe, os.sched_getaffinity(0))
+    # The tokenizing thread imports for both. What imports leave in a thread's heap would
+    # lie between the device's tensors, and keep 100 MB of freed memory from being reused.
+    text_tokenizer, tokenizer_runner = await _start(
+        nursery, "tokenizer", partial(_tokenizer, settings, resolved, recipe, specs[0]), _encoding
+    )
+    # One after another: transformers keeps state of its own while it builds a model, and
+    # each measures its speed undisturbed.
+    started = [
+        await _start(nursery, f"device {number}", partial(make_device, spec), _itself)
+        for number, spec in enumerate(specs)
+    ]
+    devices, runners = [device for device, _ in started], [runner for _, runner in started]
+    device = devices[0]
+    require_agreement(devices)
+    if text_tokenizer.vocabulary > device.vocabulary and device.device != "null":
+        raise ModelError(
+            f"the tokenizer knows {text_tokenizer.vocabulary} tokens and the model only "
+            f"{device.vocabulary}: name the added ones in CONTROL_TOKENS, which widens the model"
+        )
+    if device.layout is not specs[0].layout:
+        log.warning("the model cannot be packed", reason=device.layout_reason)
+    mark = await trio.to_thread.run_sync(_fingerprint, settings, resolved, recipe, device)
+    info = ModelInfo(
+        model_id=resolved.model_id,
+        fingerprint=mark,
+        dimension=device.dimension,
+        max_tokens=recipe.max_tokens,
+        vocabulary=device.vocabulary,
+        pooling=recipe.pooling_name if Output.POOLED in device.outputs else "",
+        normalize=recipe.normalize,
+        dtype=device.dtype,
+        device=",".join(device.device for device in devices),
+        batching=device.layout.value,
+        batching_reason=device.layout_reason,
+        prompts=dict(recipe.prompts),
+        outputs=device.outputs,
+        labels=recipe.named_labels(device.dimension) if Output.SCORES in device.outputs else (),
+    )
+    log.info(
+        "model loaded",
+        model=info.model_id,
+        fingerprint=info.fingerprint,
+        device=info.device,
+        dtype=info.dtype,
+        batching=info.batching,
+        dimension=info.dimension,
+        max_tokens=info.max_tokens,
+        pooling=info.pooling,
+        outputs=[str(output) for output in info.outputs],
+    )
+    tokenizer = BriefWork(text_tokenizer.is_brief, text_tokenizer.run, tokenizer_runner)
+    return LoadedModel(info, recipe, text_tokenizer, devices, tokenizer, runners)
+
+
+def require_agreement(devices: Sequence[Device]) -> None:
+    """Raise ModelError unless a request may go to any of ``devices``."""
+    first = devices[0]
+    for other in devices[1:]:
+        for what in ("dimension", "outputs", "layout", "dtype", "vocabulary"):
+            one, two = getattr(first, what), getattr(other, what)
+            if one != two:
+                raise ModelError(
+                    f"DEVICE: {first.device} and {other.device} do not agree in {what}: {one} and "
+                    f"{two} (one server needs devices that give the same vectors)"
+                )
+
+
+async def _start(
+    nursery: trio.Nursery,
+    name: str,
+    make: Callable[[], T],
+    machine_of: Callable[[T], Machine[In, Out]],
+) -> tuple[T, WorkerThread[In, Out]]:
+    """A thing made in a thread of its own, which goes on to do its work there."""
+    made: list[T] = []
+
+    def make_in_thread() -> Machine[In, Out]:
+        made.append(make())
+        return machine_of(made[0])
+
+    worker: WorkerThread[In, Out] = WorkerThread(name, make_in_thread)
+    await nursery.start(worker.run)
+    return made[0], worker
+
+
+def _itself(device: Device) -> Machine[Batch, DeviceOutput]:
+    return device
+
+
+def _encoding(tokenizer: TextTokenizer) -> Machine[TokenizerWork, Sequence[Any]]:
+    return AtOnce(tokenizer.run)
+
+
+def _tokenizer(
+    settings: Settings, resolved: ResolvedModel, recipe: Recipe, spec: EngineSpec
+) -> TextTokenizer:
+    import_device(spec)
+    import_module("transformers")  # installs a log handler of its own
+    route_library_logs()
+    return TextTokenizer.load(
+        resolved.folder / recipe.encoder_path,
+        control_tokens=settings.control_tokens,
+        lower_case=recipe.lower_case,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def _fingerprint(
+    settings: Settings, resolved: ResolvedModel, recipe: Recipe, device: Device
+) -> str:
+    return fingerprint(
+        resolved.folder,
+        recipe,
+        dtype=device.dtype,
+        control_tokens=settings.control_tokens,
+        exclude_tokens=settings.pooling_exclude_tokens,
+        exclude_special=settings.pooling_exclude_special,
+    )

@@ -1,0 +1,95 @@
+"""From a checkpoint's folder to a warm model."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from small_model import VOCABULARY, write_checkpoint
+from transformers import AutoTokenizer
+
+from pipeline import configuration
+from pipeline.models.loading import load_model
+from pipeline.settings.sources import load_settings
+from stages.device.errors import ModelError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A checkpoint whose tokenizer has learned two tokens more than its model."""
+    folder = tmp_path_factory.mktemp("model")
+    write_checkpoint(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["new1", "new2"])
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def loaded(folder, nursery):
+    """Loads the checkpoint with ``settings``."""
+
+    async def load(**settings):
+        environ = {"MODEL_PATH": str(folder), "DEVICE": "cpu", "DEVICE_THREADS": "1"} | settings
+        return await load_model(load_settings({}, environ)[0], nursery)
+
+    return load
+
+
+def change_specs(monkeypatch, change):
+    """Ask each device to be what ``change`` makes of its number and spec."""
+    specs_of = configuration.engine_specs
+    monkeypatch.setattr(
+        configuration,
+        "engine_specs",
+        lambda *given: tuple(change(*numbered) for numbered in enumerate(specs_of(*given))),
+    )
+
+
+async def test_a_tokenizer_that_knows_more_tokens_than_the_model_is_refused(loaded):
+    both = f"knows {VOCABULARY + 2} tokens and the model only {VOCABULARY}:"
+    with pytest.raises(ModelError, match=both):
+        await loaded()
+
+
+async def test_control_tokens_widen_the_model(loaded):
+    model = await loaded(CONTROL_TOKENS="new1,new2")
+    assert model.info.vocabulary == VOCABULARY + 2
+
+
+async def test_the_null_device_takes_any_tokenizer(loaded, monkeypatch):
+    change_specs(monkeypatch, lambda number, spec: evolve(spec, null_vocabulary=1))
+    model = await loaded(DEVICE="null")
+    assert model.info.vocabulary == 1
+    assert model.text_tokenizer.vocabulary == VOCABULARY + 2
+
+
+async def test_every_device_has_a_thread_of_its_own_and_info_names_them_all(loaded):
+    model = await loaded(DEVICE="cpu,cpu", CONTROL_TOKENS="new1,new2")
+    assert model.info.device == "cpu,cpu"
+    assert [runner.name for runner in model.device_runners] == ["device 0", "device 1"]
+
+
+async def test_devices_that_would_give_other_vectors_are_refused(loaded, monkeypatch):
+    change_specs(monkeypatch, lambda number, spec: evolve(spec, null_dimension=8 + number))
+    with pytest.raises(ModelError, match=r"null and null do not agree in dimension: 8 and 9"):
+        await loaded(DEVICE="null,null")
+
+
+async def test_only_the_threads_of_a_device_run_on_its_cores(loaded):
+    available = os.sched_getaffinity(0)
+    core = max(available)
+    before = pinned_to({core})
+    await loaded(DEVICE_CPUS=str(core), DEVICE_THREADS="2", CONTROL_TOKENS="new1,new2")
+    assert os.sched_getaffinity(0) == available
+    assert pinned_to({core}) >= before + 2  # the device's thread, and what torch made for it
+
+
+def pinned_to(cores):
+    """How many threads of this process may run on ``cores`` and no others."""
+    pinned = 0
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # another test's thread may end meanwhile
+            pinned += os.sched_getaffinity(int(task.name)) == cores
+    return pinned
