@@ -10,8 +10,8 @@ from types import FrameType
 from typing import Any, TypeAlias
 
 from pipeline.grpc import server
+from pipeline.grpc.http2.server_connection import WINDOW_BYTES
 from pipeline.grpc.listener import Listener
-from pipeline.grpc.server_h2 import WINDOW_BYTES
 
 EdgeState: TypeAlias = dict[str, int]
 
@@ -43,8 +43,8 @@ def edge_state() -> EdgeState:
         ),
         "streams": sum(len(each.processor.streams) for each in connections),
         "tasks": sum(len(each.handler._running) for each in connections),  # noqa: SLF001
-        "held_bytes": sum(each.handler._room.taken for each in connections),  # noqa: SLF001
-        "in_flight": _listeners[-1]._switchboard.in_flight,  # noqa: SLF001
+        "held_bytes": sum(each.handler._memory.taken for each in connections),  # noqa: SLF001
+        "in_flight": _listeners[-1]._state.in_flight,  # noqa: SLF001
         "window_lost": max(
             (WINDOW_BYTES - each.h2.inbound_flow_control_window for each in connections),
             default=0,

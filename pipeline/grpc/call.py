@@ -19,12 +19,13 @@ from google.protobuf.message import Message
 from h2.errors import ErrorCodes
 from h2.exceptions import StreamClosedError
 
-from pipeline.grpc.connection import end_stream, reset_stream
+from pipeline.grpc.admission_guard import AdmissionGuard
+from pipeline.grpc.call_memory import CallMemory
 from pipeline.grpc.framing import framed
+from pipeline.grpc.http2.stream import EdgeStream
+from pipeline.grpc.http2.stream_end import end_stream, reset_stream
 from pipeline.grpc.incoming import Incoming
-from pipeline.grpc.kept import Kept
-from pipeline.grpc.route import Guard, Route
-from pipeline.grpc.stream import EdgeStream
+from pipeline.grpc.route import Route
 from pipeline.grpc.trailers import OPENING, Headers, hpack_block
 from pipeline.overload.refusal_cache import Request
 from stages.lane import Lane
@@ -38,7 +39,7 @@ class Call:
     ``headers`` are the client's, by name. ``deadline`` is a moment on
     ``time.monotonic``'s clock (infinity: none); ``brought`` says that the client
     set it. ``timeout`` is what ends the call then. ``tenant`` is whose call it is.
-    ``kept`` counts what it keeps waiting.
+    ``memory`` counts what it keeps waiting.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class Call:
         stream: EdgeStream,
         route: Route,
         headers: Mapping[str, str],
-        guard: Guard,
-        kept: Kept,
+        guard: AdmissionGuard,
+        memory: CallMemory,
         *,
         max_bytes: int,
         timeout: asyncio.Timeout,
@@ -64,11 +65,11 @@ class Call:
         self.lane = Lane.INTERACTIVE
         self.request: Request | None = None  # once it is here
         self.stalled = False  # by its client, and ended for that
-        self.kept = kept
+        self.memory = memory
         self._has_place = False  # counts as in flight
         self._brought = brought
         self._stream = stream
-        self.incoming = Incoming(stream, route.request, kept, max_bytes)
+        self.incoming = Incoming(stream, route.request, memory, max_bytes)
         self.timeout = timeout
         self._opened = False  # the first header block is out
         self._torn = False  # a message is out in part
@@ -115,7 +116,7 @@ class Call:
         Raises:
             Overloaded: too much waits on this connection, or in the server, already.
         """
-        self.kept.hold(answer_bytes, self.kept.bytes)
+        self.memory.hold(answer_bytes, self.memory.bytes)
         self.handed_in = True
         self.lane = lane
 
@@ -126,11 +127,11 @@ class Call:
             Overloaded: too much waits on this connection, or in the server, already.
         """
         if self.route.guarded:
-            self.kept.hold(size, self.kept.bytes)
+            self.memory.hold(size, self.memory.bytes)
 
     def leave(self) -> None:
         """The call is over."""
-        self.kept.close()
+        self.memory.close()
         self.guard.in_flight -= self._has_place
         self._has_place = False
 
@@ -173,7 +174,7 @@ class Call:
         """End a streaming call with OK."""
         if not self._opened:
             await self._stream.send_headers(list(OPENING))
-        self.end(list(self.guard.endings.now.trailers))
+        self.end(list(self.guard.success_trailers.now.trailers))
 
     async def reply(self, message: Message) -> None:
         """Send the one answer and end the call with OK, in one write where it fits."""
@@ -183,8 +184,8 @@ class Call:
         h2: Any = stream._h2_connection  # noqa: SLF001 - as grpclib's own send_data
         if stream.id not in h2.streams:
             raise StreamClosedError(stream.id or 0)
-        ending = self.guard.endings.now
-        if h2.answer(stream.id, OPENING_BLOCK, data, ending.block):
+        encoded = self.guard.success_trailers.now
+        if h2.answer(stream.id, OPENING_BLOCK, data, encoded.block):
             h2.flood.answered()
             stream.connection.flush()
             return
@@ -195,7 +196,7 @@ class Call:
             h2.send_data(stream.id, data)
         else:
             await self._send_data(data)
-        self.end(list(ending.trailers))
+        self.end(list(encoded.trailers))
 
     async def _send_data(self, data: bytes, messages: int = 1) -> None:
         h2: Any = self._stream._h2_connection  # noqa: SLF001 - as above

@@ -11,12 +11,12 @@ from penstock.v1.embedding_pb2 import (
     Limits,
 )
 
-from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.call import Call
 from pipeline.grpc.embed_messages import read_request, write_response
-from pipeline.grpc.embed_stream import StreamedEmbed
-from pipeline.grpc.in_flight import InFlight
 from pipeline.grpc.route import Route
+from pipeline.grpc.streaming.embed_stream import StreamedEmbed
+from pipeline.grpc.streaming.stream_requests import StreamRequests
+from pipeline.grpc.thread_bridge import Bridge
 from pipeline.interface.request_checks import loaded_model
 from pipeline.interface.status import StatusBoard
 
@@ -63,7 +63,7 @@ class EmbeddingService:
         """The same for many requests at a time; answers leave as they finish."""
         method = StreamedEmbed(self._bridge, self._board, call.tenant, call.traceparent)
         limits = self._board.limits
-        stream = InFlight(
+        stream = StreamRequests(
             call, method, limit=self._max_stream_requests, max_wait_s=limits.max_wait_s
         )
         await stream.run()

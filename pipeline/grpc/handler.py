@@ -23,16 +23,17 @@ from grpclib.protocol import Stream
 from h2.exceptions import ProtocolError
 
 from pipeline.grpc.call import Call
-from pipeline.grpc.connection import end_stream
+from pipeline.grpc.call_memory import CallMemory
+from pipeline.grpc.connection_memory import ConnectionMemory
+from pipeline.grpc.failure_trailers import expired, failure_trailers, not_grpc, stalled
 from pipeline.grpc.framing import PREFIX
-from pipeline.grpc.kept import Kept
-from pipeline.grpc.last_words import expired, last_words, misfit, stalled
+from pipeline.grpc.http2.processor import EdgeHandler
+from pipeline.grpc.http2.stall_timeout import StallTimeout
+from pipeline.grpc.http2.stream import EdgeStream
+from pipeline.grpc.http2.stream_end import end_stream
 from pipeline.grpc.limits import EdgeLimits
-from pipeline.grpc.processor import EdgeHandler
 from pipeline.grpc.route import Route, Streaming, Unary
-from pipeline.grpc.stall import Patience, Room
-from pipeline.grpc.stream import EdgeStream
-from pipeline.grpc.switchboard import Switchboard
+from pipeline.grpc.server_state import ServerState
 from pipeline.grpc.trailers import error_trailers, status_trailers
 from pipeline.interface.status import Phase, not_serving
 from pipeline.interface.statuses import GrpcStatus
@@ -45,11 +46,11 @@ from stages.lane import Lane
 class CallHandler(EdgeHandler):
     """The calls of one connection."""
 
-    def __init__(self, switchboard: Switchboard, limits: EdgeLimits) -> None:
-        self._switchboard = switchboard
+    def __init__(self, state: ServerState, limits: EdgeLimits) -> None:
+        self._state = state
         self._stall_timeout_s = limits.stall_timeout_s
-        self._room = Room(limits.max_held_bytes)
-        self._patience: dict[Stream, Patience] = {}  # with those who keep their calls waiting
+        self._memory = ConnectionMemory(limits.max_held_bytes)
+        self._timeouts: dict[Stream, StallTimeout] = {}  # with those who keep their calls waiting
         self._loop = asyncio.get_running_loop()
         self._running: dict[Stream, tuple[Call, asyncio.Task[None]]] = {}
 
@@ -61,8 +62,8 @@ class CallHandler(EdgeHandler):
     ) -> None:
         """Start a call, or end the stream at once."""
         named = dict(headers)
-        route = self._switchboard.routes.get(named.get(":path", ""))
-        refusal = misfit(named)
+        route = self._state.routes.get(named.get(":path", ""))
+        refusal = not_grpc(named)
         if refusal is None and route is None:
             refusal = status_trailers(GrpcStatus.UNIMPLEMENTED, "there is no such method")
         if refusal is not None or route is None:
@@ -72,16 +73,16 @@ class CallHandler(EdgeHandler):
         try:
             tenant = self._tenant(named, route)
             timeout_s = self._timeout_s(named, route)
-            if route.guarded and (error := self._switchboard.refusal()) is not None:
+            if route.guarded and (error := self._state.refusal()) is not None:
                 raise error
         except PenstockError as error:
             if route.guarded:
-                self._switchboard.on_refused(error)
+                self._state.on_refused(error)
             end_stream(stream, error_trailers(error, route.api))
             release_stream()
             return
         caller = tenant, route.path
-        if route.streaming or not route.guarded or not self._switchboard.is_wary_of(caller):
+        if route.streaming or not route.guarded or not self._state.is_wary_of(caller):
             self._start(stream, route, named, timeout_s, tenant, release_stream)
             return
         start = partial(self._start, stream, route, named, timeout_s, tenant, release_stream)
@@ -104,12 +105,12 @@ class CallHandler(EdgeHandler):
         prefix = cast(EdgeStream, stream).buffer.peek(PREFIX.size)
         compressed, size = PREFIX.unpack(prefix) if prefix is not None else (True, 0)
         error = None
-        if not compressed and size <= self._switchboard.max_bytes:
-            error = self._switchboard.refused_lately(evolve(like, size=size))
+        if not compressed and size <= self._state.max_bytes:
+            error = self._state.refused_lately(evolve(like, size=size))
         if error is None:
             start()
             return
-        self._switchboard.on_refused(error)
+        self._state.on_refused(error)
         end_stream(stream, error_trailers(error, route.api))
         release_stream()
 
@@ -138,17 +139,17 @@ class CallHandler(EdgeHandler):
         """End the calls whose client has kept them waiting for too long."""
         for stream, (call, task) in self._running.items():
             if not call.is_waiting:
-                self._patience.pop(stream, None)
-            elif stream not in self._patience:
-                self._patience[stream] = Patience(self._stall_timeout_s, now, call.moved)
-            elif self._patience[stream].is_over(now, call.moved):
+                self._timeouts.pop(stream, None)
+            elif stream not in self._timeouts:
+                self._timeouts[stream] = StallTimeout(self._stall_timeout_s, now, call.moved)
+            elif self._timeouts[stream].is_over(now, call.moved):
                 call.stalled = True
                 task.cancel()
 
     def _tenant(self, headers: Mapping[str, str], route: Route) -> str:
         if route.public:
             return NOBODY
-        access = self._switchboard.access
+        access = self._state.access
         return access.tenant(
             headers.get("authorization"), headers.get("x-api-key"), headers.get(access.header)
         )
@@ -157,7 +158,7 @@ class CallHandler(EdgeHandler):
         text = headers.get("grpc-timeout")
         if text is None:
             unary = route.guarded and not route.streaming  # else each request has its own
-            return self._switchboard.board.limits.max_wait_s if unary else None
+            return self._state.board.limits.max_wait_s if unary else None
         try:
             return float(decode_timeout(text))
         except (ValueError, OverflowError):
@@ -180,9 +181,9 @@ class CallHandler(EdgeHandler):
             cast(EdgeStream, stream),
             route,
             headers,
-            self._switchboard,
-            Kept(self._room, self._switchboard.held.share()),
-            max_bytes=self._switchboard.max_bytes,
+            self._state,
+            CallMemory(self._memory, self._state.held.share()),
+            max_bytes=self._state.max_bytes,
             timeout=timeout,
             deadline=deadline,
             brought="grpc-timeout" in headers,
@@ -193,7 +194,7 @@ class CallHandler(EdgeHandler):
 
         def ended(_task: "asyncio.Task[None]") -> None:
             del self._running[stream]
-            self._patience.pop(stream, None)
+            self._timeouts.pop(stream, None)
             call.leave()
             release_stream()
 
@@ -209,7 +210,7 @@ class CallHandler(EdgeHandler):
             if call.stalled:
                 self._fail(call, stalled())
             else:
-                call.end(last_words(call, not_serving(Phase.DRAINING)))
+                call.end(failure_trailers(call, not_serving(Phase.DRAINING)))
             raise
         except ProtocolError:
             pass  # the client reset the stream, or was cut off, while the answer was on its way
@@ -221,10 +222,10 @@ class CallHandler(EdgeHandler):
     def _fail(self, call: Call, error: Exception) -> None:
         if call.route.guarded and isinstance(error, PenstockError):
             if not call.handed_in:
-                self._switchboard.on_refused(error)
+                self._state.on_refused(error)
             elif call.request is not None and call.lane is Lane.INTERACTIVE:
-                self._switchboard.was_refused(call.request, error)
-        call.end(last_words(call, error))
+                self._state.was_refused(call.request, error)
+        call.end(failure_trailers(call, error))
 
 
 async def _answer(call: Call) -> None:

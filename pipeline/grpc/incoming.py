@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError, Message
 
+from pipeline.grpc.call_memory import CallMemory
+from pipeline.grpc.errors import Unimplemented
 from pipeline.grpc.framing import PREFIX
-from pipeline.grpc.kept import Kept
-from pipeline.grpc.route import Unimplemented
-from pipeline.grpc.stream import EdgeStream
+from pipeline.grpc.http2.stream import EdgeStream
 from stages.errors import InvalidInput, TooLarge
 
 SMALL_BYTES: Final = 1 << 16  # a message that is not complete counts from here on
@@ -24,12 +24,14 @@ class Incoming:
     that we read no further, although the client had not sent all.
     """
 
-    def __init__(self, stream: EdgeStream, kind: type[Message], kept: Kept, max_bytes: int) -> None:
+    def __init__(
+        self, stream: EdgeStream, kind: type[Message], memory: CallMemory, max_bytes: int
+    ) -> None:
         self.within = False
         self.stopped = False
         self._stream = stream
         self._kind = kind
-        self._kept = kept
+        self._memory = memory
         self._max_bytes = max_bytes
 
     async def arrival(self) -> None:
@@ -98,14 +100,14 @@ class Incoming:
 
     async def _large(self, size: int) -> bytes:
         """As many bytes as the message has; fewer where the stream ends."""
-        self._kept.expect(size)
+        self._memory.expect(size)
         parts, left = [], size
         while left and (part := await self._stream.recv_data(min(left, SMALL_BYTES))):
-            self._kept.came(len(part))
+            self._memory.came(len(part))
             parts.append(part)
             left -= len(part)
         if not left:
-            self._kept.let_go(size)  # whoever takes it holds it
+            self._memory.let_go(size)  # whoever takes it holds it
         return b"".join(parts)
 
     def _size_in(self, prefix: bytes) -> int:

@@ -18,9 +18,9 @@ from penstock.compat.gpu_inference_pb2 import (
     Timings,
 )
 
-from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.call import Call
 from pipeline.grpc.route import Route
+from pipeline.grpc.thread_bridge import Bridge
 from pipeline.interface.request_checks import input_limits, loaded_model, request_id_of
 from pipeline.interface.status import StatusBoard
 from pipeline.interface.statuses import Api

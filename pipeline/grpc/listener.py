@@ -16,13 +16,13 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import structlog
 
-from pipeline.grpc.connection import LINGER_S
 from pipeline.grpc.handler import CallHandler
-from pipeline.grpc.lifetime import ANNOUNCE_S, Lifetime
+from pipeline.grpc.http2.connection import LINGER_S
+from pipeline.grpc.http2.connection_age import ANNOUNCE_S, ConnectionAge
+from pipeline.grpc.http2.protocol import EdgeProtocol
+from pipeline.grpc.http2.rejected_connection import RejectedConnection
 from pipeline.grpc.limits import EdgeLimits
-from pipeline.grpc.protocol import EdgeProtocol
-from pipeline.grpc.surplus import SurplusConnection
-from pipeline.grpc.switchboard import Switchboard
+from pipeline.grpc.server_state import ServerState
 from pipeline.security.tls import HANDSHAKE_S
 
 log = structlog.get_logger()
@@ -35,15 +35,15 @@ CLOSE_S: Final = 0.2  # for the last words to leave, when calls are cut off
 
 
 class Listener:
-    """Accepts connections for ``switchboard``. One loop, one use."""
+    """Accepts connections for ``state``. One loop, one use."""
 
-    def __init__(self, switchboard: Switchboard, limits: EdgeLimits) -> None:
-        self._switchboard = switchboard
+    def __init__(self, state: ServerState, limits: EdgeLimits) -> None:
+        self._state = state
         self._limits = limits
         self._connections: set[EdgeProtocol] = set()
         # Until when at the latest. Nobody tells of failed handshakes: garbage does, or time.
         self._expected: WeakKeyDictionary[EdgeProtocol, float] = WeakKeyDictionary()
-        self._surplus: WeakSet[SurplusConnection] = WeakSet()
+        self._surplus: WeakSet[RejectedConnection] = WeakSet()
         self._quiet_until = 0.0  # about them
         self._empty = asyncio.Event()
         self._empty.set()
@@ -98,8 +98,8 @@ class Listener:
         jitter = limits.max_connection_age_jitter
         share = uniform(1 - jitter, 1 + jitter)  # noqa: S311 - keeps no secret
         age_s = limits.max_connection_age_s * share
-        lifetime = Lifetime(limits, self._loop.time(), age_s=age_s)
-        connection = EdgeProtocol(CallHandler(self._switchboard, limits), self, limits, lifetime)
+        age = ConnectionAge(limits, self._loop.time(), age_s=age_s)
+        connection = EdgeProtocol(CallHandler(self._state, limits), self, limits, age)
         self._expected[connection] = self._loop.time() + HANDSHAKE_S
         return connection
 
@@ -112,7 +112,7 @@ class Listener:
             )
         if len(self._surplus) >= SURPLUS_AT_ONCE:
             raise ConnectionRefusedError  # asyncio closes it, and says nothing
-        surplus = SurplusConnection()
+        surplus = RejectedConnection()
         self._surplus.add(surplus)
         return surplus
 

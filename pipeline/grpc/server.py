@@ -1,7 +1,7 @@
 """The gRPC edge as one Trio task.
 
 The asyncio loop has a thread of its own (:mod:`pipeline.grpc.loop_thread`);
-requests cross by the :class:`~pipeline.grpc.bridge.Bridge`.
+requests cross by the :class:`~pipeline.grpc.thread_bridge.Bridge`.
 """
 
 import asyncio
@@ -13,9 +13,7 @@ from typing import Final
 import trio
 
 from pipeline.grpc import embedding_service, health, inference_service
-from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.embedding_service import EmbeddingService
-from pipeline.grpc.endings import Endings
 from pipeline.grpc.health import Health
 from pipeline.grpc.inference_service import InferenceService
 from pipeline.grpc.limits import EdgeLimits
@@ -23,9 +21,11 @@ from pipeline.grpc.listener import Listener
 from pipeline.grpc.loop_thread import LoopThread
 from pipeline.grpc.reflection import reflection_routes
 from pipeline.grpc.route import Route
-from pipeline.grpc.switchboard import Switchboard
+from pipeline.grpc.server_state import ServerState
+from pipeline.grpc.success_trailers import SuccessTrailers
 from pipeline.grpc.tei import services
 from pipeline.grpc.tei.services import TeiServices
+from pipeline.grpc.thread_bridge import Bridge
 from pipeline.interface.frontend import Frontend
 from pipeline.interface.status import StatusBoard
 from pipeline.overload.request_memory import RequestMemory
@@ -74,7 +74,7 @@ class GrpcServer:
         self._max_stream_requests = max_stream_requests
         self._max_batch_tokens = max_batch_tokens
         self._reflection = reflection
-        self._endings = Endings(board if load_reports else None)
+        self._success_trailers = SuccessTrailers(board if load_reports else None)
         self._on_refused = on_refused
         self._version = metadata.version("penstock") if version is None else version
         self._held = held or RequestMemory()
@@ -139,17 +139,17 @@ class GrpcServer:
         bridge = Bridge(
             self._frontend, token, capacity=self._max_calls, on_refused=self._on_refused
         )
-        switchboard = Switchboard(
+        state = ServerState(
             self._routes(bridge),
             self._board,
             max_calls=self._max_calls,
             max_bytes=self._board.limits.max_request_bytes,
             on_refused=self._on_refused,
             access=self._access,
-            endings=self._endings,
+            success_trailers=self._success_trailers,
             held=self._held,
         )
-        return Listener(switchboard, self._limits)
+        return Listener(state, self._limits)
 
     def _routes(self, bridge: Bridge) -> Iterable[Route]:
         yield from EmbeddingService(

@@ -19,7 +19,7 @@ from frontend_fakes import FakeBoard, FakeFrontend, answer_by_output
 from h2.errors import ErrorCodes
 from hpack import Decoder
 
-from pipeline.grpc.protocol import EdgeProtocol
+from pipeline.grpc.http2.protocol import EdgeProtocol
 from pipeline.grpc.server import GrpcServer
 
 INTERNAL = 13
@@ -115,7 +115,7 @@ class EdgeInMemory:
         protocol.connection_lost(None)
         await self._settle(protocol)
         assert protocol.handler._running == {}
-        assert self._listener._switchboard.in_flight == 0
+        assert self._listener._state.in_flight == 0
         return wire, protocol
 
     async def _settle(self, protocol: EdgeProtocol) -> None:

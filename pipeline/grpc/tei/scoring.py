@@ -1,4 +1,4 @@
-"""Predict, PredictPair and Rerank: messages to questions."""
+"""Predict, PredictPair and Rerank: messages to requests."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from penstock.compat.tei_pb2 import (
     RerankStreamRequest,
 )
 
-from pipeline.grpc.tei.question import Asker, Question
+from pipeline.grpc.tei.request import RequestBuilder, TeiRequest
 from pipeline.interface.request_checks import input_limits
 from stages.answer import Answer
 from stages.errors import InvalidInput, NoItems, NotOffered
@@ -25,86 +25,88 @@ from stages.scores import finish_scores
 RANK_BYTES = 16  # of a score and its place
 
 
-def predict(wire: PredictRequest, asker: Asker) -> Question:
+def predict(wire: PredictRequest, builder: RequestBuilder) -> TeiRequest:
     """A score for each label of one text."""
-    asker.require(Output.SCORES)
-    texts = asker.texts_of([wire.inputs])
-    request = asker.request(wire, Output.SCORES, texts=texts)
-    return _labelled(request, asker, raw=wire.raw_scores)
+    builder.require(Output.SCORES)
+    texts = builder.texts_of([wire.inputs])
+    request = builder.request(wire, Output.SCORES, texts=texts)
+    return _labelled(request, builder, raw=wire.raw_scores)
 
 
-def predict_pair(wire: PredictPairRequest, asker: Asker) -> Question:
+def predict_pair(wire: PredictPairRequest, builder: RequestBuilder) -> TeiRequest:
     """A score for each label of one text or of a pair."""
-    asker.require(Output.SCORES)
+    builder.require(Output.SCORES)
     if len(wire.inputs) not in {1, 2}:
         raise InvalidInput(
             f"inputs: {len(wire.inputs)} texts; a text or a pair is needed", field="inputs"
         )
     if len(wire.inputs) == 1:
-        request = asker.request(wire, Output.SCORES, texts=asker.texts_of(list(wire.inputs)))
+        request = builder.request(wire, Output.SCORES, texts=builder.texts_of(list(wire.inputs)))
     else:
-        request = _pairs(wire, asker, [wire.inputs[0]], [wire.inputs[1]])
-    return _labelled(request, asker, raw=wire.raw_scores)
+        request = _pairs(wire, builder, [wire.inputs[0]], [wire.inputs[1]])
+    return _labelled(request, builder, raw=wire.raw_scores)
 
 
-def rerank(wire: RerankRequest, asker: Asker) -> Question:
+def rerank(wire: RerankRequest, builder: RequestBuilder) -> TeiRequest:
     """Texts by how well they answer the query, the best first."""
-    _require_ranking(asker)
-    request = _pairs(wire, asker, [wire.query], wire.texts)
-    return _ranked(request, asker, raw=wire.raw_scores, with_text=wire.return_text)
+    _require_ranking(builder)
+    request = _pairs(wire, builder, [wire.query], wire.texts)
+    return _ranked(request, builder, raw=wire.raw_scores, with_text=wire.return_text)
 
 
-def rerank_many(wires: Sequence[RerankStreamRequest], asker: Asker) -> Question:
+def rerank_many(wires: Sequence[RerankStreamRequest], builder: RequestBuilder) -> TeiRequest:
     """The same of texts that came one by one, each with a query of its own."""
-    _require_ranking(asker)
+    _require_ranking(builder)
     if not wires:
         raise NoItems("texts: no items; at least 1 is needed", field="texts")
     first = wires[0]
     queries, texts = [wire.query for wire in wires], [wire.text for wire in wires]
     if len(set(queries)) == 1:
         queries = queries[:1]
-    request = _pairs(first, asker, queries, texts)
-    return _ranked(request, asker, raw=first.raw_scores, with_text=first.return_text)
+    request = _pairs(first, builder, queries, texts)
+    return _ranked(request, builder, raw=first.raw_scores, with_text=first.return_text)
 
 
-def _require_ranking(asker: Asker) -> None:
-    asker.require(Output.SCORES)
-    if len(asker.model.labels) != 1:
+def _require_ranking(builder: RequestBuilder) -> None:
+    builder.require(Output.SCORES)
+    if len(builder.model.labels) != 1:
         raise NotOffered(
-            f"the loaded model scores {len(asker.model.labels)} labels: it ranks no texts"
+            f"the loaded model scores {len(builder.model.labels)} labels: it ranks no texts"
         )
 
 
 def _pairs(
-    wire: object, asker: Asker, queries: Sequence[str], texts: Sequence[str]
+    wire: object, builder: RequestBuilder, queries: Sequence[str], texts: Sequence[str]
 ) -> EmbedRequest:
-    limits = input_limits(asker.model, asker.limits)
+    limits = input_limits(builder.model, builder.limits)
     checked = check_texts(texts, limits)
     asked = check_texts(queries, limits)
     for index, text in enumerate(checked):
         if not text and not asked[index if len(asked) > 1 else 0]:
             raise NoItems(f"item {index}: both of its texts are empty", field="texts")
-    return asker.request(wire, Output.SCORES, texts=checked, queries=asked)
+    return builder.request(wire, Output.SCORES, texts=checked, queries=asked)
 
 
-def _labelled(request: EmbedRequest, asker: Asker, *, raw: bool) -> Question:
-    labels = asker.model.labels
+def _labelled(request: EmbedRequest, builder: RequestBuilder, *, raw: bool) -> TeiRequest:
+    labels = builder.model.labels
 
     def write(answer: Answer) -> PredictResponse:
-        metadata = asker.metadata(request, answer)
+        metadata = builder.metadata(request, answer)
         scores = finish_scores(answer.vectors, raw=raw)[0].tolist()
         named = sorted(zip(scores, labels, strict=True), key=lambda pair: -pair[0])
         predictions = [Prediction(score=score, label=label) for score, label in named]
         return PredictResponse(predictions=predictions, metadata=metadata)
 
-    return Question(request, write, sum(map(len, labels)) + RANK_BYTES * len(labels))
+    return TeiRequest(request, write, sum(map(len, labels)) + RANK_BYTES * len(labels))
 
 
-def _ranked(request: EmbedRequest, asker: Asker, *, raw: bool, with_text: bool) -> Question:
+def _ranked(
+    request: EmbedRequest, builder: RequestBuilder, *, raw: bool, with_text: bool
+) -> TeiRequest:
     texts = request.texts or ()
 
     def write(answer: Answer) -> RerankResponse:
-        metadata = asker.metadata(request, answer)
+        metadata = builder.metadata(request, answer)
         scores = finish_scores(answer.vectors, raw=raw)[:, 0].tolist()
         order = sorted(range(len(scores)), key=lambda index: -scores[index])
         ranks = [
@@ -114,4 +116,4 @@ def _ranked(request: EmbedRequest, asker: Asker, *, raw: bool, with_text: bool) 
         return RerankResponse(ranks=ranks, metadata=metadata)
 
     size = RANK_BYTES * len(texts) + (sum(map(len, texts)) if with_text else 0)
-    return Question(request, write, size)
+    return TeiRequest(request, write, size)

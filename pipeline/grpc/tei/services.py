@@ -7,13 +7,13 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from penstock.compat import tei_pb2 as tei
 
-from pipeline.grpc.bridge import Bridge
 from pipeline.grpc.call import Call
-from pipeline.grpc.in_flight import InFlight
 from pipeline.grpc.route import Route
-from pipeline.grpc.tei import scoring, spelling, vectors
-from pipeline.grpc.tei.question import Asker
-from pipeline.grpc.tei.stream import Read, StreamedQuestions
+from pipeline.grpc.streaming.stream_requests import StreamRequests
+from pipeline.grpc.tei import scoring, tokenizing, vectors
+from pipeline.grpc.tei.request import RequestBuilder
+from pipeline.grpc.tei.stream import Read, StreamedRequests
+from pipeline.grpc.thread_bridge import Bridge
 from pipeline.interface.request_checks import loaded_model
 from pipeline.interface.status import StatusBoard
 from pipeline.interface.statuses import Api
@@ -29,8 +29,8 @@ METHODS: Final[dict[str, tuple[Read, type[Message]]]] = {
     "Embed/EmbedSparse": (vectors.embed_sparse, tei.EmbedSparseRequest),
     "Predict/Predict": (scoring.predict, tei.PredictRequest),
     "Predict/PredictPair": (scoring.predict_pair, tei.PredictPairRequest),
-    "Tokenize/Tokenize": (spelling.tokenize, tei.EncodeRequest),
-    "Tokenize/Decode": (spelling.decode, tei.DecodeRequest),
+    "Tokenize/Tokenize": (tokenizing.tokenize, tei.EncodeRequest),
+    "Tokenize/Decode": (tokenizing.decode, tei.DecodeRequest),
 }
 
 
@@ -82,15 +82,15 @@ class TeiServices:
 
     async def answer(self, read: Read, wire: Any, call: Call) -> Message:
         """Check, hand in, wait, and lay the answer out."""
-        question = read(wire, self._asker(call))
-        call.hand_in(question.answer_bytes)
-        return question.write(await self._bridge.ask(question.request, call.deadline))
+        built = read(wire, self._builder(call))
+        call.hand_in(built.answer_bytes)
+        return built.write(await self._bridge.ask(built.request, call.deadline))
 
     async def stream(self, read: Read, call: Call) -> None:
         """The same for many at a time; answers leave in the order of the messages."""
-        await InFlight(
+        await StreamRequests(
             call,
-            StreamedQuestions(read, partial(self._asker, call), self._bridge),
+            StreamedRequests(read, partial(self._builder, call), self._bridge),
             limit=self._max_in_flight(read),
             max_wait_s=self._board.limits.max_wait_s,
             in_order=True,
@@ -138,6 +138,6 @@ class TeiServices:
             tokenization_workers=1,
         )
 
-    def _asker(self, call: Call) -> Asker:
+    def _builder(self, call: Call) -> RequestBuilder:
         model = loaded_model(self._board)
-        return Asker(model, self._board.limits, call.tenant, call.traceparent)
+        return RequestBuilder(model, self._board.limits, call.tenant, call.traceparent)

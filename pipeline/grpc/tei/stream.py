@@ -1,7 +1,7 @@
 """A stream of TEI's: what the method does with one message, for many at a time.
 
-Small messages that ask for the same travel as one (:mod:`pipeline.grpc.convoy`), where
-what comes back has a row for each.
+Small messages that ask for the same travel as one, where what comes back has a row for each
+(:mod:`pipeline.grpc.streaming.coalescing`).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,54 +10,54 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from attrs import evolve, frozen
 
-from pipeline.grpc.bridge import Bridge
-from pipeline.grpc.company import Company
-from pipeline.grpc.convoy import Likeness, grouped
-from pipeline.grpc.flight import Flight
-from pipeline.grpc.tei.question import Asker, Question
+from pipeline.grpc.streaming.coalescing import Likeness, grouped
+from pipeline.grpc.streaming.coalescing_group import CoalescingGroup
+from pipeline.grpc.streaming.stream_request import StreamRequest
+from pipeline.grpc.tei.request import RequestBuilder, TeiRequest
+from pipeline.grpc.thread_bridge import Bridge
 from stages.answer import Answer, Outcome
 from stages.errors import InvalidInput, PenstockError, TooLarge
 from stages.messages import EmbedRequest
 from stages.output import Output
 
-Read: TypeAlias = Callable[[Any, Asker], Question]
-Asked: TypeAlias = tuple[Flight, Question]
+Read: TypeAlias = Callable[[Any, RequestBuilder], TeiRequest]
+Asked: TypeAlias = tuple[StreamRequest, TeiRequest]
 
 ROWS: Final = (Output.POOLED, Output.SCORES)  # an answer is a matrix
 
 
 @frozen(eq=False)
-class StreamedQuestions:
-    """A :class:`~pipeline.grpc.flight.StreamedMethod`; an error ends the stream.
+class StreamedRequests:
+    """A :class:`~pipeline.grpc.streaming.stream_request.StreamedMethod`; an error ends the stream.
 
-    ``asker`` is asked for at each message: the model may be gone.
+    ``builder`` is asked for at each message: the model may be gone.
     """
 
     read: Read
-    asker: Callable[[], Asker]
+    builder: Callable[[], RequestBuilder]
     bridge: Bridge
 
-    def begin(self, flights: Sequence[Flight]) -> None:
+    def begin(self, entries: Sequence[StreamRequest]) -> None:
         """Check each and hand it in, small ones together."""
-        asked = [(flight, question) for flight in flights if (question := self._read(flight))]
-        kinds = [(flight.request_bytes, likeness(question.request)) for flight, question in asked]
+        asked = [(entry, built) for entry in entries if (built := self._read(entry))]
+        kinds = [(entry.request_bytes, likeness(built.request)) for entry, built in asked]
         for members in grouped(kinds):
             self._send([asked[index] for index in members])
 
-    def _read(self, flight: Flight) -> Question | None:
+    def _read(self, entry: StreamRequest) -> TeiRequest | None:
         try:
-            question = self.read(flight.request, self.asker())
-            flight.hold(question.answer_bytes)
+            built = self.read(entry.message, self.builder())
+            entry.hold(built.answer_bytes)
         except PenstockError as error:
-            flight.fail(error)
+            entry.fail(error)
             return None
-        return question
+        return built
 
     def _send(self, asked: Sequence[Asked]) -> None:
-        requests = [question.request for _, question in asked]
+        requests = [built.request for _, built in asked]
         request = requests[0] if len(asked) == 1 else together(requests)
 
-        def land(outcome: Outcome) -> None:
+        def on_outcome(outcome: Outcome) -> None:
             if isinstance(outcome, PenstockError):
                 self._fail(asked, outcome)
                 return
@@ -65,15 +65,15 @@ class StreamedQuestions:
                 _answer(*one, outcome if len(asked) == 1 else outcome.item(place))
 
         try:
-            deadline = min(flight.deadline for flight, _ in asked)
-            crossing = self.bridge.send(request, deadline, land)
+            deadline = min(entry.deadline for entry, _ in asked)
+            bridged = self.bridge.send(request, deadline, on_outcome)
         except PenstockError as error:
             self._fail(asked, error)
             return
-        company = Company(self.bridge, crossing, len(asked))
-        for flight, _ in asked:
-            flight.handed_in = True
-            flight.give_up = company.one_gives_up
+        group = CoalescingGroup(self.bridge, bridged, len(asked))
+        for entry, _ in asked:
+            entry.handed_in = True
+            entry.give_up = group.one_gives_up
 
     def _fail(self, asked: Sequence[Asked], error: PenstockError) -> None:
         """Tell them; what is wrong with one of several is tried alone."""
@@ -82,8 +82,8 @@ class StreamedQuestions:
                 one[0].handed_in = False
                 self._send([one])
             return
-        for flight, _ in asked:
-            flight.fail(error)
+        for entry, _ in asked:
+            entry.fail(error)
 
     def failed(self, _request: Any, error: PenstockError) -> NoReturn:
         """No message of TEI's can say it: the stream ends."""
@@ -103,10 +103,10 @@ def together(requests: Sequence[EmbedRequest]) -> EmbedRequest:
     return evolve(requests[0], texts=tuple(texts), requests=len(requests))
 
 
-def _answer(flight: Flight, question: Question, answer: Answer) -> None:
+def _answer(entry: StreamRequest, built: TeiRequest, answer: Answer) -> None:
     try:
-        message = question.write(answer)
+        message = built.write(answer)
     except PenstockError as error:
-        flight.fail(error)
+        entry.fail(error)
     else:
-        flight.land(message.SerializeToString())
+        entry.finish(message.SerializeToString())

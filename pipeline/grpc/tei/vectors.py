@@ -1,4 +1,4 @@
-"""Embed, EmbedAll and EmbedSparse: messages to questions."""
+"""Embed, EmbedAll and EmbedSparse: messages to requests."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ from penstock.compat.tei_pb2 import (
     TokenEmbedding,
 )
 
-from pipeline.grpc.tei.question import Asker, Question
+from pipeline.grpc.tei.request import RequestBuilder, TeiRequest
 from pipeline.interface.request_checks import dimensions_of
 from pipeline.interface.status import ModelInfo
 from stages.answer import Answer
@@ -26,40 +26,40 @@ SPARSE_BYTES: Final = 1 << 14  # about a thousand weights: more than most texts 
 VALUE_BYTES: Final = 4
 
 
-def embed(wire: EmbedRequest, asker: Asker) -> Question:
+def embed(wire: EmbedRequest, builder: RequestBuilder) -> TeiRequest:
     """One vector, normalised unless that is not wanted."""
-    asker.require(Output.POOLED)
-    texts = asker.texts_of([wire.inputs])
+    builder.require(Output.POOLED)
+    texts = builder.texts_of([wire.inputs])
     dimensions = wire.dimensions if wire.HasField("dimensions") else None
     wanted = AnswerFormat(
         normalize=wire.normalize if wire.HasField("normalize") else True,
-        dimensions=dimensions_of(dimensions, asker.model),
+        dimensions=dimensions_of(dimensions, builder.model),
     )
-    request = asker.request(wire, Output.POOLED, texts=texts)
+    request = builder.request(wire, Output.POOLED, texts=texts)
 
     def write(answer: Answer) -> EmbedResponse:
-        metadata = asker.metadata(request, answer)
+        metadata = builder.metadata(request, answer)
         vector = finish_vectors(answer.vectors, wanted)[0]
         return EmbedResponse(embeddings=vector.tolist(), metadata=metadata)
 
-    return Question(request, write, wanted.size(1, asker.model.dimension))
+    return TeiRequest(request, write, wanted.size(1, builder.model.dimension))
 
 
-def embed_all(wire: EmbedAllRequest, asker: Asker) -> Question:
+def embed_all(wire: EmbedAllRequest, builder: RequestBuilder) -> TeiRequest:
     """A vector for each token."""
-    asker.require(Output.TOKENS)
-    texts = asker.texts_of([wire.inputs])
-    request = asker.request(wire, Output.TOKENS, texts=texts)
-    row_bytes = asker.model.dimension * VALUE_BYTES
+    builder.require(Output.TOKENS)
+    texts = builder.texts_of([wire.inputs])
+    request = builder.request(wire, Output.TOKENS, texts=texts)
+    row_bytes = builder.model.dimension * VALUE_BYTES
 
     def write(answer: Answer) -> EmbedAllResponse:
-        metadata = asker.metadata(request, answer)
+        metadata = builder.metadata(request, answer)
         vectors = _ragged(answer).item(0).tolist()
         rows = [TokenEmbedding(embeddings=vector) for vector in vectors]
         return EmbedAllResponse(token_embeddings=rows, metadata=metadata)
 
-    size = min(token_bytes(asker.model), row_bytes * (len(wire.inputs.encode()) + 2))
-    return Question(request, write, size)
+    size = min(token_bytes(builder.model), row_bytes * (len(wire.inputs.encode()) + 2))
+    return TeiRequest(request, write, size)
 
 
 def token_bytes(model: ModelInfo) -> int:
@@ -67,21 +67,21 @@ def token_bytes(model: ModelInfo) -> int:
     return model.max_tokens * model.dimension * VALUE_BYTES
 
 
-def embed_sparse(wire: EmbedSparseRequest, asker: Asker) -> Question:
+def embed_sparse(wire: EmbedSparseRequest, builder: RequestBuilder) -> TeiRequest:
     """The weights that are not zero."""
-    asker.require(Output.SPARSE)
-    texts = asker.texts_of([wire.inputs])
-    request = asker.request(wire, Output.SPARSE, texts=texts)
+    builder.require(Output.SPARSE)
+    texts = builder.texts_of([wire.inputs])
+    request = builder.request(wire, Output.SPARSE, texts=texts)
 
     def write(answer: Answer) -> EmbedSparseResponse:
-        metadata = asker.metadata(request, answer)
+        metadata = builder.metadata(request, answer)
         values = [
             SparseValue(index=index, value=value)
             for index, value in _ragged(answer).item(0).tolist()
         ]
         return EmbedSparseResponse(sparse_embeddings=values, metadata=metadata)
 
-    return Question(request, write, SPARSE_BYTES)
+    return TeiRequest(request, write, SPARSE_BYTES)
 
 
 def _ragged(answer: Answer) -> RaggedRows:

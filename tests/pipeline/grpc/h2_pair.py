@@ -1,4 +1,4 @@
-"""h2's own way and the short ways beside each other, told the same."""
+"""h2's own way and the fast path beside each other, told the same."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from h2.events import DataReceived, RequestReceived
 from h2.exceptions import ProtocolError
 from hyperframe.frame import DataFrame
 
-from pipeline.grpc.short_ways import ShortWays
+from pipeline.grpc.http2.fast_path import FastPathH2
 from pipeline.grpc.trailers import hpack_block, plain_block
 
 SERVER = H2Configuration(
@@ -71,7 +71,7 @@ class Pair:
     """One client, and a server of each kind that hears all it says."""
 
     client: H2Connection = field(factory=lambda: H2Connection(H2Configuration(client_side=True)))
-    short: ShortWays = field(factory=ShortWays)
+    short: FastPathH2 = field(factory=FastPathH2)
     plain: H2Connection = field(factory=lambda: H2Connection(SERVER))
     streams: list[int] = field(factory=list)
     acknowledges: bool = True

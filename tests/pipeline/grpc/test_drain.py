@@ -12,7 +12,7 @@ from h2.settings import SettingCodes
 from penstock.v1.embedding_pb2 import EmbedRequest
 from raw_client import framed, raw_client
 
-from pipeline.grpc import connection
+from pipeline.grpc.http2 import connection
 from pipeline.grpc.loop_thread import LoopThread
 from pipeline.grpc.server import GrpcServer
 

@@ -43,7 +43,7 @@ def test_calls_reset_in_the_same_read_leak_no_stream_and_no_window():
         assert connection.processor.handler._running == {}
         spent = (4 << 20) - connection.h2.inbound_flow_control_window
         assert spent < 2 << 20  # h2 gives the window back in steps of up to half of it
-        assert connection.processor.handler._switchboard.in_flight == 0
+        assert connection.processor.handler._state.in_flight == 0
 
 
 def many_streams(client, calls):
@@ -199,17 +199,17 @@ def test_a_client_that_does_not_read_costs_its_deadline_and_no_more():
         stream = client.open(body=body, extra={"grpc-timeout": "200m"}.items())
         client.flush()
         edge.frontend.wait_for(lambda frontend: frontend.submitted)
-        switchboard = _switchboard(edge)
+        state = _state(edge)
         done = threading.Event()
-        while switchboard.in_flight and not done.wait(0.01):
+        while state.in_flight and not done.wait(0.01):
             pass
         assert client.result(stream) is None  # half an answer cannot end with a status
         assert client.reset[stream] == ErrorCodes.CANCEL
 
 
-def _switchboard(edge):
+def _state(edge):
     (connection,) = edge.server._listener._connections
-    return connection.handler._switchboard
+    return connection.handler._state
 
 
 def test_work_is_refused_before_its_body_is_read_and_with_a_pushback():

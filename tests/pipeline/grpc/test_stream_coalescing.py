@@ -7,13 +7,13 @@ from penstock.v1.embedding_pb2 import EmbedRequest
 from raw_client import framed, raw_client
 from stream_talk import LONG_S, STREAM, first_values, texts, unframed
 
-from pipeline.grpc import in_flight
-from pipeline.grpc.in_flight import GATHER_FROM
+from pipeline.grpc.streaming import stream_requests
+from pipeline.grpc.streaming.stream_requests import GATHER_FROM
 from stages.errors import Internal, InvalidInput
 
 
 def test_what_comes_while_others_are_in_flight_goes_together_when_one_lands(monkeypatch):
-    monkeypatch.setattr(in_flight, "GATHER_S", LONG_S)
+    monkeypatch.setattr(stream_requests, "GATHER_S", LONG_S)
     frontend = FakeFrontend(hold=True)
     with running_edge(frontend) as edge, raw_client(edge.port) as client:
         stream = client.open(STREAM, framed(texts("first", "a")) * GATHER_FROM, end=False)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from penstock.v1.embedding_pb2 import EmbedRequest
 from raw_client import EMBED, framed, raw_client
 
+from pipeline.grpc.connection_memory import ConnectionMemory
 from pipeline.grpc.limits import EdgeLimits
-from pipeline.grpc.stall import Room
 from pipeline.overload.request_memory import RequestMemory
 from stages.errors import Overloaded
 
@@ -74,7 +74,9 @@ def test_requests_in_flight_are_bounded_by_their_bytes():
 
 
 def test_of_a_stream_with_large_requests_in_flight_no_more_is_read(monkeypatch):
-    monkeypatch.setattr("pipeline.grpc.in_flight.MAX_UNANSWERED_BYTES", len(BODY) - 6)
+    monkeypatch.setattr(
+        "pipeline.grpc.streaming.stream_requests.MAX_UNANSWERED_BYTES", len(BODY) - 6
+    )
     with running_edge(frontend := FakeFrontend(hold=True)) as edge, raw_client(edge.port) as client:
         stream = client.open(STREAM, BODY, end=False)
         client.flush()
@@ -179,7 +181,7 @@ def test_requests_of_a_stream_count_too():
 
 @given(st.lists(st.integers(0, 200), max_size=30), st.integers(1, 300))
 def test_room_is_never_taken_twice(sizes, most):
-    room, held = Room(most), []
+    room, held = ConnectionMemory(most), []
     for size in sizes:
         try:
             room.take(size)

@@ -1,0 +1,1 @@
+"""Streams of requests: many in flight on one call, small ones coalesced."""
