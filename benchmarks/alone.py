@@ -14,16 +14,16 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from stages.batch_limits import BatchLimits
-from stages.batch_planner import BatchPlanner
 from stages.batch_result import DeviceOutput
 from stages.bucketing import buckets_for, sort_into_buckets
 from stages.device.factory import make_device
 from stages.device.packing import Sample
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
-from stages.flight import Flight
 from stages.messages import Batch, Float32, Int32, Layout, TokenizedItems
+from stages.planner.batch_limits import BatchLimits
+from stages.planner.batch_planner import BatchPlanner
+from stages.threads.pending_work import Pending
 from stages.ticket import OpenTickets
 
 QUEUED_TEXTS: Final = 512  # 16 clients with 32 texts a call
@@ -119,13 +119,13 @@ class EngineAlone:
 
     def run(self, batches: Iterable[Batch]) -> Iterator[DeviceOutput]:
         """What the device makes of ``batches``, the next one started before one is finished."""
-        flights: deque[Flight[DeviceOutput]] = deque()
+        started: deque[Pending[DeviceOutput]] = deque()
         for batch in batches:
-            flights.append(self.device.start(batch))
-            if len(flights) == IN_FLIGHT:
-                yield flights.popleft().finish()
-        while flights:
-            yield flights.popleft().finish()
+            started.append(self.device.start(batch))
+            if len(started) == IN_FLIGHT:
+                yield started.popleft().finish()
+        while started:
+            yield started.popleft().finish()
 
     def prepare(self) -> None:
         """Let the device do all that it puts off until it is idle."""

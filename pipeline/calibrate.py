@@ -20,9 +20,9 @@ from pipeline.configuration import engine_specs
 from pipeline.models.loaded_model import LoadedModel
 from pipeline.models.loading import load_model
 from pipeline.settings.table import Settings
-from stages.cost_model import CostModel, CostSample
 from stages.device.calibration import Shape, measure, shapes_of
 from stages.device.spec import Device, EngineSpec
+from stages.load.cost_model import CostModel, CostSample
 from stages.messages import Batch, Chunk, Layout
 from stages.ticket import OpenTickets
 

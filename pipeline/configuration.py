@@ -14,7 +14,11 @@ from pipeline.models.loaded_model import LoadedModel
 from pipeline.process.cpu_affinity import shares
 from pipeline.settings.table import Settings
 from pipeline.wiring.pipeline_plan import PipelinePlan
-from stages.admission_policies import (
+from stages.bucketing import buckets_for
+from stages.device.recipe import Recipe
+from stages.device.spec import Device, EngineSpec
+from stages.execution import DeviceRunner
+from stages.load.admission_policies import (
     AdmissionPolicy,
     DeadlinePolicy,
     LatencyPolicy,
@@ -22,16 +26,12 @@ from stages.admission_policies import (
     ThroughputPolicy,
     TokenBudget,
 )
-from stages.batch_limits import BatchLimits
-from stages.bucketing import buckets_for
-from stages.device.recipe import Recipe
-from stages.device.spec import Device, EngineSpec
-from stages.execution import DeviceRunner
-from stages.fair_share import OVERDRAFT
+from stages.load.fair_share import OVERDRAFT
 from stages.messages import Layout
-from stages.precedence import Precedence
-from stages.text_tokenizer import TextTokenizer
-from stages.token_rules import TokenRules
+from stages.planner.batch_limits import BatchLimits
+from stages.planner.precedence import Precedence
+from stages.text.text_tokenizer import TextTokenizer
+from stages.text.token_rules import TokenRules
 from stages.tokenizing import TokenizerRunner
 
 BATCH_SIZES: Final = (8, 16, 32, 64, 128, 256, 512)

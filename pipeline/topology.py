@@ -32,9 +32,9 @@ from pipeline.wiring.supervisor import Stage, supervise
 from stages.batch_result import BatchResult
 from stages.batching import BatchCredit
 from stages.channels import Message
-from stages.device_load import DeviceLoad
 from stages.errors import NotServing, Overloaded
-from stages.load import LatencyWindow, LoadMeter
+from stages.load.device_load import DeviceLoad
+from stages.load.load_meter import LatencyWindow, LoadMeter
 from stages.messages import Batch, Chunk, EmbedRequest, Submission, TokenizedItems
 from stages.ticket import OpenTickets, Reply, Ticket
 

@@ -12,9 +12,9 @@ from attrs import define, field
 from pipeline.topology import ROOM_PER_DEVICE
 from pipeline.wiring.pipeline_plan import PipelinePlan
 from simulations.checkers import Violations
-from stages.admission_policies import TokenBudget
 from stages.channels import Message
-from stages.fair_share import OVERDRAFT
+from stages.load.admission_policies import TokenBudget
+from stages.load.fair_share import OVERDRAFT
 from stages.ticket import OpenTickets, Ticket
 
 

@@ -18,7 +18,7 @@ from pipeline.observability.trace_picture import read_trace
 from pipeline.settings.kinds import Number
 from simulations.reading import option, required
 from simulations.trace_file import TraceFile
-from stages.cost_model import CostModel, Work
+from stages.load.cost_model import CostModel, Work
 
 LONGEST_S: Final = 1e5  # of a trace: a day
 MOST_TOKENS: Final = 1 << 30  # of a batch

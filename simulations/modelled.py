@@ -24,12 +24,12 @@ from simulations.faults import (
 from simulations.runner import ModelledRunner
 from simulations.scenario import CPU, Host
 from stages.batch_result import DeviceOutput
-from stages.cost_model import CostModel
 from stages.device.spec import DeviceFigures
-from stages.flight import Landed
+from stages.load.cost_model import CostModel
 from stages.messages import Batch, Int32, Layout
 from stages.output import Output
-from stages.tokenizer_work import TokenizerWork
+from stages.text.tokenizer_work import TokenizerWork
+from stages.threads.pending_work import Completed
 
 
 @frozen
@@ -92,7 +92,7 @@ class ModelledDevice:
         self.busy_s += seconds
         return seconds
 
-    def start(self, batch: Batch) -> Landed[DeviceOutput]:
+    def start(self, batch: Batch) -> Completed[DeviceOutput]:
         """See :class:`stages.device.spec.Device`.
 
         Too little memory lowers what later batches may have, as on a real device, and
@@ -108,7 +108,7 @@ class ModelledDevice:
                 self.max_tokens = min(self.max_tokens, max(1, computed // 2))
                 if computed > 2 * memory.max_tokens:
                     raise InjectedCrash("out of memory")
-        return Landed(self._embed(batch, self.faults.broken_rows(batch, now)))
+        return Completed(self._embed(batch, self.faults.broken_rows(batch, now)))
 
     def _embed(self, batch: Batch, broken: tuple[int, ...]) -> DeviceOutput:
         rows = [

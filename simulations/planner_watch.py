@@ -16,10 +16,10 @@ from attrs import define, field
 
 from simulations.checkers import Violations
 from stages.answer import Outcome
-from stages.batch_limits import BatchLimits
 from stages.channels import Message
 from stages.lane import Lane
 from stages.messages import Batch, Chunk
+from stages.planner.batch_limits import BatchLimits
 from stages.ticket import Ticket
 
 STAGE: Final = "batching"

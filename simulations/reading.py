@@ -15,7 +15,7 @@ from attrs import frozen
 from pipeline.calibrate import read_cost
 from pipeline.settings.kinds import UNFIT, Kind, Number
 from simulations.misfit import Misfit
-from stages.cost_model import CostModel
+from stages.load.cost_model import CostModel
 
 T = TypeVar("T")
 SHOWN_CHARACTERS = 60  # of a bad value

@@ -24,8 +24,8 @@ from simulations.modelled import DeviceCost, ModelledDevice, device_runner, mode
 from simulations.planner_watch import PlannerWatch
 from simulations.scenario import Scenario
 from stages.messages import Layout
+from stages.text.token_rules import TokenRules
 from stages.ticket import OpenTickets
-from stages.token_rules import TokenRules
 
 
 @define(eq=False)

@@ -1,4 +1,4 @@
-"""A modelled :class:`stages.runner.Runner`: takes the time of the real thing, on Trio's clock."""
+"""A modelled :mod:`stages.threads.runner`: takes the time of the real thing, on Trio's clock."""
 
 from collections import deque
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import trio
 from attrs import define, field
 
 from simulations.agenda import Agenda
-from stages.runner import Timed
+from stages.threads.runner import Timed
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -24,7 +24,7 @@ class ModelledJob(Generic[Out]):
     _error: Exception | None = None
 
     async def wait(self) -> Timed[Out]:
-        """See :class:`stages.runner.Job`."""
+        """See :class:`stages.threads.runner.Job`."""
         await self._done.wait()
         if self._error is not None:
             raise self._error
@@ -59,7 +59,7 @@ class ModelledRunner(Generic[In, Out]):
         self._jobs: deque[tuple[In, ModelledJob[Out]]] = deque()  # the first one runs
 
     def submit(self, work: In) -> ModelledJob[Out]:
-        """See :class:`stages.runner.Runner`."""
+        """See :class:`stages.threads.runner.Runner`."""
         job: ModelledJob[Out] = ModelledJob()
         self._jobs.append((work, job))
         if len(self._jobs) == 1:

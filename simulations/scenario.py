@@ -29,8 +29,8 @@ from simulations.reading import (
     read_table,
     required,
 )
-from stages.cost_model import CostModel
 from stages.lane import Lane
+from stages.load.cost_model import CostModel
 
 NAME: Final = Text("a name of letters, digits, dots and dashes", r"[\w.-]{0,64}")
 CPU: Final = CostModel(0.002, 1 / 6000, 0.0)  # MiniLM on two cores, about

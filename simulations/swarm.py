@@ -38,7 +38,7 @@ from simulations.lengths import Fixed, Lengths, Lognormal, Mix, Part, Uniform
 from simulations.report import as_table
 from simulations.scenario import Clients, DeviceModel, Fleet, Host, Scenario
 from simulations.simulation import Report, simulate
-from stages.cost_model import CostModel
+from stages.load.cost_model import CostModel
 
 REGRESSIONS: Final = Path(__file__).parent / "regressions.txt"
 

@@ -9,7 +9,7 @@ held in memory keeps to its bound whatever was estimated: the planner counts tru
 and takes no more of them.
 
 **Texts** cost before they are tokens: their bytes are counted until they are tokenized
-(:mod:`stages.tokenizer_load`).
+(:mod:`stages.load.tokenizer_load`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,16 +19,16 @@ from operator import add
 import structlog
 import trio
 
-from stages.admission_policies import AdmissionPolicy, refusal
-from stages.asked import Asked
 from stages.channels import ReceiveEnd, SendEnd
-from stages.cost_model import NO_WORK, Work
-from stages.load import LoadMeter
+from stages.load.admission_policies import AdmissionPolicy, refusal
+from stages.load.cost_model import NO_WORK, Work
+from stages.load.demand import Demand
+from stages.load.load_meter import LoadMeter
+from stages.load.token_ratio import TokenRatio
 from stages.messages import EmbedRequest, Submission
 from stages.ragged_input import ID_BYTES
+from stages.text.token_rules import TokenRules
 from stages.ticket import OpenTickets
-from stages.token_ratio import TokenRatio
-from stages.token_rules import TokenRules
 
 log = structlog.get_logger()
 
@@ -57,8 +57,8 @@ async def run_admission(
         ticket, request = submission.ticket, submission.request
         sizes = list(text_sizes(request, rules))
         work = estimate_work(request, rules, ratio, sizes)
-        asked = Asked(work, ticket.deadline - now, ticket.lane, ticket.tenant, sum(sizes))
-        refused = refusal(policies, load.view(now), asked, draw())
+        demand = Demand(work, ticket.deadline - now, ticket.lane, ticket.tenant, sum(sizes))
+        refused = refusal(policies, load.view(now), demand, draw())
         cause = None if refused is None else refused.__cause__
         if cause is not None and not was_broken:  # once, not for every request of a flood
             log.error("an admission policy raised", exc_info=cause)
@@ -67,7 +67,7 @@ async def run_admission(
             tickets.fail(ticket, refused, now)
             continue
         tickets.reserve(ticket, work)
-        load.tokenizer.admitted(ticket, asked.text_bytes)
+        load.tokenizer.admitted(ticket, demand.text_bytes)
         await admitted.send(submission)
 
 

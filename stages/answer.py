@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stages.errors import PenstockError
 from stages.ragged_rows import RaggedRows
-from stages.tokenizer_work import TokenList
+from stages.text.tokenizer_work import TokenList
 
 
 @frozen

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from stages.batch_planner import BatchPlanner
 from stages.channels import ReceiveEnd, SendEnd
-from stages.load import LoadMeter
+from stages.load.load_meter import LoadMeter
 from stages.messages import Batch, Chunk
+from stages.planner.batch_planner import BatchPlanner
 from stages.ticket import OpenTickets, Ticket
 
 

@@ -16,9 +16,9 @@ from attrs import evolve
 from stages.batch_result import BatchResult, DeviceOutput
 from stages.batching import BatchCredit
 from stages.channels import ReceiveEnd, SendEnd
-from stages.load import LoadMeter
+from stages.load.load_meter import LoadMeter
 from stages.messages import Batch, Layout
-from stages.runner import Job, Runner
+from stages.threads.runner import Job, Runner
 from stages.ticket import OpenTickets
 
 DeviceRunner: TypeAlias = Runner[Batch, DeviceOutput]

@@ -14,8 +14,8 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from stages.cost_model import Work
 from stages.lane import Lane
+from stages.load.cost_model import Work
 from stages.output import Output
 from stages.ticket import Ticket
 

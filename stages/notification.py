@@ -8,7 +8,7 @@ from stages.batch_result import BatchResult
 from stages.channels import ReceiveEnd
 from stages.device_faults import is_sticky
 from stages.errors import Internal, NotServing, PenstockError
-from stages.load import LoadMeter
+from stages.load.load_meter import LoadMeter
 from stages.messages import Chunk
 from stages.ragged_rows import without
 from stages.ticket import OpenTickets

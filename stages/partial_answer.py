@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stages.answer import Answer, ItemError, Timings
 from stages.ragged_rows import RaggedRows, Values
-from stages.tokenizer_work import TokenList
+from stages.text.tokenizer_work import TokenList
 
 
 @define(eq=False)

@@ -21,9 +21,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.cost_model import FEW
 from stages.errors import InvalidInput
 from stages.input_limits import InputLimits
+from stages.load.cost_model import FEW
 from stages.messages import Int32, RaggedIds
 
 ID_BYTES: Final = 4  # one id, int32

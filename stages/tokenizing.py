@@ -4,7 +4,7 @@ Texts are encoded in slices, with several requests in turn: a request of megabyt
 does not hold up a short one (1 MiB in one call takes 0.5 s, in which other threads
 go on but for 10 ms at most), and short ones share a slice: a trip to the thread
 costs more than a short text, and very short ones do without it
-(:mod:`stages.brief_work`). Within a request short texts go first, so that a slice
+(:mod:`stages.threads.inline_runner`). Within a request short texts go first, so that a slice
 falls into few buckets. What is encoded goes on at once.
 
 Requests that bring token ids pass through without the thread. What the tokenizer alone
@@ -21,16 +21,16 @@ import trio
 
 from stages.channels import ReceiveEnd, SendEnd
 from stages.errors import Internal, PenstockError
+from stages.load.token_ratio import TokenRatio
+from stages.load.tokenizer_load import TokenizerLoad
 from stages.messages import EmbedRequest, Int32, RaggedIds, Submission, TokenizedItems
 from stages.output import Output
-from stages.runner import Runner, Timed
-from stages.text_line import Part, TextLine
-from stages.text_turns import TextTurns
+from stages.text.slice_scheduler import SliceScheduler
+from stages.text.sliced_request import SlicedRequest, SlicePart
+from stages.text.token_rules import TokenRules
+from stages.text.tokenizer_work import TokenizerWork
+from stages.threads.runner import Runner, Timed
 from stages.ticket import OpenTickets
-from stages.token_ratio import TokenRatio
-from stages.token_rules import TokenRules
-from stages.tokenizer_load import TokenizerLoad
-from stages.tokenizer_work import TokenizerWork
 
 REQUESTS_AT_ONCE: Final = 32  # taken from the channel between two slices
 
@@ -53,18 +53,20 @@ async def run_tokenizing(
 
     ``ratio`` and ``load`` learn from every slice.
     """
-    turns = TextTurns()
+    scheduler = SliceScheduler()
     drained = False
-    while turns or not drained:
-        drained = drained or not await _take_in(admitted, tokenized, turns, rules, ratio, tickets)
-        if turns:
-            await _encode_slice(turns, tokenized, tokenizer, tickets, load)
+    while scheduler or not drained:
+        drained = drained or not await _take_in(
+            admitted, tokenized, scheduler, rules, ratio, tickets
+        )
+        if scheduler:
+            await _encode_slice(scheduler, tokenized, tokenizer, tickets, load)
 
 
 async def _take_in(
     admitted: ReceiveEnd[Submission],
     tokenized: SendEnd[TokenizedItems],
-    turns: TextTurns,
+    scheduler: SliceScheduler,
     rules: TokenRules,
     ratio: TokenRatio,
     tickets: OpenTickets,
@@ -75,7 +77,7 @@ async def _take_in(
     """
     for _ in range(REQUESTS_AT_ONCE):  # or ids that keep coming would hold up texts
         try:
-            submission = admitted.receive_nowait() if turns else await admitted.receive()
+            submission = admitted.receive_nowait() if scheduler else await admitted.receive()
         except trio.WouldBlock:
             return True
         except trio.EndOfChannel:
@@ -85,7 +87,7 @@ async def _take_in(
             tickets.planned(ticket, request.items)  # the planner will not see them
         ids = request.ids
         if ids is None or request.output.by_tokenizer:
-            turns.add(TextLine(submission, rules, ratio))
+            scheduler.add(SlicedRequest(submission, rules, ratio))
             continue
         positions = np.arange(len(ids), dtype=np.int32)
         ticket.token_counts = np.zeros(len(ids), np.int32)
@@ -98,7 +100,7 @@ async def _take_in(
 
 
 async def _encode_slice(
-    turns: TextTurns,
+    scheduler: SliceScheduler,
     tokenized: SendEnd[TokenizedItems],
     tokenizer: TokenizerRunner,
     tickets: OpenTickets,
@@ -106,18 +108,18 @@ async def _encode_slice(
 ) -> None:
     """Encode one slice, of those whose turn it is, and send it on; they line up again."""
     now = trio.current_time()
-    parts = turns.next_parts(lambda ticket: tickets.alive(ticket, now))
+    parts = scheduler.next_parts(lambda ticket: tickets.alive(ticket, now))
     if len(parts) > 1:
         await _encode_together(parts, tokenized, tokenizer, tickets, load)
     elif parts:
         await _encode_alone(parts[0], tokenized, tokenizer, tickets, load)
     for part in parts:
         if not part.owner.finished and part.owner.submission.ticket.waiting:
-            turns.add(part.owner)
+            scheduler.add(part.owner)
 
 
 async def _encode_together(
-    parts: Sequence[Part],
+    parts: Sequence[SlicePart],
     tokenized: SendEnd[TokenizedItems],
     tokenizer: TokenizerRunner,
     tickets: OpenTickets,
@@ -140,7 +142,7 @@ async def _encode_together(
 
 
 async def _encode_alone(
-    part: Part,
+    part: SlicePart,
     tokenized: SendEnd[TokenizedItems],
     tokenizer: TokenizerRunner,
     tickets: OpenTickets,
@@ -165,14 +167,14 @@ async def _encode_alone(
     await _send_on(part, fit, tokenized, tickets)
 
 
-def _count(parts: Sequence[Part], found: Timed[Sequence[Any]], load: TokenizerLoad) -> None:
+def _count(parts: Sequence[SlicePart], found: Timed[Sequence[Any]], load: TokenizerLoad) -> None:
     """What was in a slice waits no more, and tells how fast the tokenizer is."""
     load.observe(sum(part.size for part in parts), found.finished_at - found.started_at)
     for part in parts:
         load.tokenized(part.owner.submission.ticket, part.size)
 
 
-def _answer(part: Part, found: Sequence[Any], tickets: OpenTickets) -> None:
+def _answer(part: SlicePart, found: Sequence[Any], tickets: OpenTickets) -> None:
     """Keep what the tokenizer says of some items; with the last ones the request is answered."""
     owner = part.owner
     owner.spelled.update(zip(part.positions.tolist(), found, strict=True))
@@ -186,7 +188,7 @@ Fit: TypeAlias = Callable[[], tuple[RaggedIds, Int32, Int32]]
 
 
 async def _send_on(
-    part: Part, fit: Fit, tokenized: SendEnd[TokenizedItems], tickets: OpenTickets
+    part: SlicePart, fit: Fit, tokenized: SendEnd[TokenizedItems], tickets: OpenTickets
 ) -> None:
     owner, ticket = part.owner, part.owner.submission.ticket
     items = _fit_or_fail(owner.submission, owner.rules, part.positions, fit, tickets)
@@ -199,7 +201,7 @@ async def _send_on(
         await tokenized.send(items)
 
 
-def _fit_part(part: Part, ids: RaggedIds) -> tuple[RaggedIds, Int32, Int32]:
+def _fit_part(part: SlicePart, ids: RaggedIds) -> tuple[RaggedIds, Int32, Int32]:
     return _fit(part.owner.submission.request, part.owner.rules, ids, part.positions)
 
 

@@ -5,13 +5,13 @@ import trio
 from attrs import define, field
 
 from pipeline.wiring.pipeline_plan import PipelinePlan
-from stages.batch_limits import BatchLimits
 from stages.batch_result import BatchResult, DeviceOutput
 from stages.batching import BatchCredit
-from stages.load import LatencyWindow, LoadMeter
+from stages.load.load_meter import LatencyWindow, LoadMeter
 from stages.messages import Batch, Chunk, EmbedRequest, Layout, RaggedIds, Submission
-from stages.runner import Timed
-from stages.token_rules import TokenRules
+from stages.planner.batch_limits import BatchLimits
+from stages.text.token_rules import TokenRules
+from stages.threads.runner import Timed
 
 BUCKETS = (4, 8, 16)
 

@@ -13,8 +13,8 @@ from stages.answer import Answer, Outcome, Timings
 from stages.messages import EmbedRequest
 from stages.output import Output
 from stages.ragged_rows import SPARSE_ENTRY, RaggedRows
+from stages.text.tokenizer_work import TokenList
 from stages.ticket import Reply, Ticket
-from stages.tokenizer_work import TokenList
 
 DIMENSION = 8
 

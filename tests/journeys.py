@@ -7,7 +7,7 @@ from pipeline.topology import STAGES
 from pipeline.wiring.stage_occupancy import StageOccupancy
 from stages.answer import Answer
 from stages.batch_result import BatchResult
-from stages.cost_model import Work
+from stages.load.cost_model import Work
 from stages.messages import (
     Batch,
     Chunk,

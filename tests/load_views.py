@@ -2,11 +2,11 @@
 
 from core_builders import open_ticket
 
-from stages.asked import Asked
-from stages.cost_model import CostModel, Work
-from stages.load_view import LoadView
+from stages.load.cost_model import CostModel, Work
+from stages.load.demand import Demand
+from stages.load.load_view import LoadView
+from stages.load.tokenizer_load import TokenizerLoad
 from stages.ticket import OpenTickets
-from stages.tokenizer_load import TokenizerLoad
 
 
 def view(queued, tokens_per_s, p95_s=None, **changes):
@@ -16,8 +16,8 @@ def view(queued, tokens_per_s, p95_s=None, **changes):
     return LoadView(Work(queued, queued), cost, p95_s, **figures)
 
 
-def asked(tokens, squares=1, **options):
-    return Asked(Work(tokens, squares), **options)
+def demand(tokens, squares=1, **options):
+    return Demand(Work(tokens, squares), **options)
 
 
 def texts_waiting(*sizes, queued=10):
@@ -29,4 +29,4 @@ def texts_waiting(*sizes, queued=10):
 
 
 def texts(size, **options):
-    return asked(1, text_bytes=size, **options)
+    return demand(1, text_bytes=size, **options)

@@ -2,9 +2,9 @@
 
 from core_builders import chunk_of, limits_of, open_ticket
 
-from stages.batch_planner import BatchPlanner
-from stages.cost_model import CostModel
+from stages.load.cost_model import CostModel
 from stages.messages import Layout
+from stages.planner.batch_planner import BatchPlanner
 from stages.ticket import OpenTickets
 
 

@@ -3,12 +3,12 @@
 import trio
 from core_builders import drain, submission_of
 
-from stages.cost_model import Work
+from stages.load.cost_model import Work
+from stages.load.token_ratio import TokenRatio
+from stages.load.tokenizer_load import TokenizerLoad
 from stages.messages import EmbedRequest
+from stages.text.token_rules import TokenRules
 from stages.ticket import OpenTickets
-from stages.token_ratio import TokenRatio
-from stages.token_rules import TokenRules
-from stages.tokenizer_load import TokenizerLoad
 from stages.tokenizing import run_tokenizing
 
 RULES = TokenRules(max_tokens=16)

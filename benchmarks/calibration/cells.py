@@ -9,7 +9,7 @@ from benchmarks.calibration.model import Measured
 from benchmarks.calibration.server import Moment, Subject, cost_of, drift_of, jitter_of
 from benchmarks.overload.calls import Calls
 from benchmarks.overload.contenders import Worked
-from stages.cost_model import CostModel
+from stages.load.cost_model import CostModel
 
 
 @frozen

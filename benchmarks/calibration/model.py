@@ -14,8 +14,8 @@ from simulations.drift import Drift
 from simulations.scenario import Clients, DeviceModel, Host, Scenario
 from simulations.simulation import simulate
 from stages.answer import Answer, Outcome
-from stages.cost_model import CostModel
 from stages.errors import DeadlineExceeded, NotServing, Overloaded
+from stages.load.cost_model import CostModel
 
 MODEL_TOKENS: Final = 512
 ANSWERING: Final = 1 / 3  # of the interpreter's time for a call, which comes after the device's

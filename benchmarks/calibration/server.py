@@ -19,7 +19,7 @@ from benchmarks.overload.contenders import Contender, Cores, Load, Worked, threa
 from benchmarks.overload.scenarios import PATIENCE_S
 from pipeline.calibrate import read_cost
 from simulations.drift import Drift, ran_in
-from stages.cost_model import CostModel, CostSample, Work
+from stages.load.cost_model import CostModel, CostSample, Work
 
 DRIFT_S: Final = 0.25  # a few batches
 

@@ -17,7 +17,7 @@ from attrs import define, field
 from stages.answer import Outcome
 from stages.batch_result import BatchResult
 from stages.device_faults import is_sticky
-from stages.device_load import DeviceLoad
+from stages.load.device_load import DeviceLoad
 from stages.ticket import Ticket
 
 LOOK_EVERY_S: Final = 0.1

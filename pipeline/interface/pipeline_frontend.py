@@ -27,10 +27,10 @@ from pipeline.interface.statuses import retry_after_s
 from pipeline.overload.health_level import HealthLevel
 from pipeline.overload.load_report import LoadAverages
 from pipeline.topology import Pipeline
-from stages.admission_policies import pressure, refusal
-from stages.asked import Asked
-from stages.cost_model import Work
 from stages.errors import NotOffered, PenstockError
+from stages.load.admission_policies import pressure, refusal
+from stages.load.cost_model import Work
+from stages.load.demand import Demand
 from stages.messages import EmbedRequest
 from stages.ticket import Reply, Ticket
 
@@ -141,7 +141,7 @@ class PipelineFrontend:
         load = pipeline.load
         view = load.view(now)
         policies = pipeline.plan.policies
-        least = Asked(Work(1, 1), text_bytes=1)
+        least = Demand(Work(1, 1), text_bytes=1)
         refused = refusal(policies, view, least, draw=1.0)  # certain ones only
         level = self._level.judge(pressure(policies, view), refuses=refused is not None)
         return LoadSnapshot(

@@ -8,7 +8,7 @@ from pipeline.interface.status import ModelInfo
 from stages.device.recipe import Recipe
 from stages.device.spec import Device
 from stages.execution import DeviceRunner
-from stages.text_tokenizer import TextTokenizer
+from stages.text.text_tokenizer import TextTokenizer
 from stages.tokenizing import TokenizerRunner
 
 

@@ -20,19 +20,19 @@ from pipeline.models.resolve import ResolvedModel, resolve_model
 from pipeline.process.logs import route_library_logs
 from pipeline.settings.table import Settings
 from stages.batch_result import DeviceOutput
-from stages.brief_work import BriefWork
 from stages.device.errors import ModelError
 from stages.device.factory import import_device, make_device
 from stages.device.fingerprint import fingerprint
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
 from stages.device.task import Task
-from stages.flight import AtOnce, Machine
 from stages.messages import Batch
 from stages.output import Output
-from stages.text_tokenizer import TextTokenizer
-from stages.tokenizer_work import TokenizerWork
-from stages.worker import WorkerThread
+from stages.text.text_tokenizer import TextTokenizer
+from stages.text.tokenizer_work import TokenizerWork
+from stages.threads.inline_runner import InlineRunner
+from stages.threads.pending_work import Executor, Synchronous
+from stages.threads.worker import WorkerThread
 
 T = TypeVar("T")
 In = TypeVar("In")
@@ -111,7 +111,7 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         pooling=info.pooling,
         outputs=[str(output) for output in info.outputs],
     )
-    tokenizer = BriefWork(text_tokenizer.is_brief, text_tokenizer.run, tokenizer_runner)
+    tokenizer = InlineRunner(text_tokenizer.is_brief, text_tokenizer.run, tokenizer_runner)
     return LoadedModel(info, recipe, text_tokenizer, devices, tokenizer, runners)
 
 
@@ -132,26 +132,26 @@ async def _start(
     nursery: trio.Nursery,
     name: str,
     make: Callable[[], T],
-    machine_of: Callable[[T], Machine[In, Out]],
+    executor_of: Callable[[T], Executor[In, Out]],
 ) -> tuple[T, WorkerThread[In, Out]]:
     """A thing made in a thread of its own, which goes on to do its work there."""
     made: list[T] = []
 
-    def make_in_thread() -> Machine[In, Out]:
+    def make_in_thread() -> Executor[In, Out]:
         made.append(make())
-        return machine_of(made[0])
+        return executor_of(made[0])
 
     worker: WorkerThread[In, Out] = WorkerThread(name, make_in_thread)
     await nursery.start(worker.run)
     return made[0], worker
 
 
-def _itself(device: Device) -> Machine[Batch, DeviceOutput]:
+def _itself(device: Device) -> Executor[Batch, DeviceOutput]:
     return device
 
 
-def _encoding(tokenizer: TextTokenizer) -> Machine[TokenizerWork, Sequence[Any]]:
-    return AtOnce(tokenizer.run)
+def _encoding(tokenizer: TextTokenizer) -> Executor[TokenizerWork, Sequence[Any]]:
+    return Synchronous(tokenizer.run)
 
 
 def _tokenizer(

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
-from stages.admission_policies import AdmissionPolicy
-from stages.batch_limits import BatchLimits
-from stages.cost_model import CostModel
 from stages.execution import DeviceRunner
-from stages.token_rules import TokenRules
+from stages.load.admission_policies import AdmissionPolicy
+from stages.load.cost_model import CostModel
+from stages.planner.batch_limits import BatchLimits
+from stages.text.token_rules import TokenRules
 from stages.tokenizing import TokenizerRunner
 
 

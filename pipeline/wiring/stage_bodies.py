@@ -7,16 +7,16 @@ from pipeline.wiring.least_loaded import DispatchInlet, LeastLoadedDispatch
 from pipeline.wiring.links import Inlet, Outlet
 from pipeline.wiring.pipeline_plan import PipelinePlan
 from stages.admission import run_admission
-from stages.batch_planner import BatchPlanner
 from stages.batch_result import BatchResult
 from stages.batching import BatchCredit, run_batching
 from stages.bucketing import run_bucketing
 from stages.execution import run_execution
-from stages.load import LoadMeter
+from stages.load.load_meter import LoadMeter
+from stages.load.token_ratio import TokenRatio
 from stages.messages import Batch, Chunk, Submission, TokenizedItems
 from stages.notification import run_notification
+from stages.planner.batch_planner import BatchPlanner
 from stages.ticket import OpenTickets
-from stages.token_ratio import TokenRatio
 from stages.tokenizing import run_tokenizing
 
 

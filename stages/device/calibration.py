@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from attrs import frozen
 
-from stages.cost_model import CostModel, CostSample, Work
 from stages.device.packing import Sample
 from stages.device.spec import EngineSpec
+from stages.load.cost_model import CostModel, CostSample, Work
 
 COUNTS: Final = (1, 8, 64, 512)  # texts in a batch
 REPETITIONS: Final = 3  # the fastest counts: a neighbour's noise only ever adds

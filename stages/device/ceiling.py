@@ -14,10 +14,10 @@ import torch
 from attrs import define, evolve, frozen
 
 from stages.batch_result import DeviceOutput
-from stages.flight import Flight
 from stages.messages import Batch, Chunk, Layout
+from stages.threads.pending_work import Pending
 
-Start: TypeAlias = Callable[[Batch], Flight[DeviceOutput]]
+Start: TypeAlias = Callable[[Batch], Pending[DeviceOutput]]
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ class Ceiling:
     release: Callable[[], object] = torch.cuda.empty_cache
     lowered: int = 0  # how often memory did not suffice
 
-    def start(self, start: Start, batch: Batch) -> Flight[DeviceOutput]:
+    def start(self, start: Start, batch: Batch) -> Pending[DeviceOutput]:
         """``start(batch)``, or both of its halves where memory did not suffice.
 
         Raises:
@@ -70,10 +70,10 @@ class Ceiling:
 
 @frozen(eq=False)
 class _Both:
-    """Two flights with the halves of one batch."""
+    """The halves of one batch, under way."""
 
-    first: Flight[DeviceOutput]
-    second: Flight[DeviceOutput]
+    first: Pending[DeviceOutput]
+    second: Pending[DeviceOutput]
 
     def finish(self) -> DeviceOutput:
         """The batch's vectors; an error of either half is the batch's."""

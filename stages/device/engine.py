@@ -13,7 +13,6 @@ import torch
 from attrs import evolve, frozen
 
 from stages.batch_result import DeviceOutput
-from stages.cost_model import CostModel
 from stages.device.attention import Kernel, choose_kernel, dtype_name
 from stages.device.calibration import Shape, calibrated, shapes_of
 from stages.device.ceiling import Ceiling
@@ -32,10 +31,11 @@ from stages.device.post_norm import replace_layers, restore_layers
 from stages.device.self_check import check_packed, check_padded
 from stages.device.spec import DeviceFigures, EngineSpec
 from stages.device.task import Task
-from stages.flight import Flight, Landed
+from stages.load.cost_model import CostModel
 from stages.messages import Batch, Int32, Layout
 from stages.ragged_rows import RaggedRows, Values
-from stages.text_tokenizer import TextTokenizer
+from stages.text.text_tokenizer import TextTokenizer
+from stages.threads.pending_work import Completed, Pending
 
 
 class Engine:
@@ -171,7 +171,7 @@ class Engine:
             graph_bytes=self._lane.graphs.memory_bytes,
         )
 
-    def start(self, batch: Batch) -> Flight[DeviceOutput]:
+    def start(self, batch: Batch) -> Pending[DeviceOutput]:
         """Begin one forward pass over ``batch``; see :class:`stages.device.spec.Device`.
 
         A PACKED batch on an engine that cannot pack is an error of the caller's, and so
@@ -181,29 +181,29 @@ class Engine:
             return start_mixed(self.start, batch)
         return self._ceiling.start(self._begin, batch)
 
-    def _begin(self, batch: Batch) -> Flight[DeviceOutput]:
+    def _begin(self, batch: Batch) -> Pending[DeviceOutput]:
         output = batch.chunks[0].output
         if output not in self.outputs:
             raise ValueError(f"the model does not give {output}")
         with torch.inference_mode():
             before = self._lane.counts.computed_tokens
-            flight = self._lane.start(batch.chunks, batch.layout, batch.rows, batch.width, output)
+            pending = self._lane.start(batch.chunks, batch.layout, batch.rows, batch.width, output)
             computed = self._lane.counts.computed_tokens - before
-        if isinstance(flight, Landed):
-            return Landed(_output(flight.value, computed))
-        return _Checked(flight, computed)
+        if isinstance(pending, Completed):
+            return Completed(_output(pending.value, computed))
+        return _Checked(pending, computed)
 
 
 @frozen(eq=False)
 class _Checked:
-    """A flight whose vectors are looked over when it is over."""
+    """A batch under way, whose vectors are looked over when it is over."""
 
-    flight: Flight[Values]
+    pending: Pending[Values]
     computed_tokens: int
 
     def finish(self) -> DeviceOutput:
-        """See :class:`stages.flight.Flight`."""
-        return _output(self.flight.finish(), self.computed_tokens)
+        """See :class:`stages.threads.pending_work.Pending`."""
+        return _output(self.pending.finish(), self.computed_tokens)
 
 
 def _output(vectors: Values, computed_tokens: int) -> DeviceOutput:

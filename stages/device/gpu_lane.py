@@ -26,10 +26,10 @@ from stages.device.padded import PaddedPath, Shape
 from stages.device.readers import Reader
 from stages.device.run_plans import packed_runs, padded_runs
 from stages.device.slots import SlotFlight, Slots
-from stages.flight import Flight, Landed
 from stages.messages import Layout
 from stages.output import Output
 from stages.ragged_rows import RaggedRows, Values
+from stages.threads.pending_work import Completed, Pending
 
 S = TypeVar("S")
 
@@ -75,8 +75,8 @@ class GpuLane:
         rows: int,
         width: int,
         output: Output = Output.POOLED,
-    ) -> Flight[Values]:
-        """Enqueue a batch; the flight gives its texts' values in its order.
+    ) -> Pending[Values]:
+        """Enqueue a batch; what is pending gives its texts' values in its order.
 
         Float32 [texts, dimension]; or what the reader for ``output`` gives, which is
         waited for: how much that will be is not always known before.
@@ -128,7 +128,7 @@ class GpuLane:
         chunks: Sequence[Texts],
         run: Run,
         replay: Callable[[S], None] | None,
-    ) -> Flight[Values]:
+    ) -> Pending[Values]:
         slot = self._slots.take()
         try:
             form.fill(slot.host, shape, chunks, run)
@@ -147,7 +147,7 @@ class GpuLane:
 
     def _read(
         self, form: Form[S], shape: S, chunks: Sequence[Texts], run: Run, reader: Reader
-    ) -> Landed[Values]:
+    ) -> Completed[Values]:
         slot = self._slots.take()
         try:
             form.fill(slot.host, shape, chunks, run)
@@ -158,7 +158,7 @@ class GpuLane:
             self._slots.take_back(slot)
             raise
         self._slots.give_back(slot)
-        return Landed(RaggedRows.joined([(run.rows, rows)]))
+        return Completed(RaggedRows.joined([(run.rows, rows)]))
 
     def _run(self, form: Form[S], shape: S) -> None:
         vectors = form.vectors(self._input, shape)

@@ -26,10 +26,10 @@ from stages.device.pooling import Bags
 from stages.device.readers import Reader
 from stages.device.readout import Readout
 from stages.device.workers import Workers
-from stages.flight import Landed
 from stages.messages import Float32, Int32, Layout
 from stages.output import Output
 from stages.ragged_rows import RaggedRows, Values
+from stages.threads.pending_work import Completed
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class HostLane:
         rows: int,
         width: int,
         output: Output = Output.POOLED,
-    ) -> Landed[Values]:
+    ) -> Completed[Values]:
         """The texts' values in the order of ``chunks``, fresh.
 
         Float32 [texts, dimension], or whatever the reader for ``output`` gives.
@@ -103,13 +103,13 @@ class HostLane:
         reader = self._readers.get(output)
         if reader is not None:
             parts = self._each(partial(self._read, reader), runs, ids, workers)
-            return Landed(RaggedRows.joined(parts))
+            return Completed(RaggedRows.joined(parts))
         # All that outlives a run is allocated before it: what a run frees lies together.
         vectors: Float32 = np.empty(
             (sum(len(run.rows) for run in runs), self._dimension), np.float32
         )
         self._each(partial(self._write, vectors), runs, ids, workers)
-        return Landed(vectors)
+        return Completed(vectors)
 
     def idle(self) -> bool:
         """Nothing to prepare."""

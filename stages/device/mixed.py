@@ -11,11 +11,11 @@ import numpy as np
 from attrs import evolve, frozen
 
 from stages.batch_result import DeviceOutput, Pieces, added
-from stages.flight import Flight
 from stages.messages import Batch, Layout
 from stages.ragged_rows import Values
+from stages.threads.pending_work import Pending
 
-Start: TypeAlias = Callable[[Batch], Flight[DeviceOutput]]
+Start: TypeAlias = Callable[[Batch], Pending[DeviceOutput]]
 
 
 def is_mixed(batch: Batch) -> bool:
@@ -24,20 +24,20 @@ def is_mixed(batch: Batch) -> bool:
     return any(chunk.output is not wanted for chunk in batch.chunks)
 
 
-def start_mixed(start: Start, batch: Batch) -> Flight[DeviceOutput]:
+def start_mixed(start: Start, batch: Batch) -> Pending[DeviceOutput]:
     """``start`` a batch for each kind of output in ``batch``."""
     kinds = dict.fromkeys(chunk.output for chunk in batch.chunks)
-    flights: list[tuple[Sequence[int], Flight[DeviceOutput]]] = []
+    started: list[tuple[Sequence[int], Pending[DeviceOutput]]] = []
     for kind in kinds:
         places = [at for at, chunk in enumerate(batch.chunks) if chunk.output is kind]
         try:
-            flights.append((places, start(_part(batch, places))))
+            started.append((places, start(_part(batch, places))))
         except Exception:
-            for _, flight in flights:
+            for _, pending in started:
                 with suppress(Exception):
-                    flight.finish()  # its place is free again
+                    pending.finish()  # its place is free again
             raise
-    return _Mixed(batch, flights)
+    return _Mixed(batch, started)
 
 
 def _part(batch: Batch, places: Sequence[int]) -> Batch:
@@ -52,14 +52,14 @@ class _Mixed:
     """Flights with the parts of one batch, each with its chunks' places in it."""
 
     batch: Batch
-    flights: Sequence[tuple[Sequence[int], Flight[DeviceOutput]]]
+    started: Sequence[tuple[Sequence[int], Pending[DeviceOutput]]]
 
     def finish(self) -> DeviceOutput:
         """A piece for each chunk; an error of one part is the batch's."""
         outputs, error = [], None
-        for places, flight in self.flights:
+        for places, pending in self.started:
             try:
-                outputs.append((places, flight.finish()))
+                outputs.append((places, pending.finish()))
             except Exception as raised:
                 error = raised
         if error is not None:

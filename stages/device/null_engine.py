@@ -9,13 +9,13 @@ from typing import Final
 import numpy as np
 
 from stages.batch_result import DeviceOutput
-from stages.cost_model import CostModel
 from stages.device.packing import Texts, copy_ids
 from stages.device.run_plans import packed_runs
 from stages.device.spec import DeviceFigures, EngineSpec
-from stages.flight import Landed
+from stages.load.cost_model import CostModel
 from stages.messages import Batch, Float32, Int32, Layout
 from stages.output import Output
+from stages.threads.pending_work import Completed
 
 NULL_COST: Final = CostModel(1e-4, 1e-8, 0.0)  # what the vectors take, about
 MODULUS: Final = 65521  # the largest prime below 2**16: products of two residues fit into 32 bits
@@ -41,9 +41,9 @@ class NullEngine:
         """Those of a device without graphs and without end of memory."""
         return self._figures
 
-    def start(self, batch: Batch) -> Landed[DeviceOutput]:
+    def start(self, batch: Batch) -> Completed[DeviceOutput]:
         """Vectors with components in -0.5 ... 0.5 that depend on a text's ids and their order."""
-        return Landed(DeviceOutput(null_vectors(batch.chunks, self.dimension)))
+        return Completed(DeviceOutput(null_vectors(batch.chunks, self.dimension)))
 
     def idle(self) -> bool:
         """Nothing to prepare."""

@@ -6,12 +6,12 @@ from typing import Protocol
 from attrs import frozen
 
 from stages.batch_result import DeviceOutput
-from stages.cost_model import CostModel
 from stages.device.errors import ModelError
 from stages.device.recipe import Recipe
-from stages.flight import Flight
+from stages.load.cost_model import CostModel
 from stages.messages import Batch, Int32, Layout
 from stages.output import Output
+from stages.threads.pending_work import Pending
 
 
 @frozen
@@ -62,7 +62,10 @@ class DeviceFigures:
 
 
 class Device(Protocol):
-    """A loaded and warmed model: a :class:`stages.flight.Machine`. Made and used in one thread."""
+    """A loaded and warmed model, made and used in one thread.
+
+    A :class:`stages.threads.pending_work.Executor`.
+    """
 
     layout: Layout  # what batches should be planned as
     layout_reason: str  # why, when it is not what was asked for; else ""
@@ -78,7 +81,7 @@ class Device(Protocol):
         """What there is to say of the device now. Any thread."""
         ...
 
-    def start(self, batch: Batch) -> Flight[DeviceOutput]:
+    def start(self, batch: Batch) -> Pending[DeviceOutput]:
         """Begin one forward pass; it, or its ``finish``, raises what the device raises."""
         ...
 

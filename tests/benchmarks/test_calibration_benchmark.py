@@ -32,8 +32,8 @@ from benchmarks.overload.contenders import Load, Worked
 from benchmarks.overload.figures import Window
 from benchmarks.shapes import write_checkpoint
 from pipeline.observability.tracing import TAIL, Tracer
-from stages.cost_model import CostModel
 from stages.errors import DeadlineExceeded, Internal, Overloaded
+from stages.load.cost_model import CostModel
 
 LOAD = Load(items=2, tokens=50)
 COST = CostModel(0.01, 0.0008, 0.0)  # 0.09 s a call alone

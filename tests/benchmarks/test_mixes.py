@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from benchmarks.mixes import MIXES, fixed, lengths, token_ids
 from benchmarks.texts import model_folder, texts_of
-from stages.text_tokenizer import TextTokenizer
+from stages.text.text_tokenizer import TextTokenizer
 
 RANGES = {"queries": (6, 32), "documents": (8, 500), "uniform128": (128, 128)}
 

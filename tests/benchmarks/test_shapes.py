@@ -3,7 +3,7 @@ from benchmarks.mixes import lengths, token_ids
 from benchmarks.shapes import SHAPES, text, write_checkpoint
 from benchmarks.shapes import ids as ids_of
 from stages.device.recipe import Recipe
-from stages.text_tokenizer import TextTokenizer
+from stages.text.text_tokenizer import TextTokenizer
 
 
 def test_a_random_checkpoint_has_a_recipe_and_a_tokenizer_of_whole_words(tmp_path):

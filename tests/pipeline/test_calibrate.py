@@ -10,7 +10,7 @@ from core_builders import batch_of, chunk_of, open_ticket
 
 from pipeline.calibrate import Calibration, read_cost
 from simulations.modelled import DeviceCost
-from stages.cost_model import CostModel, CostSample, Work
+from stages.load.cost_model import CostModel, CostSample, Work
 from stages.ticket import OpenTickets
 
 COST = CostModel(0.002, 1e-4, 1e-7)

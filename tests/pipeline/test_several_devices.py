@@ -10,8 +10,8 @@ from running_pipeline import Running, assert_nothing_is_left
 from pipeline.topology import execution_names
 from simulations.faults import InjectedCrash
 from stages.answer import Answer
-from stages.cost_model import CostModel, Work
 from stages.errors import Internal, NotServing
+from stages.load.cost_model import CostModel, Work
 from stages.messages import Batch
 
 

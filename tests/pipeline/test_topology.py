@@ -6,9 +6,9 @@ from core_builders import HandRunner, ids_request, limits_of, words
 from running_pipeline import Running, assert_nothing_is_left
 from trio.testing import wait_all_tasks_blocked
 
-from stages.admission_policies import TokenBudget
 from stages.answer import Answer
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
+from stages.load.admission_policies import TokenBudget
 from stages.messages import EmbedRequest
 
 

@@ -8,7 +8,7 @@ from pipeline.settings.table import Settings
 from simulations.arrivals import Poisson
 from simulations.lengths import Lognormal, Uniform
 from simulations.scenario import Clients, DeviceModel, Scenario
-from stages.cost_model import CostModel
+from stages.load.cost_model import CostModel
 
 CALLERS = Clients("callers", Poisson(40.0), lengths=Lognormal(), items=Uniform(1, 8), ids_share=0.3)
 

@@ -3,8 +3,8 @@
 from core_builders import chunk_of, open_ticket, plan_of
 
 from simulations.budget_watch import BudgetWatch
-from stages.admission_policies import TokenBudget
-from stages.cost_model import Work
+from stages.load.admission_policies import TokenBudget
+from stages.load.cost_model import Work
 from stages.messages import EmbedRequest, Submission
 
 

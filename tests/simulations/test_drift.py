@@ -12,7 +12,7 @@ from simulations.lengths import Fixed
 from simulations.misfit import ScenarioError
 from simulations.scenario import DeviceModel, parse_scenario
 from simulations.simulation import simulate
-from stages.cost_model import CostModel, Work
+from stages.load.cost_model import CostModel, Work
 
 COST = CostModel(0.01, 0.001, 0.0)
 FACTORS = st.lists(st.floats(0.1, 10.0), max_size=6).map(tuple)

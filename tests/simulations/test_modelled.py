@@ -11,7 +11,7 @@ from simulations.bank import bank_of
 from simulations.modelled import DeviceCost, modelled_device, modelled_tokenizer
 from simulations.runner import ModelledRunner
 from simulations.scenario import Host
-from stages.cost_model import CostModel
+from stages.load.cost_model import CostModel
 from stages.ticket import OpenTickets
 
 

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.admission import byte_length, estimate_work, run_admission, text_sizes
-from stages.admission_policies import LatencyPolicy, TextBudget, TokenBudget
-from stages.cost_model import Work
 from stages.errors import DeadlineExceeded, Overloaded
 from stages.lane import Lane
+from stages.load.admission_policies import LatencyPolicy, TextBudget, TokenBudget
+from stages.load.cost_model import Work
+from stages.load.token_ratio import TokenRatio
 from stages.messages import EmbedRequest, Submission
 from stages.output import Output
-from stages.pairs import PairTemplate
+from stages.text.pairs import PairTemplate
+from stages.text.token_rules import TokenRules
 from stages.ticket import OpenTickets
-from stages.token_ratio import TokenRatio
-from stages.token_rules import TokenRules
 
 RULES = TokenRules(max_tokens=16, prefix=(1,), suffix=(2,), prompts={"query": "ask: "})
 
@@ -153,7 +153,7 @@ def test_half_a_surrogate_pair_has_a_length_too():
 class Broken:
     """A policy that raises."""
 
-    def refusal(self, load, asked, draw):
+    def refusal(self, load, demand, draw):
         raise ZeroDivisionError("of the policy")
 
     def pressure(self, load):
@@ -174,8 +174,8 @@ async def test_a_caller_is_judged_by_its_own_time_lane_and_tenant():
     seen = []
 
     class Watching:
-        def refusal(self, load, asked, draw):
-            seen.append(asked)
+        def refusal(self, load, demand, draw):
+            seen.append(demand)
 
         def pressure(self, load):
             return 0.0
@@ -191,9 +191,9 @@ async def test_a_caller_is_judged_by_its_own_time_lane_and_tenant():
         tenant="t",
     )
     await admit(tickets, [Submission(ticket, ids_request([1, 2]))], Watching())
-    (asked,) = seen
-    assert (asked.work, asked.lane, asked.tenant) == (Work(2, 4), Lane.BULK, "t")
-    assert asked.time_left_s == pytest.approx(5.0, abs=0.5)
+    (demand,) = seen
+    assert (demand.work, demand.lane, demand.tenant) == (Work(2, 4), Lane.BULK, "t")
+    assert demand.time_left_s == pytest.approx(5.0, abs=0.5)
 
 
 def test_a_pair_is_estimated_with_its_query():

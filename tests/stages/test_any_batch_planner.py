@@ -12,10 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stages.batch_planner import REAL_SHARE, BatchPlanner
-from stages.cost_model import CostModel, Work
+from stages.load.cost_model import CostModel, Work
 from stages.messages import Layout
-from stages.precedence import Precedence
+from stages.planner.batch_planner import REAL_SHARE, BatchPlanner
+from stages.planner.precedence import Precedence
 from stages.ticket import OpenTickets
 
 SIZES = ((), (2, 4), (2, 4, 8))

@@ -6,7 +6,7 @@ from attrs import evolve
 from core_builders import chunk_of, open_ticket
 from planner_builders import add, cost_of, planner_of
 
-from stages.cost_model import CostModel
+from stages.load.cost_model import CostModel
 from stages.messages import Layout
 from stages.output import Output
 

@@ -5,10 +5,10 @@ import trio
 from core_builders import chunk_of, drain, keep_room, limits_of, load_of, open_ticket
 from trio.testing import wait_all_tasks_blocked
 
-from stages.batch_planner import BatchPlanner
 from stages.batching import BatchCredit, run_batching
-from stages.cost_model import CostModel
+from stages.load.cost_model import CostModel
 from stages.messages import Layout
+from stages.planner.batch_planner import BatchPlanner
 from stages.ticket import OpenTickets
 
 

@@ -1,24 +1,24 @@
 """Who would be answered too late is not let in."""
 
 import pytest
-from load_views import asked, texts, texts_waiting, view
+from load_views import demand, texts, texts_waiting, view
 
-from stages.admission_policies import (
+from stages.errors import TooLate
+from stages.lane import Lane
+from stages.load.admission_policies import (
     SPREADS,
     SURE,
     DeadlinePolicy,
 )
-from stages.cost_model import Work
-from stages.errors import TooLate
-from stages.fair_share import FairShare
-from stages.lane import Lane
+from stages.load.cost_model import Work
+from stages.load.fair_share import FairShare
 
 DEADLINE = DeadlinePolicy()
 
 
 def in_time(load, time_left_s, tokens=100, **options):
     """Whether a request is admitted that has so much time beside the margin."""
-    given = asked(tokens, time_left_s=time_left_s / SURE, **options)
+    given = demand(tokens, time_left_s=time_left_s / SURE, **options)
     refused = DEADLINE.refusal(load, given, draw=0.0)
     assert refused is None or isinstance(refused, TooLate)
     return refused is None
@@ -29,14 +29,14 @@ def test_who_would_be_answered_too_late_is_told_so_and_when_it_would_not_be():
     load = view(500, 100.0, starts_in_s=1.0)
     assert in_time(load, 8.01)
     assert not in_time(load, 7.9)
-    refused = DEADLINE.refusal(load, asked(100, time_left_s=7.5 / SURE), draw=0.0)
+    refused = DEADLINE.refusal(load, demand(100, time_left_s=7.5 / SURE), draw=0.0)
     assert refused.code == "DEADLINE_EXCEEDED"
     assert refused.retry_after_s == pytest.approx(0.5)
 
 
 def test_a_prediction_that_just_fits_is_not_trusted():
     load = view(500, 100.0, starts_in_s=1.0)
-    assert DEADLINE.refusal(load, asked(100, time_left_s=8.01), draw=0.0) is not None
+    assert DEADLINE.refusal(load, demand(100, time_left_s=8.01), draw=0.0) is not None
 
 
 def test_predictions_that_have_been_off_are_trusted_less():

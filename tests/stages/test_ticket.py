@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stages.answer import Answer, ItemError
-from stages.cost_model import NO_WORK, Work
 from stages.errors import DeadlineExceeded, Internal
+from stages.load.cost_model import NO_WORK, Work
 from stages.ticket import OpenTickets, TicketState
 
 

@@ -8,10 +8,10 @@ from core_builders import HandRunner, InlineRunner, drain, ids_request, words
 from tokenizing_stage import RULES, Stage, ids_by_position, texts_request
 from trio.testing import wait_all_tasks_blocked
 
-from stages.cost_model import Work
 from stages.errors import Internal, InvalidInput, TooLarge
+from stages.load.cost_model import Work
 from stages.messages import Side
-from stages.token_rules import TokenRules
+from stages.text.token_rules import TokenRules
 
 
 @pytest.fixture

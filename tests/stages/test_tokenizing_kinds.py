@@ -7,12 +7,12 @@ from tokenizing_stage import Stage as TokenizingStage
 from trio.testing import wait_all_tasks_blocked
 
 from stages.errors import Internal, InvalidInput, NotOffered
+from stages.load.tokenizer_load import SLICE_BYTES
 from stages.messages import EmbedRequest, Side
 from stages.output import Output
-from stages.pairs import PairTemplate
-from stages.token_rules import TokenRules
-from stages.tokenizer_load import SLICE_BYTES
-from stages.tokenizer_work import BareTexts, Decoding, Spelling
+from stages.text.pairs import PairTemplate
+from stages.text.token_rules import TokenRules
+from stages.text.tokenizer_work import BareTexts, Decoding, Spelling
 
 PAIRS = PairTemplate((101,), (102,), (102,), 1)
 

@@ -11,9 +11,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from simulations.agenda import Agenda
 from simulations.runner import ModelledRunner
-from stages.cost_model import Work
-from stages.token_rules import TokenRules
-from stages.tokenizer_load import PRIOR_BYTES_PER_S, SLICE_BYTES
+from stages.load.cost_model import Work
+from stages.load.tokenizer_load import PRIOR_BYTES_PER_S, SLICE_BYTES
+from stages.text.token_rules import TokenRules
 from stages.tokenizing import REQUESTS_AT_ONCE
 
 

@@ -14,7 +14,7 @@ from pipeline.interface.request_checks import input_limits, prompt_name_of
 from stages.errors import InvalidInput
 from stages.messages import EmbedRequest
 from stages.output import Output
-from stages.tokenizer_work import TokenList
+from stages.text.tokenizer_work import TokenList
 
 SLICE_TOKENS = 4096  # written in a millisecond or two
 

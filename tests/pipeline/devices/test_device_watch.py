@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pipeline.devices.watch import LOOK_EVERY_S, DeviceWatch
 from pipeline.lifecycle import LAST_WORDS_S
 from pipeline.process.serve import FAILED_WATCHDOG_S
-from stages.device_load import DeviceLoad
+from stages.load.device_load import DeviceLoad
 from stages.ticket import OpenTickets
 
 HANG_S = 5.0

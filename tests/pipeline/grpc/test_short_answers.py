@@ -1,4 +1,4 @@
-"""Answers and refusals by the fast path are those of its own way."""
+"""Answers and refusals by the fast path are those of h2's own way."""
 
 import pytest
 from h2.settings import SettingCodes

@@ -11,7 +11,7 @@ from tei_edge import CLASSIFIER, LONG_S, RANKER, ragged_of, serving_tei, unary
 from stages.messages import Side
 from stages.output import Output
 from stages.ragged_rows import SPARSE_ENTRY
-from stages.tokenizer_work import TokenList
+from stages.text.tokenizer_work import TokenList
 
 
 @pytest.fixture

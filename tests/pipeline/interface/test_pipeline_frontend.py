@@ -10,10 +10,10 @@ from trio.testing import wait_all_tasks_blocked
 from pipeline.interface.pipeline_frontend import PUBLISH_EVERY_S, PipelineFrontend
 from pipeline.interface.status import ModelInfo, Phase, RequestLimits
 from pipeline.topology import Pipeline
-from stages.admission_policies import LatencyPolicy, TokenBudget
 from stages.answer import Answer
-from stages.cost_model import CostModel, Work
 from stages.errors import NotOffered, NotServing
+from stages.load.admission_policies import LatencyPolicy, TokenBudget
+from stages.load.cost_model import CostModel, Work
 from stages.output import Output
 from stages.ticket import OpenTickets
 

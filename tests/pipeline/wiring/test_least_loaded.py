@@ -16,7 +16,7 @@ from simulations.agenda import Agenda
 from simulations.determinism import run_deterministically
 from simulations.modelled import DeviceCost, modelled_device
 from stages.answer import Answer
-from stages.cost_model import CostModel
+from stages.load.cost_model import CostModel
 
 
 async def test_every_device_gets_a_batch_before_any_gets_a_second(running, hands):

@@ -4,9 +4,9 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.cost_model import CostModel
 from stages.device.calibration import REPETITIONS, WARM_UP_S, calibrated, measure, shapes_of
 from stages.device.spec import EngineSpec
+from stages.load.cost_model import CostModel
 
 SPEC = EngineSpec()
 

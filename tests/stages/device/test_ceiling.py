@@ -8,8 +8,8 @@ from tiny_models import make_batch, make_engine, pooling, random_texts, write_ch
 from stages.device.ceiling import Ceiling, halves
 from stages.device.null_engine import NullEngine
 from stages.device.spec import EngineSpec
-from stages.flight import Landed
 from stages.messages import Layout
+from stages.threads.pending_work import Completed
 
 TEXTS = random_texts([5, 9, 3, 3, 8, 1, 2])
 
@@ -58,7 +58,7 @@ def test_two_halves_computed_what_each_of_them_did():
 
     def start(half):
         output = device._begin(half).finish()
-        return Landed(evolve(output, computed_tokens=half.rows * half.width))
+        return Completed(evolve(output, computed_tokens=half.rows * half.width))
 
     output = device.ceiling.start(start, batch).finish()
     assert output.computed_tokens == sum(device.attempts[1:])
@@ -105,7 +105,7 @@ def test_broken_rows_of_the_second_half_are_counted_on():
 
     def start(batch):
         output = device._begin(batch).finish()
-        return Landed(type(output)(output.vectors, (0, 1)))
+        return Completed(type(output)(output.vectors, (0, 1)))
 
     both = device.ceiling.start(start, make_batch(TEXTS, Layout.PACKED)).finish()
     assert both.broken == (0, 1, 3, 4)

@@ -1,4 +1,4 @@
-"""What is claimed of CUDA, on a CUDA device: vectors, graphs, flights, and the end of memory.
+"""What is claimed of CUDA, on a CUDA device: vectors, graphs, batches in flight, and the end of memory.
 
 Tiny random models, so that every kernel runs and nothing is downloaded. What a GPU
 computes is held against float32 on the CPU with the same weights, rounded as the GPU
@@ -16,7 +16,7 @@ from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
 from stages.messages import Layout
-from stages.worker import WorkerThread
+from stages.threads.worker import WorkerThread
 
 pytestmark = [
     pytest.mark.gpu,
@@ -169,13 +169,13 @@ def test_two_batches_in_flight_end_in_order_with_their_own_vectors(tmp_path):
     capture_all(engine)
     batches = [random_texts([30] * (10 + n), seed=n) for n in range(6)]
     alone = [run(engine, texts) for texts in batches]
-    flights = []
+    started = []
     for texts, wanted in zip(batches, alone, strict=True):
-        flights.append((engine.start(make_batch(texts, Layout.PACKED)), wanted))
-        if len(flights) == 2:
-            flight, first = flights.pop(0)
-            assert (unit(flight.finish().vectors) * first).sum(1).min() >= SAME
-    (last, wanted) = flights.pop()
+        started.append((engine.start(make_batch(texts, Layout.PACKED)), wanted))
+        if len(started) == 2:
+            pending, first = started.pop(0)
+            assert (unit(pending.finish().vectors) * first).sum(1).min() >= SAME
+    (last, wanted) = started.pop()
     assert (unit(last.finish().vectors) * wanted).sum(1).min() >= SAME
 
 

@@ -57,8 +57,8 @@ def test_tokens_and_sparse_weights_beside_batches_in_flight(tmp_path, layout):
     vectors = cpu.run(pooled).vectors
     for output in (Output.TOKENS, Output.SPARSE):
         batch = make_batch(texts, layout, output=output, rows=8, width=64)
-        flights = [gpu.start(each) for each in (pooled, batch, pooled)]
-        first, found, last = [flight.finish().vectors for flight in flights]
+        started = [gpu.start(each) for each in (pooled, batch, pooled)]
+        first, found, last = [pending.finish().vectors for pending in started]
         for other in (first, last):
             assert np.abs(other - vectors).max() <= NEAR
         expected = cpu.run(batch).vectors

@@ -92,8 +92,8 @@ def test_two_batches_in_flight_keep_their_vectors_apart(tmp_path):
     lane = make_lane(tmp_path, FakeGpu(), SHAPES)
     capture_all(lane)
     batches = [random_texts([5 + n, 9, 20], seed=n) for n in range(3)]
-    flights = [start(lane, texts) for texts in batches]
-    found = [flight.finish() for flight in flights]
+    started = [start(lane, texts) for texts in batches]
+    found = [pending.finish() for pending in started]
     recipe_of(tmp_path, "mean")
     for texts, vectors in zip(batches, found, strict=True):
         assert distance(vectors, expected(tmp_path, texts)) <= TOLERANCE

@@ -77,8 +77,8 @@ def test_what_has_no_fixed_size_runs_eagerly_beside_what_has(tmp_path, layout, o
     assert (lane.counts.graph_hits, lane.counts.graph_misses) == (2, 1)
     engine = make_engine(tmp_path)
     vectors = engine.run(pooled).vectors
-    for flight in (first, second):
-        assert np.abs(flight.finish() - vectors).max() <= TOLERANCE
+    for pending in (first, second):
+        assert np.abs(pending.finish() - vectors).max() <= TOLERANCE
     found, expected = found.finish(), engine.run(ragged).vectors
     for index in range(len(texts)):
         one, other = found.item(index), expected.item(index)

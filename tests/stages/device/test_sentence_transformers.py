@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, processors
 
 from stages.messages import Layout
 from stages.output import Output
-from stages.text_tokenizer import TextTokenizer
+from stages.text.text_tokenizer import TextTokenizer
 
 TOLERANCE = 2e-6
 CLASSIFIER = transformers.AutoModelForSequenceClassification

@@ -1,4 +1,4 @@
-"""h2's fast paths leaves everything as h2's own way leaves it."""
+"""The fast path leaves everything as h2's own way leaves it."""
 
 from functools import partial
 

@@ -1,0 +1,1 @@
+"""From texts to token ids: the tokenizer, its rules, and whose texts are next."""
