@@ -1,4 +1,4 @@
-"""What is claimed of CUDA, on a CUDA device: vectors, graphs, batches in flight, and the end of memory.
+"""What is claimed of CUDA, on such a device: vectors, graphs, batches in flight, end of memory.
 
 Tiny random models, so that every kernel runs and nothing is downloaded. What a GPU
 computes is held against float32 on the CPU with the same weights, rounded as the GPU
