@@ -17,7 +17,7 @@ from torch import nn
 
 from stages.device.attention import Kernel, Packing, packed_attention
 from stages.device.checkpoint import choose_device, choose_dtype
-from stages.device.gpu import CudaGpu
+from stages.device.cuda.gpu import CudaGpu
 from stages.device.packing import Sample
 from stages.device.run_plans import packed_runs
 

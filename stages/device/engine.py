@@ -2,8 +2,8 @@
 
 Made inside the device thread: it loads, checks itself, warms up, and only then
 counts as there. Every forward pass runs under ``torch.inference_mode()``. What a
-batch does on its way is the lane's business (:mod:`stages.device.host_lane`,
-:mod:`stages.device.gpu_lane`).
+batch does on its way is the executor's business (:mod:`stages.device.cpu_executor`,
+:mod:`stages.device.cuda.gpu_executor`).
 """
 
 import time
@@ -14,20 +14,20 @@ from attrs import evolve, frozen
 
 from stages.batch_result import DeviceOutput
 from stages.device.attention import Kernel, choose_kernel, dtype_name
+from stages.device.bert_layers import replace_layers, restore_layers
 from stages.device.calibration import Shape, calibrated, shapes_of
-from stages.device.ceiling import Ceiling
+from stages.device.capabilities import find_capabilities
 from stages.device.checkpoint import choose_device, choose_dtype, load_model
+from stages.device.cpu_executor import CpuExecutor
+from stages.device.cuda.gpu import CudaGpu, Gpu
+from stages.device.cuda.gpu_executor import GpuExecutor
+from stages.device.cuda.gpu_setup import make_gpu_executor
 from stages.device.errors import ModelError
-from stages.device.gpu import CudaGpu, Gpu
-from stages.device.gpu_lane import GpuLane
-from stages.device.gpu_setup import make_gpu_lane
-from stages.device.host_lane import HostLane
-from stages.device.lane_counts import LaneCounts
-from stages.device.mixed import is_mixed, start_mixed
-from stages.device.offer import make_offer
+from stages.device.executor_counts import ExecutorCounts
+from stages.device.memory_limit import MemoryLimit
+from stages.device.mixed_outputs import is_mixed, start_mixed
 from stages.device.packed import CPU_SCRATCH_RUN_TOKENS, PackedPath
 from stages.device.padded import PaddedPath
-from stages.device.post_norm import replace_layers, restore_layers
 from stages.device.self_check import check_packed, check_padded
 from stages.device.spec import DeviceFigures, EngineSpec
 from stages.device.task import Task
@@ -63,12 +63,12 @@ class Engine:
             table_rows=table_rows,
         )
         with torch.inference_mode():
-            self._offer = make_offer(model, folder, recipe, excluded)
-        self._encoder, self.outputs = self._offer.encoder, self._offer.outputs
+            self._capabilities = find_capabilities(model, folder, recipe, excluded)
+        self._encoder, self.outputs = self._capabilities.encoder, self._capabilities.outputs
         self._max_tokens = recipe.max_tokens
         pairs = recipe.task is Task.CLASSIFY and self._encoder.tells_texts_apart
         self._padded = PaddedPath(self._encoder, pairs=pairs)
-        self._ceiling = Ceiling(max(spec.max_tokens_per_batch, recipe.max_tokens))
+        self._memory_limit = MemoryLimit(max(spec.max_tokens_per_batch, recipe.max_tokens))
         self.excluded_ids = excluded
         self.vocabulary = self._encoder.vocabulary
         self.device, self.dtype = str(device), dtype_name(dtype)
@@ -76,8 +76,8 @@ class Engine:
             kernel = choose_kernel(device, dtype, spec.attention)
             self._packed, self.layout_reason = self._choose_layout(spec, kernel)
             self.layout = Layout.PACKED if self._packed else Layout.PADDED
-            self.dimension = self._offer.dimension
-            self._lane = self._make_lane(spec, gpu)
+            self.dimension = self._capabilities.dimension
+            self._executor = self._make_executor(spec, gpu)
             self.cost = self._warm_up(spec)
 
     def _choose_layout(
@@ -108,21 +108,21 @@ class Engine:
         reason = check_packed(encoder, path, self._max_tokens)
         return None if reason else path, reason
 
-    def _make_lane(self, spec: EngineSpec, gpu: Gpu | None) -> HostLane | GpuLane:
+    def _make_executor(self, spec: EngineSpec, gpu: Gpu | None) -> CpuExecutor | GpuExecutor:
         if gpu is None:
-            return HostLane(
+            return CpuExecutor(
                 self._packed,
                 self._padded,
-                self._offer.readout,
-                self._offer.readers,
+                self._capabilities.readout,
+                self._capabilities.readers,
                 dimension=self.dimension,
                 pad_id=self._encoder.pad_id,
-                tokens=self._ceiling.tokens,
+                tokens=self._memory_limit.tokens,
             )
-        return make_gpu_lane(
+        return make_gpu_executor(
             gpu,
             spec,
-            self._offer,
+            self._capabilities,
             self._packed.kernel if self._packed else None,
             self._padded,
             dimension=self.dimension,
@@ -134,17 +134,17 @@ class Engine:
         shapes = shapes_of(spec, longest=self._max_tokens, captured=captured)
         self._try(shapes[0])  # untimed: a first pass allocates
         cost = calibrated(self._time, shapes)
-        self._lane.counts = LaneCounts()  # what callers bring is counted
+        self._executor.counts = ExecutorCounts()  # what callers bring is counted
         return cost
 
     def _try(self, shape: Shape) -> Values:
         """Run a batch of this shape that belongs to nobody."""
         sample = shape.sample(self.vocabulary)
-        return self._lane.start([sample], self.layout, shape.texts, shape.length).finish()
+        return self._executor.start([sample], self.layout, shape.texts, shape.length).finish()
 
     def _time(self, shape: Shape) -> float:
         """How many seconds it takes; with a graph from the second time on."""
-        self._lane.idle()
+        self._executor.idle()
         started = time.perf_counter()
         self._try(shape)
         return time.perf_counter() - started
@@ -156,19 +156,19 @@ class Engine:
     def idle(self) -> bool:
         """Capture a graph, where some are still to be captured; whether more are."""
         with torch.inference_mode():
-            return self._lane.idle()
+            return self._executor.idle()
 
     def figures(self) -> DeviceFigures:
         """What there is to say of the device now. Any thread."""
-        figures = DeviceFigures(self._ceiling.tokens, self._ceiling.lowered)
-        if isinstance(self._lane, HostLane):
+        figures = DeviceFigures(self._memory_limit.tokens, self._memory_limit.lowered)
+        if isinstance(self._executor, CpuExecutor):
             return figures
         return evolve(
             figures,
-            graph_hits=self._lane.counts.graph_hits,
-            graph_misses=self._lane.counts.graph_misses,
-            graphs=len(self._lane.graphs),
-            graph_bytes=self._lane.graphs.memory_bytes,
+            graph_hits=self._executor.counts.graph_hits,
+            graph_misses=self._executor.counts.graph_misses,
+            graphs=len(self._executor.graphs),
+            graph_bytes=self._executor.graphs.memory_bytes,
         )
 
     def start(self, batch: Batch) -> Pending[DeviceOutput]:
@@ -179,16 +179,18 @@ class Engine:
         """
         if is_mixed(batch):
             return start_mixed(self.start, batch)
-        return self._ceiling.start(self._begin, batch)
+        return self._memory_limit.start(self._begin, batch)
 
     def _begin(self, batch: Batch) -> Pending[DeviceOutput]:
         output = batch.chunks[0].output
         if output not in self.outputs:
             raise ValueError(f"the model does not give {output}")
         with torch.inference_mode():
-            before = self._lane.counts.computed_tokens
-            pending = self._lane.start(batch.chunks, batch.layout, batch.rows, batch.width, output)
-            computed = self._lane.counts.computed_tokens - before
+            before = self._executor.counts.computed_tokens
+            pending = self._executor.start(
+                batch.chunks, batch.layout, batch.rows, batch.width, output
+            )
+            computed = self._executor.counts.computed_tokens - before
         if isinstance(pending, Completed):
             return Completed(_output(pending.value, computed))
         return _Checked(pending, computed)

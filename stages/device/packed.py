@@ -5,7 +5,7 @@ On the CPU a batch runs in pieces. With transformers' layers they have at most
 and 1,536 0.99 (all-MiniLM-L6-v2, three mixes of lengths), but a loaded server with 1,536
 holds 60 MB more than with 1,024. In bfloat16, which takes half the memory, 2,048 tokens
 are 1.15 to 1.25 times as fast as 1,024 (with AMX). With the layers of
-:mod:`stages.device.post_norm`, which write to one scratch tensor, 2,048 take no more
+:mod:`stages.device.bert_layers`, which write to one scratch tensor, 2,048 take no more
 memory than 1,024 with transformers' own. Divided among two threads that run side by side
 they are 1.02 to 1.06 times as fast with texts of different lengths, and as fast with
 texts of one. On CUDA a batch is one forward pass.

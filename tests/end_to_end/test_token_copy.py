@@ -14,7 +14,7 @@ from server_processes import as_ids, as_matrix
 from small_model import VOCABULARY, write_checkpoint
 
 from stages.answer import Answer
-from stages.device import host_lane
+from stages.device import cpu_executor
 from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
@@ -56,7 +56,7 @@ async def test_ids_are_copied_once_and_never_widened(
     wire = np.frombuffer(wire_bytes, np.uint8)
     assert np.shares_memory(ids.flat, wire)
     copies, embedded = [], []
-    copy_ids = host_lane.copy_ids
+    copy_ids = cpu_executor.copy_ids
 
     def watched_copy(chunks, runs, out):
         for chunk in chunks:
@@ -66,7 +66,7 @@ async def test_ids_are_copied_once_and_never_widened(
         copies.append(sum(len(chunk) for chunk in chunks))
         copy_ids(chunks, runs, out)
 
-    monkeypatch.setattr(host_lane, "copy_ids", watched_copy)
+    monkeypatch.setattr(cpu_executor, "copy_ids", watched_copy)
     table = engine._encoder.model.get_input_embeddings()
     hook = table.register_forward_pre_hook(lambda _, inputs: embedded.append(inputs[0]))
     limits = limits_of(layout=layout, max_items=4)
@@ -78,6 +78,6 @@ async def test_ids_are_copied_once_and_never_widened(
     assert len(copies) > 1  # split over batches
     assert sum(copies) == len(ITEMS)  # and each item copied once
     for tensor in embedded:
-        assert tensor.dtype is engine._lane._input._host.dtype
-        assert tensor.data_ptr() == engine._lane._input._host.data_ptr()
-    assert str(engine._lane._input._host.dtype) == "torch.int32"
+        assert tensor.dtype is engine._executor._input._host.dtype
+        assert tensor.data_ptr() == engine._executor._input._host.data_ptr()
+    assert str(engine._executor._input._host.dtype) == "torch.int32"

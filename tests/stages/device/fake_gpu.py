@@ -10,11 +10,11 @@ from tiny_models import write_checkpoint
 from torch.nn.functional import scaled_dot_product_attention
 
 from stages.device.attention import Kernel
+from stages.device.capabilities import Capabilities, find_capabilities
 from stages.device.checkpoint import load_model
+from stages.device.cuda.gpu_executor import GpuExecutor
+from stages.device.cuda.layouts import PackedLayout, PaddedLayout, packed_row
 from stages.device.encoder import Encoder
-from stages.device.forms import PackedForm, PaddedForm, packed_row
-from stages.device.gpu_lane import GpuLane
-from stages.device.offer import Offer, make_offer
 from stages.device.padded import PaddedPath
 from stages.device.pooling import Pooler
 from stages.device.readout import Readout
@@ -92,34 +92,38 @@ def by_offsets(q, k, v, packing, scaling, window, causal):
 
 
 def make_lane(folder, gpu, shapes, *, kind="bert", mode="mean", **choices):
-    """A lane over a tiny model; needs ``by_offsets`` in place of the kernel."""
+    """An executor over a tiny model; needs ``by_offsets`` in place of the kernel."""
     write_checkpoint(folder, kind, [])
     encoder = Encoder(load_model(folder, device=CPU, dtype=torch.float32))
     readout = Readout(Pooler((mode,)), [partial(torch.nn.functional.normalize, dim=1)])
-    return lane_of(Offer(encoder, Output.POOLED, readout), gpu, shapes, **choices)
+    return executor_of(Capabilities(encoder, Output.POOLED, readout), gpu, shapes, **choices)
 
 
 def make_task_lane(folder, gpu, shapes, loader, **choices):
-    """A lane over a tiny BERT with a head of its own; needs ``by_offsets``, too."""
+    """An executor over a tiny BERT with a head of its own; needs ``by_offsets``, too."""
     write_checkpoint(folder, "bert", [], loader)
     recipe = Recipe.read(folder)
     model = load_model(folder, device=CPU, dtype=torch.float32, task=recipe.task)
-    return lane_of(make_offer(model, folder, recipe, np.zeros(0, np.int32)), gpu, shapes, **choices)
+    return executor_of(
+        find_capabilities(model, folder, recipe, np.zeros(0, np.int32)), gpu, shapes, **choices
+    )
 
 
-def lane_of(offer, gpu, shapes, *, prompts=False, pairs=False, max_tokens=256, max_texts=16):
-    encoder, readout = offer.encoder, offer.readout
+def executor_of(
+    capabilities, gpu, shapes, *, prompts=False, pairs=False, max_tokens=256, max_texts=16
+):
+    encoder, readout = capabilities.encoder, capabilities.readout
     path = PaddedPath(encoder, pairs=pairs)
     tokens = max([max_tokens, *(shape.tokens for shape in shapes)])
     row = packed_row(encoder, Kernel.VARLEN)
-    return GpuLane(
+    return GpuExecutor(
         gpu,
-        PackedForm(encoder, row, readout, prompts=prompts, pairs=pairs, tokens=tokens),
-        PaddedForm(path, readout, pad_id=encoder.pad_id, device=CPU, tokens=tokens),
+        PackedLayout(encoder, row, readout, prompts=prompts, pairs=pairs, tokens=tokens),
+        PaddedLayout(path, readout, pad_id=encoder.pad_id, device=CPU, tokens=tokens),
         path,
-        offer.readers,
+        capabilities.readers,
         shapes=shapes,
         max_tokens=max_tokens,
         max_texts=max_texts,
-        dimension=offer.dimension,
+        dimension=capabilities.dimension,
     )

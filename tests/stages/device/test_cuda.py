@@ -88,7 +88,7 @@ def test_packed_graphs_and_eager_passes_equal_float32(tmp_path, monkeypatch, nam
     before = engine.figures().graph_misses
     graphed = run(engine, texts)
     assert engine.figures().graph_misses == before
-    monkeypatch.setattr(engine._lane.graphs, "shape_for", lambda *_: None)
+    monkeypatch.setattr(engine._executor.graphs, "shape_for", lambda *_: None)
     eager = run(engine, texts)
     assert engine.figures().graph_misses == before + 1
     wanted = expected(folder, texts, MODELS[name][1], getattr(torch, dtype))
@@ -226,7 +226,7 @@ def test_out_of_memory_splits_the_batch_and_lowers_the_ceiling(tmp_path, monkeyp
     wide = {"max_tokens_per_batch": 65536, "max_batch_size": 2048}
     engine = engine_of(folder, **wide)
     # A replay allocates nothing: let all of it run eagerly.
-    monkeypatch.setattr(engine._lane.graphs, "shape_for", lambda *_: None)
+    monkeypatch.setattr(engine._executor.graphs, "shape_for", lambda *_: None)
     texts = random_texts([30] * 2000)
     torch.cuda.empty_cache()
     held = torch.cuda.memory_reserved()

@@ -8,9 +8,9 @@ from torch._dynamo.testing import CompileCounter
 
 from stages.device.attention import Kernel
 from stages.device.checkpoint import load_model
+from stages.device.cuda.fusion import fuse, sample_inputs
+from stages.device.cuda.layouts import packed_row
 from stages.device.encoder import Encoder
-from stages.device.forms import packed_row
-from stages.device.fusion import fuse, sample_inputs
 
 CPU = torch.device("cpu")
 

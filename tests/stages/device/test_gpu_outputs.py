@@ -7,8 +7,8 @@ import transformers
 from fake_gpu import FakeGpu, by_offsets, make_task_lane
 from tiny_models import make_batch, make_engine, random_texts
 
-from stages.device.lattice import packed_shapes
-from stages.device.slots import SLOTS
+from stages.device.cuda.graph_shapes import packed_shapes
+from stages.device.cuda.pinned_buffers import BUFFERS
 from stages.messages import Layout
 from stages.output import Output
 
@@ -27,13 +27,15 @@ def _on_the_cpu(monkeypatch):
         yield
 
 
-def start(lane, batch):
-    return lane.start(batch.chunks, batch.layout, batch.rows, batch.width, batch.chunks[0].output)
+def start(executor, batch):
+    return executor.start(
+        batch.chunks, batch.layout, batch.rows, batch.width, batch.chunks[0].output
+    )
 
 
-def capture_all(lane):
-    lane.graphs.capture_hot()
-    while lane.idle():
+def capture_all(executor):
+    executor.graphs.capture_hot()
+    while executor.idle():
         pass
 
 
@@ -41,40 +43,42 @@ def capture_all(lane):
 @pytest.mark.parametrize("second_at", [None, SECOND_AT])
 def test_scores_come_from_graphs_with_the_types_of_pairs(tmp_path, layout, second_at):
     gpu = FakeGpu()
-    lane = make_task_lane(tmp_path, gpu, SHAPES, CLASSIFIER, pairs=True, max_tokens=512)
-    capture_all(lane)
+    executor = make_task_lane(tmp_path, gpu, SHAPES, CLASSIFIER, pairs=True, max_tokens=512)
+    capture_all(executor)
     texts = random_texts(LENGTHS)
     batch = make_batch(texts, layout, output=Output.SCORES, second_at=second_at, rows=8, width=64)
-    found = [start(lane, batch).finish() for _ in range(2)]  # what the first leaves does no harm
+    found = [
+        start(executor, batch).finish() for _ in range(2)
+    ]  # what the first leaves does no harm
     assert ("replay" in gpu.log) == (layout is Layout.PACKED)
     expected = make_engine(tmp_path).run(batch).vectors
     assert np.abs(found[1] - expected).max() <= TOLERANCE
 
 
 def test_pairs_leave_no_types_to_the_texts_after_them(tmp_path):
-    lane = make_task_lane(tmp_path, FakeGpu(), SHAPES, CLASSIFIER, pairs=True, max_tokens=512)
-    capture_all(lane)
+    executor = make_task_lane(tmp_path, FakeGpu(), SHAPES, CLASSIFIER, pairs=True, max_tokens=512)
+    capture_all(executor)
     texts = random_texts(LENGTHS)
     for layout in Layout:
         choices = {"output": Output.SCORES, "rows": 8, "width": 64}
-        for _ in range(SLOTS):  # so that the next one finds what they left
-            start(lane, make_batch(texts, layout, second_at=SECOND_AT, **choices)).finish()
+        for _ in range(BUFFERS):  # so that the next one finds what they left
+            start(executor, make_batch(texts, layout, second_at=SECOND_AT, **choices)).finish()
         batch = make_batch(texts, layout, **choices)
         expected = make_engine(tmp_path).run(batch).vectors
-        assert np.abs(start(lane, batch).finish() - expected).max() <= TOLERANCE
+        assert np.abs(start(executor, batch).finish() - expected).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("layout", Layout)
 @pytest.mark.parametrize("output", [Output.TOKENS, Output.SPARSE])
 def test_what_has_no_fixed_size_runs_eagerly_beside_what_has(tmp_path, layout, output):
     gpu = FakeGpu()
-    lane = make_task_lane(tmp_path, gpu, SHAPES, MASKED_LM, max_tokens=512)
-    capture_all(lane)
+    executor = make_task_lane(tmp_path, gpu, SHAPES, MASKED_LM, max_tokens=512)
+    capture_all(executor)
     texts = random_texts(LENGTHS)
     pooled = make_batch(texts, Layout.PACKED)
     ragged = make_batch(texts, layout, output=output, rows=8, width=64)
-    first, found, second = start(lane, pooled), start(lane, ragged), start(lane, pooled)
-    assert (lane.counts.graph_hits, lane.counts.graph_misses) == (2, 1)
+    first, found, second = start(executor, pooled), start(executor, ragged), start(executor, pooled)
+    assert (executor.counts.graph_hits, executor.counts.graph_misses) == (2, 1)
     engine = make_engine(tmp_path)
     vectors = engine.run(pooled).vectors
     for pending in (first, second):
@@ -89,16 +93,16 @@ def test_what_has_no_fixed_size_runs_eagerly_beside_what_has(tmp_path, layout, o
 
 
 def test_a_reader_that_fails_gives_its_slot_back(tmp_path):
-    lane = make_task_lane(tmp_path, FakeGpu(), [], MASKED_LM)
-    reader = lane._readers[Output.TOKENS]
+    executor = make_task_lane(tmp_path, FakeGpu(), [], MASKED_LM)
+    reader = executor._readers[Output.TOKENS]
 
     def fail(*_):
         raise torch.OutOfMemoryError("no memory")
 
     batch = make_batch(random_texts([3]), Layout.PACKED, output=Output.TOKENS)
     for _ in range(5):
-        lane._readers[Output.TOKENS] = fail
+        executor._readers[Output.TOKENS] = fail
         with pytest.raises(torch.OutOfMemoryError):
-            start(lane, batch)
-        lane._readers[Output.TOKENS] = reader
-        start(lane, batch).finish()
+            start(executor, batch)
+        executor._readers[Output.TOKENS] = reader
+        start(executor, batch).finish()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_models import make_engine, pooling, random_texts, write_checkpoint
 
-from stages.device import host_lane
+from stages.device import cpu_executor
 from stages.messages import Batch, Chunk, Layout, RaggedIds
 from stages.ticket import Ticket
 
@@ -37,7 +37,7 @@ def test_what_reaches_the_embedding_is_the_input_buffer_itself(engine, wire_chun
     (ids,) = seen
     assert ids.dtype is torch.int32
     assert ids.shape == (rows, width)
-    assert ids.data_ptr() == engine._lane._input._host.data_ptr()
+    assert ids.data_ptr() == engine._executor._input._host.data_ptr()
 
 
 @pytest.mark.parametrize("layout", Layout)
@@ -50,13 +50,13 @@ def test_the_one_copy_reads_the_wire_and_writes_the_input_buffer(
         assert not wire_chunk.ids.flat.flags.writeable
         for index in range(3):
             assert np.shares_memory(chunks[0].ids.item(index), wire_chunk.ids.flat)
-        assert np.shares_memory(out, engine._lane._input._host.numpy())
+        assert np.shares_memory(out, engine._executor._input._host.numpy())
         assert out.dtype == wire_chunk.ids.flat.dtype == np.int32
         calls.append(len(runs))
         copy_ids(chunks, runs, out)
 
-    copy_ids = host_lane.copy_ids
-    monkeypatch.setattr(host_lane, "copy_ids", watched)
+    copy_ids = cpu_executor.copy_ids
+    monkeypatch.setattr(cpu_executor, "copy_ids", watched)
     rows, width = (1, 19) if layout is Layout.PACKED else (3, 9)
     engine.run(Batch(1, (wire_chunk,), layout, rows, width))
     assert calls == [1]
@@ -69,7 +69,7 @@ def test_a_batch_above_the_buffer_is_still_served(engine):
     chunk = Chunk(
         Ticket(1, "", 5, 0.0, 0.0, lambda outcome: None), 64, ids, np.arange(5, dtype=np.int32)
     )
-    engine._lane._input = host_lane.InputBuffer(8)
+    engine._executor._input = cpu_executor.InputBuffer(8)
     output = engine.run(Batch(1, (chunk,), Layout.PACKED, 1, 300))
     assert output.vectors.shape == (5, 32)
     assert output.broken == ()

@@ -39,7 +39,7 @@ def test_a_classifier_without_its_head_is_refused(tmp_path):
 
 def test_a_classifier_that_scores_something_else_is_refused(tmp_path, monkeypatch):
     folder = write_checkpoint(tmp_path, "bert", [], CLASSIFIER)
-    monkeypatch.setattr("stages.device.offer.CLASSIFIER_POOLINGS", ("lasttoken", "max"))
+    monkeypatch.setattr("stages.device.capabilities.CLASSIFIER_POOLINGS", ("lasttoken", "max"))
     with pytest.raises(ModelError, match="neither the first token"):
         make_engine(folder)
 

@@ -104,7 +104,7 @@ def test_a_model_without_token_types_scores_pairs_all_the_same(tmp_path):
 def test_sparse_weights_are_splade_of_the_masked_language_model(
     tmp_path, monkeypatch, kind, at_once, layout
 ):
-    monkeypatch.setattr("stages.device.readers.LOGITS_AT_ONCE", at_once)
+    monkeypatch.setattr("stages.device.ragged_outputs.LOGITS_AT_ONCE", at_once)
     folder = write_checkpoint(tmp_path, kind, [], MASKED_LM)
     texts = random_texts(LENGTHS)
     engine = make_engine(folder)

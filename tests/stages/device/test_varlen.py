@@ -10,15 +10,15 @@ from varlen_on_cpu import varlen
 
 from stages.device.attention import Kernel
 from stages.device.checkpoint import load_model
+from stages.device.cuda.fusion import fuse, sample_inputs
+from stages.device.cuda.graph_shapes import PackedShape, packed_shapes
+from stages.device.cuda.layouts import packed_row
+from stages.device.cuda.staging import PackedStaging
 from stages.device.encoder import Encoder
-from stages.device.forms import packed_row
-from stages.device.fusion import fuse, sample_inputs
-from stages.device.lattice import PackedShape, packed_shapes
 from stages.device.packed import PackedPath
 from stages.device.packing import Sample
 from stages.device.run_plans import packed_runs
 from stages.device.self_check import check_packed
-from stages.device.staging import PackedStaging
 
 KINDS = ["bert", "modernbert", "qwen3", "mistral"]  # windows, grouped queries, causal attention
 
@@ -54,7 +54,7 @@ def test_a_torch_whose_varlen_attn_is_not_asked_for_groups_will_do(encoder, monk
 
 @pytest.mark.parametrize("encoder", ["bert", "qwen3"], indirect=True)
 def test_the_input_buffer_s_parts_are_traced_whole_and_once(encoder):
-    """Views of one buffer, at other places in each shape, as a lane has them."""
+    """Views of one buffer, at other places in each shape, as an executor has them."""
     encoder.attend_packed()
     counter = CompileCounter()
     row = packed_row(encoder, Kernel.VARLEN)

@@ -13,8 +13,8 @@ from typing import Final
 
 import structlog
 
-from stages.device.gpu import Gpu, Replay
-from stages.device.lattice import Lattice, PackedShape, hot_first
+from stages.device.cuda.gpu import Gpu, Replay
+from stages.device.cuda.graph_shapes import GraphShapes, PackedShape, hot_first
 
 MEMORY_SHARE: Final = 0.1  # of the device's memory that graphs may take
 
@@ -37,8 +37,8 @@ class Graphs:
         self._rehearse = rehearse
         hot, rest = hot_first(list(shapes))
         self._hot, self._rest = deque(hot), deque(rest)
-        self._serving = Lattice()
-        self._whole = Lattice([*hot, *rest])
+        self._serving = GraphShapes()
+        self._whole = GraphShapes([*hot, *rest])
         self._replays: dict[PackedShape, Replay] = {}
         self._budget = MEMORY_SHARE * gpu.total_bytes()
         self._seconds = 0.0

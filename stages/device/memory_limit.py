@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 @define
-class Ceiling:
+class MemoryLimit:
     """How many tokens a batch may have, padding included; lowered, never raised.
 
     ``release`` gives unused memory back. Read from any thread.

@@ -1,4 +1,4 @@
-"""How a lane on a GPU is made ready: fused, captured, and sized for the largest batch."""
+"""How an executor on a GPU is made ready: fused, captured, and sized for the largest batch."""
 
 import time
 from collections.abc import Sequence
@@ -7,30 +7,30 @@ import structlog
 import torch
 
 from stages.device.attention import Kernel
+from stages.device.capabilities import Capabilities
+from stages.device.cuda.fusion import fuse, sample_inputs
+from stages.device.cuda.gpu import Gpu
+from stages.device.cuda.gpu_executor import GpuExecutor
+from stages.device.cuda.graph_shapes import PackedShape, packed_shapes
+from stages.device.cuda.layouts import PackedLayout, PaddedLayout, Row, packed_row
 from stages.device.encoder import Encoder
-from stages.device.forms import PackedForm, PaddedForm, Row, packed_row
-from stages.device.fusion import fuse, sample_inputs
-from stages.device.gpu import Gpu
-from stages.device.gpu_lane import GpuLane
-from stages.device.lattice import PackedShape, packed_shapes
-from stages.device.offer import Offer
 from stages.device.padded import PaddedPath, captured_shapes
 from stages.device.spec import EngineSpec
 
 log = structlog.get_logger()
 
 
-def make_gpu_lane(
+def make_gpu_executor(
     gpu: Gpu,
     spec: EngineSpec,
-    offer: Offer,
+    capabilities: Capabilities,
     kernel: Kernel | None,
     path: PaddedPath,
     *,
     dimension: int,
-) -> GpuLane:
-    """A lane whose first graphs are captured; ``kernel`` is None on a bucketed engine."""
-    recipe, encoder, readout = spec.checkpoint()[1], offer.encoder, offer.readout
+) -> GpuExecutor:
+    """An executor whose first graphs are captured; ``kernel`` is None on a bucketed engine."""
+    recipe, encoder, readout = spec.checkpoint()[1], capabilities.encoder, capabilities.readout
     max_tokens = max(spec.max_tokens_per_batch, recipe.max_tokens)
     shapes: Sequence[PackedShape] = ()
     packed = None
@@ -45,7 +45,7 @@ def make_gpu_lane(
         )
     else:
         shapes = packed_shapes(max_tokens, spec.max_batch_size, recipe.max_tokens)
-        packed = PackedForm(
+        packed = PackedLayout(
             encoder,
             _row(encoder, kernel, recipe.max_tokens, compiled=spec.compiled),
             readout,
@@ -53,20 +53,22 @@ def make_gpu_lane(
             pairs=path.pairs,
             tokens=max(shape.tokens for shape in shapes),
         )
-    padded = PaddedForm(path, readout, pad_id=encoder.pad_id, device=gpu.device, tokens=max_tokens)
-    lane = GpuLane(
+    padded = PaddedLayout(
+        path, readout, pad_id=encoder.pad_id, device=gpu.device, tokens=max_tokens
+    )
+    executor = GpuExecutor(
         gpu,
         packed,
         padded,
         path,
-        offer.readers,
+        capabilities.readers,
         shapes=shapes,
         max_tokens=max_tokens,
         max_texts=spec.max_batch_size,
         dimension=dimension,
     )
-    lane.graphs.capture_hot()
-    return lane
+    executor.graphs.capture_hot()
+    return executor
 
 
 def _row(encoder: Encoder, kernel: Kernel, max_length: int, *, compiled: bool) -> Row:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.device.lattice import (
+from stages.device.cuda.graph_shapes import (
     MAX_PADDING,
     TILE,
-    Lattice,
+    GraphShapes,
     PackedShape,
     hot_first,
     length_steps,
@@ -19,7 +19,7 @@ from stages.device.lattice import (
 )
 
 DEFAULTS = packed_shapes(32768, 512, 512)
-WHOLE = Lattice(DEFAULTS)
+WHOLE = GraphShapes(DEFAULTS)
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=512)
 
 
@@ -68,7 +68,7 @@ def test_steps_in_length_end_at_the_longest_text():
 
 def test_the_cheapest_shape_wins_tokens_first():
     shapes = [PackedShape(256, 40, 256), PackedShape(256, 40, 128), PackedShape(384, 9, 128)]
-    lattice = Lattice(shapes)
+    lattice = GraphShapes(shapes)
     assert lattice.key_for(200, 9, 100) == PackedShape(256, 40, 128)
     assert lattice.key_for(200, 9, 200) == PackedShape(256, 40, 256)
     assert lattice.key_for(300, 7, 100) == PackedShape(384, 9, 128)
@@ -76,14 +76,14 @@ def test_the_cheapest_shape_wins_tokens_first():
 
 
 def test_above_twice_the_tokens_there_is_no_shape_but_one_tile_is_always_good():
-    lattice = Lattice([PackedShape(128, 5, 128), PackedShape(1024, 20, 128)])
+    lattice = GraphShapes([PackedShape(128, 5, 128), PackedShape(1024, 20, 128)])
     assert lattice.key_for(1, 1, 1) == PackedShape(128, 5, 128)
     assert lattice.key_for(511, 9, 100) is None
     assert lattice.key_for(512, 9, 100) == PackedShape(1024, 20, 128)
 
 
 def test_shapes_are_added_one_by_one():
-    lattice = Lattice()
+    lattice = GraphShapes()
     assert lattice.key_for(20, 1, 20) is None
     lattice.add(PackedShape(128, 4, 128))
     lattice.add(PackedShape(32, 4, 128))
@@ -106,7 +106,7 @@ def test_the_defaults_hold_379_shapes_and_the_first_are_full_batches_and_single_
     assert sorted(hot + rest) == DEFAULTS
     for shapes in (hot, rest):
         assert shapes == sorted(shapes, reverse=True)  # the largest makes the pool
-    served = Lattice(hot)
+    served = GraphShapes(hot)
     assert served.key_for(9, 1, 9) is not None
     assert served.key_for(32_000, 400, 300) is not None
     assert hot_first([]) == ([], [])

@@ -19,7 +19,7 @@ from stages.device.encoder import Encoder
 from stages.device.errors import ModelError
 from stages.device.head import read_head
 from stages.device.pooling import Pooler
-from stages.device.readers import Reader, SparseReader, read_tokens
+from stages.device.ragged_outputs import Reader, SparseReader, read_tokens
 from stages.device.readout import Readout
 from stages.device.recipe import Recipe
 from stages.device.self_check import TOLERANCE
@@ -33,7 +33,7 @@ LENGTHS = (7, 3)  # of the texts that a head is tried with
 
 
 @frozen(eq=False)
-class Offer:
+class Capabilities:
     """A loaded model: its encoder, and what may be made of its token vectors.
 
     ``dense`` is what ``readout`` gives: as many numbers for every text. ``readers`` give
@@ -59,7 +59,9 @@ class Offer:
         return self.readout.of_one(hidden, ids).shape[1]
 
 
-def make_offer(model: PreTrainedModel, folder: Path, recipe: Recipe, excluded: Int32) -> Offer:
+def find_capabilities(
+    model: PreTrainedModel, folder: Path, recipe: Recipe, excluded: Int32
+) -> Capabilities:
     """Take ``model`` apart; ``excluded`` are the ids that are left out of the pooling.
 
     Raises:
@@ -83,15 +85,15 @@ def make_offer(model: PreTrainedModel, folder: Path, recipe: Recipe, excluded: I
         encoder.vocabulary,
     )
     readout = Readout(pooler, read_head(folder, recipe, model.device))
-    return Offer(encoder, Output.POOLED, readout, readers)
+    return Capabilities(encoder, Output.POOLED, readout, readers)
 
 
-def _classifier(model: PreTrainedModel) -> Offer:
+def _classifier(model: PreTrainedModel) -> Capabilities:
     trial = _Trial(model)
     for mode in CLASSIFIER_POOLINGS:
         readout = Readout(Pooler((mode,)), [trial.head.of_texts])
         if trial.confirms(readout.of_one):
-            return Offer(trial.encoder, Output.SCORES, readout)
+            return Capabilities(trial.encoder, Output.SCORES, readout)
     raise ModelError(
         f"{type(model).__name__} scores neither the first token, nor the last, nor their mean: "
         "it cannot be served"

@@ -14,7 +14,7 @@ from tiny_models import (
 )
 from transformers import AutoModel
 
-from stages.device.post_norm import PostNormEncoder, PostNormLayer
+from stages.device.bert_layers import PostNormEncoder, PostNormLayer
 from stages.messages import Layout
 
 TOLERANCE = 2e-6

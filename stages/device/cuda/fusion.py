@@ -14,7 +14,7 @@ from attrs import frozen
 from torch import Tensor
 
 from stages.device.compilations import allow_compilations
-from stages.device.forms import Row
+from stages.device.cuda.layouts import Row
 from stages.device.self_check import TOLERANCE
 
 Input = tuple[Tensor, Tensor, Tensor, int]
@@ -58,7 +58,7 @@ def _compiled(row: Row) -> Row:
 def sample_inputs(
     vocabulary: int, first_position: int, max_length: int, device: torch.device
 ) -> list[Input]:
-    """Rows of :data:`SIZES`, as :func:`stages.device.forms.packed_row` takes them."""
+    """Rows of :data:`SIZES`, as :func:`stages.device.cuda.layouts.packed_row` takes them."""
     inputs = []
     for count, wanted in SIZES:
         length = min(wanted, max_length)

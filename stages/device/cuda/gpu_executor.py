@@ -1,8 +1,8 @@
 """The way of a batch on a GPU: launched without waiting, and finished elsewhere.
 
-The ids are copied once by the host, into a slot's pinned buffer, with everything else
+The ids are copied once by the host, into a pinned buffer, with everything else
 that the batch needs; the device fetches them with one copy, runs one graph (or one
-eager pass), and sends the vectors back to the slot. All of it is enqueued on one
+eager pass), and sends the vectors back to the buffer. All of it is enqueued on one
 stream, so a second batch can be launched while the first one runs: the device's own
 buffers serve both, and only the host's are there three times.
 """
@@ -15,17 +15,17 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from stages.device.forms import Form, PackedForm, PaddedForm
-from stages.device.gpu import Gpu
-from stages.device.graphs import Graphs
-from stages.device.lane_counts import LaneCounts
-from stages.device.lattice import PackedShape, exact_shape
+from stages.device.cuda.gpu import Gpu
+from stages.device.cuda.graph_shapes import PackedShape, exact_shape
+from stages.device.cuda.graphs import Graphs
+from stages.device.cuda.layouts import BatchLayout, PackedLayout, PaddedLayout
+from stages.device.cuda.pinned_buffers import PendingBatch, PinnedBuffers
+from stages.device.executor_counts import ExecutorCounts
 from stages.device.packed import UNBOUNDED_TOKENS
 from stages.device.packing import Run, Sample, Texts
 from stages.device.padded import PaddedPath, Shape
-from stages.device.readers import Reader
+from stages.device.ragged_outputs import Reader
 from stages.device.run_plans import packed_runs, padded_runs
-from stages.device.slots import SlotFlight, Slots
 from stages.messages import Layout
 from stages.output import Output
 from stages.ragged_rows import RaggedRows, Values
@@ -34,7 +34,7 @@ from stages.threads.pending_work import Completed, Pending
 S = TypeVar("S")
 
 
-class GpuLane:
+class GpuExecutor:
     """Runs batches on ``gpu``; ``packed`` is None on a bucketed engine.
 
     ``shapes`` are those to capture. A batch has at most ``max_tokens`` tokens, padding
@@ -44,8 +44,8 @@ class GpuLane:
     def __init__(
         self,
         gpu: Gpu,
-        packed: PackedForm | None,
-        padded: PaddedForm,
+        packed: PackedLayout | None,
+        padded: PaddedLayout,
         path: PaddedPath,
         readers: Mapping[Output, Reader] = MappingProxyType({}),
         *,
@@ -64,9 +64,9 @@ class GpuLane:
             values = max(values, packed.values(PackedShape(tokens, texts, tokens)))
         self._input = torch.zeros(values, dtype=torch.int32, device=gpu.device)
         self._output = torch.empty((texts, dimension), dtype=torch.float32, device=gpu.device)
-        self._slots = Slots(gpu, values=values, texts=texts, dimension=dimension)
+        self._buffers = PinnedBuffers(gpu, values=values, texts=texts, dimension=dimension)
         self.graphs = Graphs(gpu, shapes, self._rehearsal)
-        self.counts = LaneCounts()
+        self.counts = ExecutorCounts()
 
     def start(
         self,
@@ -123,54 +123,54 @@ class GpuLane:
 
     def _launch(
         self,
-        form: Form[S],
+        laid_out: BatchLayout[S],
         shape: S,
         chunks: Sequence[Texts],
         run: Run,
         replay: Callable[[S], None] | None,
     ) -> Pending[Values]:
-        slot = self._slots.take()
+        buffer = self._buffers.take()
         try:
-            form.fill(slot.host, shape, chunks, run)
-            size, texts = form.values(shape), len(run.rows)
-            self._input[:size].copy_(slot.given[:size], non_blocking=True)
+            laid_out.fill(buffer.host, shape, chunks, run)
+            size, texts = laid_out.values(shape), len(run.rows)
+            self._input[:size].copy_(buffer.given[:size], non_blocking=True)
             if replay is not None:
                 replay(shape)
             else:
-                self._run(form, shape)
-            slot.found[:texts].copy_(self._output[:texts], non_blocking=True)
-            slot.landed.record()
+                self._run(laid_out, shape)
+            buffer.found[:texts].copy_(self._output[:texts], non_blocking=True)
+            buffer.copied.record()
         except Exception:
-            self._slots.take_back(slot)
+            self._buffers.take_back(buffer)
             raise
-        return SlotFlight(slot, self._slots, run.rows)
+        return PendingBatch(buffer, self._buffers, run.rows)
 
     def _read(
-        self, form: Form[S], shape: S, chunks: Sequence[Texts], run: Run, reader: Reader
+        self, laid_out: BatchLayout[S], shape: S, chunks: Sequence[Texts], run: Run, reader: Reader
     ) -> Completed[Values]:
-        slot = self._slots.take()
+        buffer = self._buffers.take()
         try:
-            form.fill(slot.host, shape, chunks, run)
-            size = form.values(shape)
-            self._input[:size].copy_(slot.given[:size], non_blocking=True)
-            rows = reader(form.hidden(self._input, shape), run)
+            laid_out.fill(buffer.host, shape, chunks, run)
+            size = laid_out.values(shape)
+            self._input[:size].copy_(buffer.given[:size], non_blocking=True)
+            rows = reader(laid_out.hidden(self._input, shape), run)
         except Exception:
-            self._slots.take_back(slot)
+            self._buffers.take_back(buffer)
             raise
-        self._slots.give_back(slot)
+        self._buffers.give_back(buffer)
         return Completed(RaggedRows.joined([(run.rows, rows)]))
 
-    def _run(self, form: Form[S], shape: S) -> None:
-        vectors = form.vectors(self._input, shape)
+    def _run(self, laid_out: BatchLayout[S], shape: S) -> None:
+        vectors = laid_out.vectors(self._input, shape)
         self._output[: len(vectors)].copy_(vectors)
 
     def _rehearsal(self, shape: PackedShape) -> Callable[[], None]:
         """What is captured for ``shape``: a pass over the input, where one long text lies now."""
         if self._packed is None:
             raise ValueError("a bucketed engine has no packed graphs")
-        form, host = self._packed, np.zeros(self._packed.values(shape), np.int32)
+        laid_out, host = self._packed, np.zeros(self._packed.values(shape), np.int32)
         text = Sample.of([np.zeros(min(shape.longest, shape.tokens), np.int32)])
         (run,) = packed_runs([text], UNBOUNDED_TOKENS)
-        form.fill(host, shape, [text], run)
+        laid_out.fill(host, shape, [text], run)
         self._input[: len(host)].copy_(torch.from_numpy(host))
-        return partial(self._run, form, shape)
+        return partial(self._run, laid_out, shape)

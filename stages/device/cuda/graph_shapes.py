@@ -79,7 +79,7 @@ def exact_shape(tokens: int, sequences: int, longest: int) -> PackedShape:
     return PackedShape(tokens, sequences, longest)
 
 
-class Lattice:
+class GraphShapes:
     """Shapes by the order in which a batch should try them: the cheapest first."""
 
     def __init__(self, shapes: Iterable[PackedShape] = ()) -> None:

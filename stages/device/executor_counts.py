@@ -1,10 +1,10 @@
-"""What a lane counts of the batches that it runs."""
+"""What an executor counts of the batches that it runs."""
 
 from attrs import define
 
 
 @define
-class LaneCounts:
+class ExecutorCounts:
     """Counts since the warm-up. Written by the device thread; may be read from any."""
 
     computed_tokens: int = 0  # padding included

@@ -13,7 +13,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from stages.device.lattice import PackedShape
+from stages.device.cuda.graph_shapes import PackedShape
 from stages.device.packing import Run, Texts, copy_ids
 from stages.device.padded import Shape
 from stages.messages import Int32

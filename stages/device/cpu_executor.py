@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stages.device.executor_counts import ExecutorCounts
 from stages.device.heap import HeapTrimmer, keep_freed_memory, resident_bytes
-from stages.device.lane_counts import LaneCounts
 from stages.device.packed import PackedPath
 from stages.device.packing import Run, Texts, copy_ids
 from stages.device.padded import PaddedPath
 from stages.device.pooling import Bags
-from stages.device.readers import Reader
+from stages.device.ragged_outputs import Reader
 from stages.device.readout import Readout
 from stages.device.workers import Workers
 from stages.messages import Float32, Int32, Layout
@@ -52,7 +52,7 @@ class InputBuffer:
         return self._host[:tokens]
 
 
-class HostLane:
+class CpuExecutor:
     """Runs batches where Python runs; ``packed`` is None on a bucketed engine.
 
     ``tokens`` is how large a batch usually is at most.
@@ -78,7 +78,7 @@ class HostLane:
         self._workers: Workers | None = None
         if packed is not None and packed.side_by_side and torch.get_num_threads() > 1:
             self._workers = Workers(torch.get_num_threads())
-        self.counts = LaneCounts()
+        self.counts = ExecutorCounts()
 
     def start(
         self,

@@ -5,7 +5,7 @@ import torch
 from attrs import evolve
 from tiny_models import make_batch, make_engine, pooling, random_texts, write_checkpoint
 
-from stages.device.ceiling import Ceiling, halves
+from stages.device.memory_limit import MemoryLimit, halves
 from stages.device.null_engine import NullEngine
 from stages.device.spec import EngineSpec
 from stages.messages import Layout
@@ -22,13 +22,13 @@ class SmallDevice:
         self.attempts = []
         self.released = 0
         self._null = NullEngine(EngineSpec(device="null", null_dimension=8))
-        self.ceiling = Ceiling(1000, self.release)
+        self.memory_limit = MemoryLimit(1000, self.release)
 
     def release(self):
         self.released += 1
 
     def start(self, batch):
-        return self.ceiling.start(self._begin, batch)
+        return self.memory_limit.start(self._begin, batch)
 
     def whole(self, batch):
         return self._null.run(batch).vectors
@@ -49,7 +49,7 @@ def test_a_batch_that_does_not_fit_runs_as_two_and_later_ones_stay_below(layout)
     assert output.vectors.tolist() == device.whole(batch).tolist()
     assert output.computed_tokens is None  # the null device does not say
     assert (len(device.attempts), device.released) == (3, 1)
-    assert (device.ceiling.tokens, device.ceiling.lowered) == (size // 2, 1)
+    assert (device.memory_limit.tokens, device.memory_limit.lowered) == (size // 2, 1)
 
 
 def test_two_halves_computed_what_each_of_them_did():
@@ -60,14 +60,14 @@ def test_two_halves_computed_what_each_of_them_did():
         output = device._begin(half).finish()
         return Completed(evolve(output, computed_tokens=half.rows * half.width))
 
-    output = device.ceiling.start(start, batch).finish()
+    output = device.memory_limit.start(start, batch).finish()
     assert output.computed_tokens == sum(device.attempts[1:])
 
 
 def test_what_fits_is_not_touched():
     device = SmallDevice(room=100)
     device.start(make_batch(TEXTS, Layout.PACKED)).finish()
-    assert (len(device.attempts), device.ceiling.tokens, device.released) == (1, 1000, 0)
+    assert (len(device.attempts), device.memory_limit.tokens, device.released) == (1, 1000, 0)
 
 
 def test_a_half_that_does_not_fit_either_is_an_error():
@@ -96,7 +96,7 @@ def test_when_the_second_half_cannot_start_the_first_is_finished():
         return Half()
 
     with pytest.raises(torch.OutOfMemoryError):
-        Ceiling(100, lambda: None).start(start, make_batch(TEXTS, Layout.PACKED))
+        MemoryLimit(100, lambda: None).start(start, make_batch(TEXTS, Layout.PACKED))
     assert finished == [True]
 
 
@@ -107,7 +107,7 @@ def test_broken_rows_of_the_second_half_are_counted_on():
         output = device._begin(batch).finish()
         return Completed(type(output)(output.vectors, (0, 1)))
 
-    both = device.ceiling.start(start, make_batch(TEXTS, Layout.PACKED)).finish()
+    both = device.memory_limit.start(start, make_batch(TEXTS, Layout.PACKED)).finish()
     assert both.broken == (0, 1, 3, 4)
 
 

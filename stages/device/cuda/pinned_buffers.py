@@ -10,19 +10,19 @@ from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stages.device.gpu import Event, Gpu
+from stages.device.cuda.gpu import Event, Gpu
 from stages.messages import Float32, Int32
 
-SLOTS: Final = 3  # two batches in flight, and one that is written or read
+BUFFERS: Final = 3  # two batches in flight, and one that is written or read
 
 
 @frozen(eq=False)
-class Slot:
+class PinnedBuffer:
     """One batch's place; in use from its launch until its vectors are copied out."""
 
     given: Tensor  # int32 [values], pinned
     found: Tensor  # float32 [texts, dimension], pinned
-    landed: Event
+    copied: Event
 
     @property
     def host(self) -> Int32:
@@ -31,50 +31,50 @@ class Slot:
         return array
 
 
-class Slots:
-    """The free slots; taken in the device thread, given back in the one that waits."""
+class PinnedBuffers:
+    """The free buffers; taken in the device thread, given back in the one that waits."""
 
     def __init__(self, gpu: Gpu, *, values: int, texts: int, dimension: int) -> None:
-        self._free: SimpleQueue[Slot] = SimpleQueue()
-        for _ in range(SLOTS):
+        self._free: SimpleQueue[PinnedBuffer] = SimpleQueue()
+        for _ in range(BUFFERS):
             given = gpu.pinned(values, dtype=torch.int32)
             found = gpu.pinned(texts, dimension, dtype=torch.float32)
-            self._free.put(Slot(given, found, gpu.event()))
+            self._free.put(PinnedBuffer(given, found, gpu.event()))
 
-    def take(self) -> Slot:
-        """A free slot; waits for one while more batches are in flight than there are slots."""
+    def take(self) -> PinnedBuffer:
+        """A free buffer; waits for one while more batches are in flight than there are buffers."""
         return self._free.get()
 
-    def give_back(self, slot: Slot) -> None:
-        """``slot`` is free again. Any thread."""
-        self._free.put(slot)
+    def give_back(self, buffer: PinnedBuffer) -> None:
+        """``buffer`` is free again. Any thread."""
+        self._free.put(buffer)
 
-    def take_back(self, slot: Slot) -> None:
-        """The launch from ``slot`` failed: it is free once nothing reads from it any more.
+    def take_back(self, buffer: PinnedBuffer) -> None:
+        """The launch from ``buffer`` failed: it is free once nothing reads from it any more.
 
         Else a part of the failed pass that is still to run would meet the next batch's input.
         """
         with suppress(Exception):  # of a device that is lost, and reads no more
-            slot.landed.record()
-            slot.landed.synchronize()
-        self._free.put(slot)
+            buffer.copied.record()
+            buffer.copied.synchronize()
+        self._free.put(buffer)
 
 
 @frozen(eq=False)
-class SlotFlight:
+class PendingBatch:
     """A batch on the device; ``rows`` are its texts' places in the batch's order."""
 
-    slot: Slot
-    slots: Slots
+    buffer: PinnedBuffer
+    buffers: PinnedBuffers
     rows: NDArray[np.intp]
 
     def finish(self) -> Float32:
         """Float32 [texts, dimension] in the batch's order, a fresh array."""
         try:
-            self.slot.landed.synchronize()
-            found = self.slot.found.numpy()[: len(self.rows)]
+            self.buffer.copied.synchronize()
+            found = self.buffer.found.numpy()[: len(self.rows)]
             vectors: Float32 = np.empty_like(found)
             vectors[self.rows] = found
         finally:
-            self.slots.give_back(self.slot)
+            self.buffers.give_back(self.buffer)
         return vectors

@@ -11,21 +11,21 @@ import torch
 from torch import Tensor
 
 from stages.device.attention import Kernel, Packing
+from stages.device.cuda.graph_shapes import PackedShape
+from stages.device.cuda.staging import PackedParts, PackedStaging, PaddedParts, PaddedStaging
 from stages.device.encoder import Encoder
-from stages.device.lattice import PackedShape
 from stages.device.packing import Run, Texts
 from stages.device.padded import PaddedPath, Shape
 from stages.device.pooling import Bags
 from stages.device.readout import Readout
-from stages.device.staging import PackedParts, PackedStaging, PaddedParts, PaddedStaging
 from stages.messages import Int32
 
 Row: TypeAlias = Callable[..., Tensor]  # see packed_row
 S_contra = TypeVar("S_contra", contravariant=True)
 
 
-class Form(Protocol[S_contra]):
-    """What a lane needs of a layout; ``shape`` fixes the size of everything."""
+class BatchLayout(Protocol[S_contra]):
+    """What an executor needs of a layout; ``shape`` fixes the size of everything."""
 
     def values(self, shape: S_contra) -> int:
         """int32 values of input."""
@@ -64,8 +64,8 @@ def packed_row(encoder: Encoder, kernel: Kernel) -> Row:
     return row
 
 
-class PackedForm:
-    """Texts one after another; a :class:`Form`. ``tokens`` is the largest shape's."""
+class PackedLayout:
+    """Texts one after another; a :class:`BatchLayout`. ``tokens`` is the largest shape's."""
 
     def __init__(
         self,
@@ -82,15 +82,15 @@ class PackedForm:
         self._places = torch.arange(tokens, dtype=torch.int32, device=encoder.device)
 
     def values(self, shape: PackedShape) -> int:
-        """See :class:`Form`."""
+        """See :class:`BatchLayout`."""
         return self._staging.values(shape)
 
     def fill(self, host: Int32, shape: PackedShape, chunks: Sequence[Texts], run: Run) -> None:
-        """See :class:`Form`."""
+        """See :class:`BatchLayout`."""
         self._staging.fill(host, shape, chunks, run)
 
     def vectors(self, device: Tensor, shape: PackedShape) -> Tensor:
-        """See :class:`Form`."""
+        """See :class:`BatchLayout`."""
         parts = self._staging.parts(device, shape)
         hidden = self._hidden(parts, shape)
         bags = Bags(
@@ -104,7 +104,7 @@ class PackedForm:
         return self._readout(hidden, parts.ids, bags)
 
     def hidden(self, device: Tensor, shape: PackedShape) -> Tensor:
-        """See :class:`Form`."""
+        """See :class:`BatchLayout`."""
         return self._hidden(self._staging.parts(device, shape), shape)
 
     def _hidden(self, parts: PackedParts, shape: PackedShape) -> Tensor:
@@ -113,8 +113,8 @@ class PackedForm:
         return self._row(*given) if parts.types is None else self._row(*given, parts.types)
 
 
-class PaddedForm:
-    """One row a text; a :class:`Form`. ``tokens`` is the largest shape's."""
+class PaddedLayout:
+    """One row a text; a :class:`BatchLayout`. ``tokens`` is the largest shape's."""
 
     def __init__(
         self, path: PaddedPath, readout: Readout, *, pad_id: int, device: torch.device, tokens: int
@@ -124,15 +124,15 @@ class PaddedForm:
         self._places = torch.arange(tokens + 1, dtype=torch.int32, device=device)
 
     def values(self, shape: Shape) -> int:
-        """See :class:`Form`."""
+        """See :class:`BatchLayout`."""
         return self._staging.values(shape)
 
     def fill(self, host: Int32, shape: Shape, chunks: Sequence[Texts], run: Run) -> None:
-        """See :class:`Form`."""
+        """See :class:`BatchLayout`."""
         self._staging.fill(host, shape, chunks, run)
 
     def vectors(self, device: Tensor, shape: Shape) -> Tensor:
-        """See :class:`Form`."""
+        """See :class:`BatchLayout`."""
         parts = self._staging.parts(device, shape)
         hidden = self._hidden(parts, shape)
         tokens = shape.rows * shape.width
@@ -151,7 +151,7 @@ class PaddedForm:
         return self._readout(hidden, parts.ids.flatten(), bags)
 
     def hidden(self, device: Tensor, shape: Shape) -> Tensor:
-        """See :class:`Form`."""
+        """See :class:`BatchLayout`."""
         return self._hidden(self._staging.parts(device, shape), shape)
 
     def _hidden(self, parts: PaddedParts, shape: Shape) -> Tensor:

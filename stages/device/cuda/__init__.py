@@ -1,0 +1,1 @@
+"""What is done only on a GPU: graphs, pinned memory, batches launched without waiting."""
