@@ -31,7 +31,7 @@ from pipeline.settings.table import Settings
 from pipeline.topology import Pipeline
 from pipeline.wiring.pipeline_plan import PipelinePlan
 from pipeline.wiring.stage_occupancy import Watcher
-from simulations.agenda import Agenda
+from simulations.event_queue import EventQueue
 from simulations.runner import ModelledRunner
 from stages.answer import Outcome
 from stages.batch_result import DeviceOutput
@@ -91,12 +91,14 @@ def traced(_: Path) -> Watched:
 
 async def measure(requests: int, who: Callable[[Path], Watched], folder: Path) -> float:
     """CPU seconds a request."""
-    agenda = Agenda()
+    event_queue = EventQueue()
     device: ModelledRunner[Batch, DeviceOutput] = ModelledRunner(
-        agenda, lambda batch: DeviceOutput(np.zeros((batch.items, 4), np.float32)), lambda _: 0.0
+        event_queue,
+        lambda batch: DeviceOutput(np.zeros((batch.items, 4), np.float32)),
+        lambda _: 0.0,
     )
     tokenizer: ModelledRunner[TokenizerWork, Sequence[Int32]] = ModelledRunner(
-        agenda, lambda _: [ROW], lambda _: 0.0
+        event_queue, lambda _: [ROW], lambda _: 0.0
     )
     tickets = OpenTickets()
     watched = who(folder)
@@ -105,7 +107,7 @@ async def measure(requests: int, who: Callable[[Path], Watched], folder: Path) -
         plan = _plan(device, tokenizer)
         watchers = () if watched.watcher is None else (watched.watcher,)
         pipeline = Pipeline(plan, tickets, watchers=watchers)
-        for run in (agenda.run, pipeline.run):
+        for run in (event_queue.run, pipeline.run):
             nursery.start_soon(run)
         started = time.process_time()
         await _clients(pipeline, requests)

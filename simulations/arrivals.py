@@ -14,7 +14,7 @@ from attrs import frozen
 
 from pipeline.observability.trace_picture import read_trace
 from pipeline.settings.kinds import Integer, Number
-from simulations.reading import OneOf, option, required
+from simulations.toml_reader import OneOf, option, required
 from simulations.trace_file import TraceFile
 
 RATE: Final = Number(0.0, 1e6, above=True)

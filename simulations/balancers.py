@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import trio
 from attrs import define, field
 
-from simulations.agenda import Agenda
+from simulations.event_queue import EventQueue
 from simulations.replica import Replica
 
 UPDATE_S: Final = 1.0  # between two looks at what servers report
@@ -26,8 +26,8 @@ class Balancer(Protocol):
 class RoundRobin:
     """Each server in turn."""
 
-    def __init__(self, replicas: Sequence[Replica], agenda: Agenda) -> None:
-        del agenda
+    def __init__(self, replicas: Sequence[Replica], event_queue: EventQueue) -> None:
+        del event_queue
         self._turns = cycle(replicas)
 
     def pick(self) -> Replica:
@@ -38,8 +38,8 @@ class RoundRobin:
 class LeastLoaded:
     """The server with the fewest calls under way; in turn among equals."""
 
-    def __init__(self, replicas: Sequence[Replica], agenda: Agenda) -> None:
-        del agenda
+    def __init__(self, replicas: Sequence[Replica], event_queue: EventQueue) -> None:
+        del event_queue
         self._replicas = list(replicas)
 
     def pick(self) -> Replica:
@@ -71,12 +71,12 @@ class OrcaWeighted:
     """
 
     replicas: Sequence[Replica]
-    agenda: Agenda
+    event_queue: EventQueue
     _servers: list[_Weighted] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._servers = [_Weighted(replica) for replica in self.replicas]
-        self.agenda.at(UPDATE_S, self._look)
+        self.event_queue.at(UPDATE_S, self._look)
 
     def pick(self) -> Replica:
         """See :class:`Balancer`."""
@@ -100,9 +100,11 @@ class OrcaWeighted:
         average = sum(known) / len(known) if known else 1.0
         for server in self._servers:
             server.weight = server.weight or average
-        self.agenda.at(trio.current_time() + UPDATE_S, self._look)
+        self.event_queue.at(trio.current_time() + UPDATE_S, self._look)
 
 
-BALANCERS: Final[Mapping[str, Callable[[Sequence[Replica], Agenda], Balancer]]] = MappingProxyType(
-    {"round_robin": RoundRobin, "least_loaded": LeastLoaded, "orca_weighted": OrcaWeighted}
+BALANCERS: Final[Mapping[str, Callable[[Sequence[Replica], EventQueue], Balancer]]] = (
+    MappingProxyType(
+        {"round_robin": RoundRobin, "least_loaded": LeastLoaded, "orca_weighted": OrcaWeighted}
+    )
 )

@@ -16,7 +16,7 @@ class Call:
     number: int
     clients: Clients
     request: EmbedRequest
-    items: tuple[tuple[int, int], ...]  # place in the bank and length of each
+    items: tuple[tuple[int, int], ...]  # place in the corpus and length of each
     at_s: float  # when the client meant to send it
     hang_up_at_s: float | None
     sent_at_s: float = 0.0  # its newest attempt

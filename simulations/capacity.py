@@ -7,7 +7,7 @@ from attrs import evolve, frozen
 from simulations.report import milliseconds, share, together
 from simulations.scenario import Scenario
 from simulations.simulation import simulate
-from simulations.tally import Totals
+from simulations.statistics import Totals
 
 
 @frozen
@@ -49,8 +49,8 @@ def plan(scenario: Scenario, goal: Goal, *, seed: int, most: int) -> Iterator[Tr
 
     def attempt(replicas: int) -> Trial:
         fleet = evolve(scenario.fleet, replicas=replicas)
-        tally = simulate(evolve(scenario, fleet=fleet), seed=seed).tally
-        totals = together(tally.totals.values())
+        statistics = simulate(evolve(scenario, fleet=fleet), seed=seed).statistics
+        totals = together(statistics.totals.values())
         return Trial(replicas, totals, goal.met_by(totals))
 
     yield from least(attempt, most)

@@ -10,8 +10,8 @@ from attrs import define, field
 
 from pipeline.interface.frontend import Frontend
 from pipeline.topology import Pipeline
-from simulations.bank import Bank
 from simulations.calls import Call
+from simulations.token_corpus import Corpus
 from stages.answer import Answer, Outcome
 from stages.messages import EmbedRequest
 from stages.ticket import Reply, Ticket
@@ -92,7 +92,7 @@ class RightVectors:
     ``max_tokens`` is where longer texts are cut, on their right.
     """
 
-    bank: Bank
+    corpus: Corpus
     max_tokens: int
     violations: Violations
 
@@ -104,7 +104,7 @@ class RightVectors:
         del now, final
         if not isinstance(outcome, Answer):
             return
-        rows = [self.bank.vector(at, min(length, self.max_tokens)) for at, length in call.items]
+        rows = [self.corpus.vector(at, min(length, self.max_tokens)) for at, length in call.items]
         for error in outcome.errors:
             rows[error.index] = (0.0,) * len(rows[error.index])
         if outcome.vectors.tolist() != [list(row) for row in rows]:

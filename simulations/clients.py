@@ -8,13 +8,13 @@ import numpy as np
 import trio
 from attrs import define, field
 
-from simulations.agenda import Agenda
 from simulations.arrivals import Arrival
-from simulations.bank import TOKENS, Bank
 from simulations.calls import Call, Listener
 from simulations.edge import EdgeCall
+from simulations.event_queue import EventQueue
 from simulations.replica import Replica
 from simulations.scenario import Clients
+from simulations.token_corpus import TOKENS, Corpus
 from stages.answer import Outcome
 from stages.errors import NotServing, Overloaded
 from stages.lane import Lane
@@ -26,9 +26,9 @@ class Population:
     """The clients of one kind. ``pick`` chooses the server of an attempt."""
 
     clients: Clients
-    bank: Bank
+    corpus: Corpus
     rng: random.Random
-    agenda: Agenda
+    event_queue: EventQueue
     pick: Callable[[], Replica]
     listeners: Sequence[Listener]
     numbers: Iterator[int]  # of calls, those of all populations
@@ -45,7 +45,7 @@ class Population:
     def _await_next(self) -> None:
         arrival = next(self._arrivals, None)
         if arrival is not None:
-            self.agenda.at(self._begun_at_s + arrival.at_s, partial(self._arrive, arrival))
+            self.event_queue.at(self._begun_at_s + arrival.at_s, partial(self._arrive, arrival))
 
     def _arrive(self, arrival: Arrival) -> None:
         self.call(self._lengths(arrival))
@@ -54,7 +54,7 @@ class Population:
     def _lengths(self, arrival: Arrival) -> list[int]:
         clients, rng, lengths = self.clients, self.rng, arrival.lengths
         drawn = lengths or [clients.lengths.draw(rng) for _ in range(clients.items.draw(rng))]
-        return [min(length, self.bank.longest) for length in drawn]
+        return [min(length, self.corpus.longest) for length in drawn]
 
     def call(self, lengths: list[int]) -> None:
         """Make a call with texts of these lengths now."""
@@ -81,10 +81,10 @@ class Population:
     ) -> EmbedRequest:
         lane, tenant = Lane[self.clients.lane.upper()], self.clients.tenant
         if not as_ids:
-            texts = tuple(self.bank.text(start, tokens) for start, tokens in items)
+            texts = tuple(self.corpus.text(start, tokens) for start, tokens in items)
             return EmbedRequest(name, texts=texts, lane=lane, tenant=tenant)
         places: Int32 = np.array(items, np.int32)
-        ids = RaggedIds(self.bank.ids, places[:, 0], places[:, 1])
+        ids = RaggedIds(self.corpus.ids, places[:, 0], places[:, 1])
         return EmbedRequest(name, ids=ids, lane=lane, tenant=tenant)
 
     def _send(self, call: Call) -> None:
@@ -97,7 +97,7 @@ class Population:
         replica.outstanding += 1
         attempt = replica.edge.call(call.request, call.deadline, partial(self._hear, call, replica))
         if call.hang_up_at_s is not None and not call.over and not call.heard:
-            self.agenda.at(call.hang_up_at_s, partial(self._hang_up, call, replica, attempt))
+            self.event_queue.at(call.hang_up_at_s, partial(self._hang_up, call, replica, attempt))
 
     def _hang_up(self, call: Call, replica: Replica, attempt: EdgeCall) -> None:
         if call.over or attempt.gone:
@@ -118,7 +118,7 @@ class Population:
             call.over = True
             self.in_flight -= 1
         else:
-            self.agenda.at(again_at_s, partial(self._send, call))
+            self.event_queue.at(again_at_s, partial(self._send, call))
         for listener in self.listeners:
             listener.heard(call, outcome, now, final=again_at_s is None)
 

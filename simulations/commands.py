@@ -56,7 +56,7 @@ class Plan:
 
 
 def _run(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
-    from simulations.misfit import ScenarioError  # noqa: PLC0415
+    from simulations.scenario_errors import ScenarioError  # noqa: PLC0415
 
     silence()
     try:
@@ -104,7 +104,7 @@ def _simulate(options: argparse.Namespace) -> int:
     else:
         with options.trace.open("w", encoding="utf-8") as file:
             report = simulate(scenario, seed=options.seed, write_trace=file.write)
-    items, took_s = report.tally.work.items, time.perf_counter() - started
+    items, took_s = report.statistics.work.items, time.perf_counter() - started
     speed = f"{items} items in {took_s:.1f} s, {items / took_s:.0f} a second"
     print(speed, file=sys.stderr)  # noqa: T201 - not on stdout, which is the same each time
     replay = f"simulate {shlex.quote(str(options.scenario))} --seed {options.seed}"

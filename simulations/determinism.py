@@ -18,7 +18,7 @@ import trio
 from trio._core import _run
 from trio.testing import MockClock
 
-from simulations.agenda import Agenda
+from simulations.event_queue import EventQueue
 
 T = TypeVar("T")
 
@@ -29,24 +29,24 @@ def stream(seed: int, name: str) -> random.Random:
 
 
 def run_deterministically(
-    main: Callable[[], Awaitable[T]], *, seed: int, agenda: Agenda | None = None
+    main: Callable[[], Awaitable[T]], *, seed: int, event_queue: EventQueue | None = None
 ) -> T:
     """Run ``main`` on a virtual clock that starts at 0 and jumps over idle time.
 
-    It stops at the entries of ``agenda`` too.
+    It stops at the entries of ``event_queue`` too.
     """
     allowed = _run._ALLOW_DETERMINISTIC_SCHEDULING  # noqa: SLF001
     state = _run._r.getstate()  # noqa: SLF001
     _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # noqa: SLF001
     _run._r.seed(seed)  # noqa: SLF001
     try:
-        return trio.run(main, clock=_clock(agenda or Agenda()))
+        return trio.run(main, clock=_clock(event_queue or EventQueue()))
     finally:
         _run._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # type: ignore[misc]  # noqa: SLF001
         _run._r.setstate(state)  # noqa: SLF001
 
 
-def _clock(agenda: Agenda) -> MockClock:
+def _clock(event_queue: EventQueue) -> MockClock:
     """A clock that goes to what comes next, whenever no task has anything to do."""
     clock = MockClock(autojump_threshold=0)
     now = 0.0
@@ -54,10 +54,10 @@ def _clock(agenda: Agenda) -> MockClock:
     def go_on() -> None:
         nonlocal now
         deadline = _run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
-        when = min(deadline, agenda.next_at)
+        when = min(deadline, event_queue.next_at)
         if now < when < math.inf:
             now = when
-        agenda.run_until(now)
+        event_queue.run_until(now)
 
     clock._autojump = go_on  # type: ignore[method-assign]  # noqa: SLF001
     clock.current_time = lambda: now  # type: ignore[method-assign]  # asked 50 times a request

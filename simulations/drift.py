@@ -16,7 +16,7 @@ from attrs import frozen
 
 from pipeline.observability.trace_picture import read_trace
 from pipeline.settings.kinds import Number
-from simulations.reading import option, required
+from simulations.toml_reader import option, required
 from simulations.trace_file import TraceFile
 from stages.load.cost_model import CostModel, Work
 

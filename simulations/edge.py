@@ -16,7 +16,7 @@ from pipeline.interface.frontend import Frontend
 from pipeline.interface.request_checks import refusal
 from pipeline.interface.status import StatusBoard
 from pipeline.overload.refusal_cache import RefusalCache, Request
-from simulations.agenda import Agenda
+from simulations.event_queue import EventQueue
 from simulations.scenario import Host
 from stages.answer import Answer, Outcome
 from stages.errors import DeadlineExceeded, PenstockError
@@ -45,7 +45,7 @@ class Edge:
 
     frontend: Frontend
     board: StatusBoard
-    agenda: Agenda
+    event_queue: EventQueue
     host: Host
     max_calls: int
     spent_s: float = 0.0  # of the interpreter
@@ -76,7 +76,7 @@ class Edge:
         if call.gone:
             return
         call.gone = True
-        self.agenda.drop(call.timer)
+        self.event_queue.drop(call.timer)
         if call.ticket is not None:
             self.in_flight -= 1
             self.frontend.abandon(call.ticket)
@@ -92,7 +92,7 @@ class Edge:
             reply=partial(self._answered, call),
         )
         if call.ticket is not None:
-            call.timer = self.agenda.at(call.deadline, partial(self._time_is_up, call))
+            call.timer = self.event_queue.at(call.deadline, partial(self._time_is_up, call))
 
     def _time_is_up(self, call: EdgeCall) -> None:
         if call.ticket is not None:
@@ -104,7 +104,7 @@ class Edge:
         self.in_flight -= 1
         self.answers += isinstance(outcome, Answer)
         call.ticket = None
-        self.agenda.drop(call.timer)
+        self.event_queue.drop(call.timer)
         if isinstance(outcome, PenstockError) and call.request.lane is Lane.INTERACTIVE:
             self.recent.note(call.like, outcome, trio.current_time())
         self._after(self.host.answer_s, partial(self._tell, call, outcome))
@@ -121,7 +121,7 @@ class Edge:
             return
         self.spent_s += seconds
         self._free_at = max(self._free_at, trio.current_time()) + seconds
-        self.agenda.at(self._free_at, do)
+        self.event_queue.at(self._free_at, do)
 
 
 def _size(request: EmbedRequest) -> int:

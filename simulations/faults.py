@@ -12,8 +12,8 @@ from attrs import define, frozen
 
 from pipeline.settings.kinds import Choice, Integer, Number
 from pipeline.topology import STAGES
-from simulations.misfit import Misfit
-from simulations.reading import OneOf, option, required
+from simulations.scenario_errors import InvalidValue
+from simulations.toml_reader import OneOf, option, required
 from stages.channels import Message
 from stages.messages import Batch
 
@@ -82,7 +82,7 @@ class StageCrash(Window):
 
     def __attrs_post_init__(self) -> None:
         if self.share == 1.0 and self.for_s == math.inf:
-            raise Misfit("share = 1 for ever leaves no stage alive", ("share",))
+            raise InvalidValue("share = 1 for ever leaves no stage alive", ("share",))
 
 
 F = TypeVar("F", bound=Window)

@@ -7,8 +7,8 @@ from attrs import frozen
 
 from pipeline.settings.kinds import Integer, Number
 from simulations.arrivals import Arrival, recorded
-from simulations.misfit import Misfit
-from simulations.reading import OneOf, Table, Tables, option, required
+from simulations.scenario_errors import InvalidValue
+from simulations.toml_reader import OneOf, Table, Tables, option, required
 from simulations.trace_file import TraceFile
 
 COUNT: Final = Integer(1, 100_000)
@@ -43,7 +43,7 @@ class Uniform:
 
     def __attrs_post_init__(self) -> None:
         if self.low > self.high:
-            raise Misfit(f"low = {self.low} is above high = {self.high}", ("low",))
+            raise InvalidValue(f"low = {self.low} is above high = {self.high}", ("low",))
 
     def draw(self, rng: random.Random) -> int:
         """See :class:`Lengths`."""
@@ -61,7 +61,7 @@ class Lognormal:
 
     def __attrs_post_init__(self) -> None:
         if self.low > self.high:
-            raise Misfit(f"low = {self.low} is above high = {self.high}", ("low",))
+            raise InvalidValue(f"low = {self.low} is above high = {self.high}", ("low",))
 
     def draw(self, rng: random.Random) -> int:
         """See :class:`Lengths`."""
@@ -105,7 +105,7 @@ class Mix:
 
     def __attrs_post_init__(self) -> None:
         if not self.parts:
-            raise Misfit("parts must not be empty", ("parts",))
+            raise InvalidValue("parts must not be empty", ("parts",))
 
     def draw(self, rng: random.Random) -> int:
         """See :class:`Lengths`."""

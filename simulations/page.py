@@ -7,7 +7,7 @@ from typing import Final
 from simulations.chart import Chart
 from simulations.report import HEAD, facts, rows, verdict
 from simulations.simulation import Report
-from simulations.tally import Slot
+from simulations.statistics import Slot
 
 STYLE: Final = """
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; color: #222; }
@@ -51,7 +51,7 @@ def _table(lines: list[list[str]], *, head: bool = False) -> str:
 
 def charts(report: Report) -> Iterator[Chart]:
     """The pictures: what went through, how long it took, what waited, was refused, was run."""
-    slots, slot_s = report.tally.slots, report.tally.slot_s
+    slots, slot_s = report.statistics.slots, report.statistics.slot_s
     x_s = [number * slot_s for number in range(len(slots))]
     devices = len(report.scenario.server.device) * report.scenario.fleet.replicas
     yield Chart(

@@ -13,16 +13,21 @@ from pipeline.topology import Pipeline
 from pipeline.wiring.links import Observer
 from pipeline.wiring.stage_occupancy import Watcher
 from pipeline.wiring.supervisor import StageFailed
-from simulations.agenda import Agenda
-from simulations.bank import DIMENSION, MOST_IDS, Bank
 from simulations.budget_watch import BudgetWatch
 from simulations.checkers import CheckedFrontend, Violations
 from simulations.determinism import stream
 from simulations.edge import Edge
+from simulations.event_queue import EventQueue
 from simulations.faults import DeviceFaults, StageCrash, StageCrashes
-from simulations.modelled import DeviceCost, ModelledDevice, device_runner, modelled_tokenizer
+from simulations.modelled_device import (
+    DeviceCost,
+    ModelledDevice,
+    device_runner,
+    modelled_tokenizer,
+)
 from simulations.planner_watch import PlannerWatch
 from simulations.scenario import Scenario
+from simulations.token_corpus import DIMENSION, MOST_IDS, Corpus
 from stages.messages import Layout
 from stages.text.token_rules import TokenRules
 from stages.ticket import OpenTickets
@@ -38,8 +43,8 @@ class Replica:
     scenario: Scenario
     seed: int
     number: int
-    agenda: Agenda
-    bank: Bank
+    event_queue: EventQueue
+    corpus: Corpus
     violations: Violations
     watchers: Sequence[Watcher] = ()
     observers: Sequence[Observer] = ()
@@ -63,7 +68,7 @@ class Replica:
         self.edge = Edge(
             self.checked,
             self.frontend,
-            self.agenda,
+            self.event_queue,
             self.scenario.host,
             settings.max_concurrent_requests,
         )
@@ -88,8 +93,10 @@ class Replica:
 
     def open(self, machines: trio.Nursery, pipelines: trio.Nursery) -> None:
         """Take calls. Its machines run until cancelled, its pipeline until closed."""
-        tokenizer = modelled_tokenizer(self.agenda, self.bank, self.scenario.host)
-        runners = [device_runner(self.agenda, device, self._hindered_s) for device in self.devices]
+        tokenizer = modelled_tokenizer(self.event_queue, self.corpus, self.scenario.host)
+        runners = [
+            device_runner(self.event_queue, device, self._hindered_s) for device in self.devices
+        ]
         plan = plan_with(
             self.scenario.server,
             rules=TokenRules(max_tokens=self.scenario.max_tokens),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from simulations.simulation import Report
-from simulations.tally import SLOTS, Totals, Work
+from simulations.statistics import SLOTS, Totals, Work
 
 
 def as_table(report: Report) -> str:
@@ -19,10 +19,10 @@ def verdict(report: Report) -> str:
 
 def facts(report: Report) -> list[tuple[str, str]]:
     """The figures of the servers as a whole: name and value."""
-    work, scenario = report.tally.work, report.scenario
+    work, scenario = report.statistics.work, report.scenario
     devices = len(scenario.server.device) * scenario.fleet.replicas
-    answered = list(report.tally.totals.values())
-    busy_s = sum(slot.busy_s for slot in report.tally.slots[:SLOTS])
+    answered = list(report.statistics.totals.values())
+    busy_s = sum(slot.busy_s for slot in report.statistics.slots[:SLOTS])
     duration_s = scenario.duration_s
     return [
         ("servers", f"{scenario.fleet.replicas} x {len(scenario.server.device)} devices"),
@@ -46,7 +46,7 @@ def _ratio(work: Work) -> float:
 
 
 def _reasons(report: Report) -> str:
-    reasons = sorted(report.tally.reasons.items())
+    reasons = sorted(report.statistics.reasons.items())
     return ", ".join(f"{reason} {number}" for reason, number in reasons) or "none"
 
 
@@ -58,7 +58,7 @@ HEAD = (
 
 def rows(report: Report) -> list[list[str]]:
     """A row for each kind of clients, and one for all where there are several."""
-    totals = report.tally.totals
+    totals = report.statistics.totals
     named = [_row(name, each, report.scenario.duration_s) for name, each in totals.items()]
     if len(named) > 1:
         named.append(_row("all", together(totals.values()), report.scenario.duration_s))

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import trio
 from attrs import define, field
 
-from simulations.agenda import Agenda
+from simulations.event_queue import EventQueue
 from stages.threads.runner import Timed
 
 In = TypeVar("In")
@@ -47,12 +47,12 @@ class ModelledRunner(Generic[In, Out]):
 
     def __init__(
         self,
-        agenda: Agenda,
+        event_queue: EventQueue,
         work: Callable[[In], Out],
         seconds: Callable[[In], float],
         hindered_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._agenda = agenda
+        self._event_queue = event_queue
         self._work = work
         self._seconds = seconds
         self._hindered_s = hindered_s
@@ -69,12 +69,12 @@ class ModelledRunner(Generic[In, Out]):
     def _begin(self) -> None:
         work, _ = self._jobs[0]
         ready = partial(self._end, trio.current_time(), self._hindered_s())
-        self._agenda.after(self._seconds(work), ready)
+        self._event_queue.after(self._seconds(work), ready)
 
     def _end(self, started_at: float, hindered_s: float) -> None:
         """The first job has had its time; what was taken from it meanwhile, it still needs."""
         if lost_s := self._hindered_s() - hindered_s:
-            self._agenda.after(lost_s, partial(self._end, started_at, self._hindered_s()))
+            self._event_queue.after(lost_s, partial(self._end, started_at, self._hindered_s()))
             return
         work, job = self._jobs[0]
         try:

@@ -18,8 +18,8 @@ from simulations.arrivals import ARRIVALS, SECONDS, SPAN, Arrivals, Recorded
 from simulations.drift import STEADY, Drift, Pace
 from simulations.faults import FAULTS, SHARE, Fault
 from simulations.lengths import LENGTHS, Fixed, Lengths, Lognormal
-from simulations.misfit import Misfit, ScenarioError, line_of
-from simulations.reading import (
+from simulations.scenario_errors import InvalidValue, ScenarioError, line_of
+from simulations.toml_reader import (
     CostFile,
     Numbers,
     Table,
@@ -115,20 +115,22 @@ class ServerSettings:
     """A table whose keys are the server's own settings, in small letters."""
 
     def read(self, raw: object, folder: Path) -> Settings:
-        """See :class:`simulations.reading.Reader`."""
+        """See :class:`simulations.toml_reader.Reader`."""
         del folder
         if not isinstance(raw, Mapping):
-            raise Misfit("must be a table of settings")
+            raise InvalidValue("must be a table of settings")
         table = {row.field: row for row in rows()}
         values = {}
         for key, value in raw.items():
             if key not in table:
-                raise Misfit(f"{key!r} is no setting; `penstock config` prints all of them", (key,))
+                raise InvalidValue(
+                    f"{key!r} is no setting; `penstock config` prints all of them", (key,)
+                )
             values[key] = parsed(table[key].kind, key, value)
         settings = Settings(**values)  # type: ignore[arg-type]  # checked row by row
         for one, other, wrong in conflicts(settings):
             key = one if one in raw else other
-            raise Misfit(f"{one} {wrong} {other}", (key,) if key in raw else ())
+            raise InvalidValue(f"{one} {wrong} {other}", (key,) if key in raw else ())
         return settings
 
 
@@ -153,10 +155,10 @@ class Scenario:
     def __attrs_post_init__(self) -> None:
         names = [clients.name for clients in self.clients]
         if not names:
-            raise Misfit("clients: at least one [[clients]] is needed", ("clients",))
+            raise InvalidValue("clients: at least one [[clients]] is needed", ("clients",))
         for index, name in enumerate(names):
             if name in names[:index]:
-                raise Misfit(f"two clients are called {name!r}", ("clients", index, "name"))
+                raise InvalidValue(f"two clients are called {name!r}", ("clients", index, "name"))
 
 
 def parse_scenario(text: str, name: str, folder: Path) -> Scenario:
@@ -173,11 +175,11 @@ def parse_scenario(text: str, name: str, folder: Path) -> Scenario:
         raise ScenarioError(f"{name}: {where}") from None
     try:
         return read_table(Scenario, document, folder)
-    except Misfit as misfit:
-        where = ".".join(str(key) for key in misfit.path[:-1] if isinstance(key, str))
-        line = line_of(text, misfit.path)
+    except InvalidValue as invalid:
+        where = ".".join(str(key) for key in invalid.path[:-1] if isinstance(key, str))
+        line = line_of(text, invalid.path)
         raise ScenarioError(
-            f"{name}, line {line}: {f'{where}: ' if where else ''}{misfit}"
+            f"{name}, line {line}: {f'{where}: ' if where else ''}{invalid}"
         ) from None
 
 

@@ -15,18 +15,18 @@ import trio
 from attrs import define, field, frozen
 
 from pipeline.observability.tracing import TAIL, Tracer
-from simulations.agenda import Agenda
 from simulations.arrivals import Bursts
 from simulations.balancers import BALANCERS
-from simulations.bank import Bank, bank_of
 from simulations.calls import Listener
 from simulations.checkers import AlwaysAnswered, RightVectors, Violations, check_nothing_left
 from simulations.clients import Population
 from simulations.determinism import run_deterministically, stream
+from simulations.event_queue import EventQueue
 from simulations.lengths import Fixed
 from simulations.replica import Replica
 from simulations.scenario import Clients, Scenario
-from simulations.tally import SLOTS, Tally, Totals
+from simulations.statistics import SLOTS, Statistics, Totals
+from simulations.token_corpus import Corpus, corpus_of
 
 OVER_LONG: Final = 64  # tokens by which a text may exceed the model's maximum
 SETTLE_S: Final = 5.0  # after the last call and batch, before servers are asked again
@@ -41,7 +41,7 @@ class Report:
 
     scenario: Scenario
     seed: int
-    tally: Tally
+    statistics: Statistics
     violations: Violations
     restarts: int  # of stages
     ended_at_s: float
@@ -58,12 +58,12 @@ def simulate(
 
     ``write_trace`` is given a trace file of the first server, piece by piece.
     """
-    agenda = Agenda()
+    event_queue = EventQueue()
 
     async def main() -> Report:  # the servers are made in Trio's thread
-        return await _Simulation(scenario, seed, tuple(listeners), write_trace, agenda).run()
+        return await _Simulation(scenario, seed, tuple(listeners), write_trace, event_queue).run()
 
-    return run_deterministically(main, seed=seed, agenda=agenda)
+    return run_deterministically(main, seed=seed, event_queue=event_queue)
 
 
 @define(eq=False)
@@ -74,23 +74,23 @@ class _Simulation:
     seed: int
     others: Sequence[Listener]
     write_trace: Callable[[str], object] | None
-    agenda: Agenda
+    event_queue: EventQueue
     violations: Violations = field(init=False, factory=Violations)
-    tally: Tally = field(init=False)
-    bank: Bank = field(init=False)
+    statistics: Statistics = field(init=False)
+    corpus: Corpus = field(init=False)
     tracer: Tracer = field(init=False, factory=lambda: Tracer(0.0, sys.maxsize))
     replicas: list[Replica] = field(init=False)
     _numbers: "count[int]" = field(init=False, factory=count)
 
-    @tally.default
-    def _tally(self) -> Tally:
+    @statistics.default
+    def _statistics(self) -> Statistics:
         names = [clients.name for clients in self.scenario.clients]
-        return Tally(self.scenario.duration_s / SLOTS, {name: Totals() for name in names})
+        return Statistics(self.scenario.duration_s / SLOTS, {name: Totals() for name in names})
 
-    @bank.default
-    def _bank(self) -> Bank:
+    @corpus.default
+    def _corpus(self) -> Corpus:
         scenario = self.scenario
-        return bank_of(scenario.host.token_bytes, scenario.max_tokens + OVER_LONG)
+        return corpus_of(scenario.host.token_bytes, scenario.max_tokens + OVER_LONG)
 
     @replicas.default
     def _replicas(self) -> list[Replica]:
@@ -99,11 +99,11 @@ class _Simulation:
                 self.scenario,
                 self.seed,
                 number,
-                self.agenda,
-                self.bank,
+                self.event_queue,
+                self.corpus,
                 self.violations,
                 watchers=(self.tracer,) if self.write_trace and not number else (),
-                observers=(self.tally,),
+                observers=(self.statistics,),
             )
             for number in range(self.scenario.fleet.replicas)
         ]
@@ -126,14 +126,19 @@ class _Simulation:
         self._end()
         restarts = sum(len(replica.restarts) for replica in self.replicas)
         return Report(
-            self.scenario, self.seed, self.tally, self.violations, restarts, trio.current_time()
+            self.scenario,
+            self.seed,
+            self.statistics,
+            self.violations,
+            restarts,
+            trio.current_time(),
         )
 
     async def _load(self) -> None:
         """Clients call and faults strike."""
-        balancer = BALANCERS[self.scenario.fleet.balancer](self.replicas, self.agenda)
-        right = RightVectors(self.bank, self.scenario.max_tokens, self.violations)
-        listeners: Sequence[Listener] = (self.tally, right, *self.others)
+        balancer = BALANCERS[self.scenario.fleet.balancer](self.replicas, self.event_queue)
+        right = RightVectors(self.corpus, self.scenario.max_tokens, self.violations)
+        listeners: Sequence[Listener] = (self.statistics, right, *self.others)
         populations = [
             self._population(clients, balancer.pick, listeners) for clients in self.scenario.clients
         ]
@@ -152,7 +157,7 @@ class _Simulation:
                 await trio.sleep(LOOK_S)
         await trio.sleep(SETTLE_S)
         answered = AlwaysAnswered(self.violations)
-        right = RightVectors(self.bank, self.scenario.max_tokens, self.violations)
+        right = RightVectors(self.corpus, self.scenario.max_tokens, self.violations)
         probes = [
             self._population(PROBE, lambda to=replica: to, (answered, right))  # type: ignore[misc]
             for replica in self.replicas
@@ -174,7 +179,9 @@ class _Simulation:
         self, clients: Clients, pick: Callable[[], Replica], listeners: Sequence[Listener]
     ) -> Population:
         rng = stream(self.seed, f"clients {clients.name}")
-        return Population(clients, self.bank, rng, self.agenda, pick, listeners, self._numbers)
+        return Population(
+            clients, self.corpus, rng, self.event_queue, pick, listeners, self._numbers
+        )
 
     def _sample(self) -> None:
         """Look at what waits, and write what was traced."""
@@ -183,10 +190,10 @@ class _Simulation:
         for replica in self.replicas:
             for bucket, _, tokens in replica.pipeline.waiting():
                 queued[bucket] = queued.get(bucket, 0) + tokens
-        self.tally.slot(now).queued = queued
+        self.statistics.slot(now).queued = queued
         if self.write_trace is not None:
             self.write_trace(self.tracer.take())
-        self.agenda.at(now + self.tally.slot_s, self._sample)
+        self.event_queue.at(now + self.statistics.slot_s, self._sample)
 
     def _end(self) -> None:
         for replica in self.replicas:

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-from simulations.misfit import Misfit
+from simulations.scenario_errors import InvalidValue
 
 
 @frozen
@@ -19,13 +19,13 @@ class TraceFile:
     def read(self, raw: object, folder: Path) -> tuple[Any, ...]:
         """What is in it; at least one thing."""
         if not isinstance(raw, str):
-            raise Misfit("must be the name of a trace file")
+            raise InvalidValue("must be the name of a trace file")
         try:
             found = self.found((folder / raw).read_text("utf-8"))
         except OSError as error:
-            raise Misfit(f"{raw}: {error.strerror or error}") from None
+            raise InvalidValue(f"{raw}: {error.strerror or error}") from None
         except (KeyError, TypeError, ValueError):
-            raise Misfit(f"{raw} is not a trace that a server wrote") from None
+            raise InvalidValue(f"{raw} is not a trace that a server wrote") from None
         if not found:
-            raise Misfit(f"{raw} holds no {self.things}")
+            raise InvalidValue(f"{raw} holds no {self.things}")
         return found

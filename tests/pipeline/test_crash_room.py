@@ -10,10 +10,10 @@ from core_builders import HandRunner, limits_of
 from running_pipeline import Running, assert_nothing_is_left
 from trio.testing import wait_all_tasks_blocked
 
-from simulations.agenda import Agenda
 from simulations.determinism import run_deterministically
+from simulations.event_queue import EventQueue
 from simulations.faults import StageCrash, StageCrashes
-from simulations.modelled import DeviceCost, modelled_device
+from simulations.modelled_device import DeviceCost, modelled_device
 from stages.answer import Answer
 
 
@@ -27,12 +27,12 @@ async def room_after_crashes(seed, devices):
     """Crash at random under load; then look whether exactly two batches a device find room."""
     rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
     faults = StageCrashes((StageCrash(share=0.15),), rng)
-    agenda = Agenda()
-    models = [modelled_device(agenda, DeviceCost(), rng) for _ in range(devices)]
+    event_queue = EventQueue()
+    models = [modelled_device(event_queue, DeviceCost(), rng) for _ in range(devices)]
     hands = [HandRunner() for _ in range(devices)]
     runners = [Switch(model) for model in models]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(agenda.run)
+        nursery.start_soon(event_queue.run)
         running = Running(
             nursery, faults, devices=runners, limits=limits_of(max_items=2), restarts=10**6
         )

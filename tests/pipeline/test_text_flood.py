@@ -7,7 +7,7 @@ from running_pipeline import Running, assert_nothing_is_left
 
 from pipeline.configuration import admission_policies
 from pipeline.settings.table import Settings
-from simulations.agenda import Agenda
+from simulations.event_queue import EventQueue
 from simulations.runner import ModelledRunner
 from stages.answer import Answer
 from stages.errors import Overloaded, TooLate
@@ -19,12 +19,14 @@ TEXT = "x" * 500_000  # a token where it is cut
 
 @pytest.mark.parametrize("throughput", [True, False])
 async def test_a_flood_of_long_texts_is_refused_at_once(nursery, autojump_clock, throughput):
-    agenda = Agenda()
-    nursery.start_soon(agenda.run)
+    event_queue = EventQueue()
+    nursery.start_soon(event_queue.run)
     settings = Settings(backpressure_throughput_enabled=throughput)
     running = Running(
         nursery,
-        tokenizer=ModelledRunner(agenda, words, lambda texts: sum(map(len, texts)) / BYTES_PER_S),
+        tokenizer=ModelledRunner(
+            event_queue, words, lambda texts: sum(map(len, texts)) / BYTES_PER_S
+        ),
         policies=admission_policies(settings),
         door_capacity=100,
     )
@@ -48,12 +50,14 @@ async def test_a_flood_of_long_texts_is_refused_at_once(nursery, autojump_clock,
 
 
 async def test_without_deadlines_the_bytes_that_wait_are_bounded(nursery, autojump_clock):
-    agenda = Agenda()
-    nursery.start_soon(agenda.run)
+    event_queue = EventQueue()
+    nursery.start_soon(event_queue.run)
     settings = Settings(backpressure_throughput_enabled=False, max_queued_bytes=30_000_000)
     running = Running(
         nursery,
-        tokenizer=ModelledRunner(agenda, words, lambda texts: sum(map(len, texts)) / BYTES_PER_S),
+        tokenizer=ModelledRunner(
+            event_queue, words, lambda texts: sum(map(len, texts)) / BYTES_PER_S
+        ),
         policies=admission_policies(settings),
     )
     for number in range(10):

@@ -6,9 +6,9 @@ from attrs import define, evolve
 from core_builders import open_ticket
 from scenarios_of import Heard, callers, scenario_of
 
-from simulations.bank import bank_of
 from simulations.checkers import AlwaysAnswered, CheckedFrontend, RightVectors, check_nothing_left
 from simulations.simulation import OVER_LONG, simulate
+from simulations.token_corpus import corpus_of
 from stages.answer import Answer, ItemError
 from stages.errors import Overloaded
 from stages.messages import EmbedRequest
@@ -114,7 +114,7 @@ def answered():
 def changed(answered, violations, **changes):
     """What is found of the answer with some changes."""
     call, answer = answered
-    right = RightVectors(bank_of(6, 512 + OVER_LONG), 512, violations)
+    right = RightVectors(corpus_of(6, 512 + OVER_LONG), 512, violations)
     right.heard(call, evolve(answer, **changes), 0.0, final=True)
     return violations.sentences
 

@@ -9,8 +9,8 @@ from scenarios_of import Heard, callers, scenario_of
 from simulations.drift import Drift, Pace, Ran, ran_in
 from simulations.faults import SlowDevice
 from simulations.lengths import Fixed
-from simulations.misfit import ScenarioError
 from simulations.scenario import DeviceModel, parse_scenario
+from simulations.scenario_errors import ScenarioError
 from simulations.simulation import simulate
 from stages.load.cost_model import CostModel, Work
 

@@ -15,7 +15,7 @@ from simulations.faults import StageCrash
 from simulations.lengths import Fixed
 from simulations.scenario import Fleet
 from simulations.simulation import simulate
-from simulations.tally import Totals
+from simulations.statistics import Totals
 from stages.answer import Answer
 from stages.errors import NotServing
 
@@ -31,7 +31,7 @@ def run(scenario):
     heard = Heard()
     report = simulate(scenario, seed=3, listeners=[heard])
     assert report.violations.sentences == []
-    return report.tally.totals["callers"], heard
+    return report.statistics.totals["callers"], heard
 
 
 @pytest.mark.parametrize("balancer", BALANCERS)

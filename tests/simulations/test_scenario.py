@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from simulations.arrivals import Poisson
 from simulations.lengths import Mix
-from simulations.misfit import ScenarioError, line_of
 from simulations.scenario import parse_scenario, read_scenario
+from simulations.scenario_errors import ScenarioError, line_of
 from simulations.simulation import simulate
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("simulations/scenarios/*.toml"))

@@ -98,14 +98,14 @@ def test_nothing_is_lost_whatever_happens(batching, crash_share):
 def test_it_tells_what_waits_by_length(batching):
     both = [callers(40.0, name=f"of-{length}", lengths=Fixed(length)) for length in (12, 100)]
     report, _ = run(scenario_of(*both, duration_s=5.0, batching=batching))
-    queued = sum((Counter(slot.queued) for slot in report.tally.slots), Counter())
+    queued = sum((Counter(slot.queued) for slot in report.statistics.slots), Counter())
     assert {width for width, tokens in queued.items() if tokens} == {16, 128}
 
 
 def test_without_faults_and_below_its_capacity_every_call_is_answered():
     report, heard = run(scenario_of(callers(8.0), duration_s=30.0))
     assert heard.kinds == {Answer: len(heard.calls)}
-    assert report.tally.totals["callers"].answered == len(heard.calls) > 200
+    assert report.statistics.totals["callers"].answered == len(heard.calls) > 200
 
 
 def test_at_half_the_load_hardly_a_call_of_many_documents_is_refused():
@@ -116,7 +116,7 @@ def test_at_half_the_load_hardly_a_call_of_many_documents_is_refused():
 
 def test_twice_the_load_does_not_lower_what_is_answered():
     few, many = (
-        run(scenario_of(callers(rate), duration_s=20.0))[0].tally.totals["callers"].answered
+        run(scenario_of(callers(rate), duration_s=20.0))[0].statistics.totals["callers"].answered
         for rate in (30.0, 120.0)
     )
     assert many > 0.9 * few
@@ -131,7 +131,7 @@ def test_admission_keeps_the_wait_within_what_it_allows():
     )
     report, heard = run(scenario)
     assert heard.kinds[Overloaded] > 300
-    assert report.tally.totals["callers"].latencies.percentile_s(95) < 2.0
+    assert report.statistics.totals["callers"].latencies.percentile_s(95) < 2.0
 
 
 def test_the_latency_strategy_sheds_and_recovers():
@@ -144,7 +144,7 @@ def test_the_latency_strategy_sheds_and_recovers():
         backpressure_hard_p95_ms=1000.0,
     )
     report, heard = run(scenario)
-    assert report.tally.reasons["latency"] + report.tally.reasons["snapshot"] > 300
+    assert report.statistics.reasons["latency"] + report.statistics.reasons["snapshot"] > 300
     late = [outcome for _, outcome, now, _ in heard.outcomes if now > 20.0]
     assert any(isinstance(outcome, Answer) for outcome in late)
 
@@ -155,8 +155,8 @@ def test_a_door_that_is_small_refuses_and_loses_nothing():
         burst, duration_s=5.0, max_concurrent_requests=4, backpressure_throughput_enabled=False
     )
     report, _ = run(scenario)
-    assert set(report.tally.reasons) <= {"streams", "channel_full"}
-    assert report.tally.reasons["streams"] > 100
+    assert set(report.statistics.reasons) <= {"streams", "channel_full"}
+    assert report.statistics.reasons["streams"] > 100
 
 
 def test_calls_that_run_out_of_time_hear_so_by_their_deadline():
@@ -190,7 +190,7 @@ def test_a_crash_is_told_as_not_serving():
 def test_a_slow_device_and_one_that_hangs_take_their_time():
     def p99_s(*faults):
         scenario = scenario_of(callers(5.0), duration_s=20.0, faults=faults)
-        return run(scenario)[0].tally.totals["callers"].latencies.percentile_s(99)
+        return run(scenario)[0].statistics.totals["callers"].latencies.percentile_s(99)
 
     usual = p99_s()
     assert p99_s(SlowDevice(factor=3.0)) > 2.0 * usual
@@ -209,7 +209,7 @@ def test_memory_that_does_not_suffice_makes_batches_smaller():
     memory = OutOfMemory(at_s=2.0, max_tokens=600)
     report, heard = run(scenario_of(callers(40.0), duration_s=20.0, faults=[memory]))
     whole, _ = run(scenario_of(callers(40.0), duration_s=20.0))
-    assert report.tally.work.batches > 1.5 * whole.tally.work.batches
+    assert report.statistics.work.batches > 1.5 * whole.statistics.work.batches
     assert heard.kinds[Internal] <= len(heard.calls) / 20
 
 

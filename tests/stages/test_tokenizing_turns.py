@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizing_stage import Stage, ids_by_position, texts_request
 from trio.testing import wait_all_tasks_blocked
 
-from simulations.agenda import Agenda
+from simulations.event_queue import EventQueue
 from simulations.runner import ModelledRunner
 from stages.load.cost_model import Work
 from stages.load.tokenizer_load import PRIOR_BYTES_PER_S, SLICE_BYTES
@@ -40,10 +40,10 @@ async def test_a_text_above_the_slice_is_a_slice_of_its_own(stage):
 
 
 async def test_a_big_request_does_not_hold_up_a_short_one(autojump_clock, nursery):
-    agenda = Agenda()
-    tokenizer = ModelledRunner(agenda, words, lambda texts: 1e-6 * sum(map(len, texts)))
+    event_queue = EventQueue()
+    tokenizer = ModelledRunner(event_queue, words, lambda texts: 1e-6 * sum(map(len, texts)))
     stage = Stage(tokenizer)
-    nursery.start_soon(agenda.run)
+    nursery.start_soon(event_queue.run)
     nursery.start_soon(stage.run)
     started_at = trio.current_time()
     big = stage.hand_in(texts_request(*["x" * 1000] * 1000))  # a second of work
@@ -57,10 +57,10 @@ async def test_a_big_request_does_not_hold_up_a_short_one(autojump_clock, nurser
 
 
 async def test_ids_need_not_wait_for_the_texts_before_them(autojump_clock, nursery):
-    agenda = Agenda()
-    tokenizer = ModelledRunner(agenda, words, lambda texts: 1e-6 * sum(map(len, texts)))
+    event_queue = EventQueue()
+    tokenizer = ModelledRunner(event_queue, words, lambda texts: 1e-6 * sum(map(len, texts)))
     stage = Stage(tokenizer)
-    nursery.start_soon(agenda.run)
+    nursery.start_soon(event_queue.run)
     nursery.start_soon(stage.run)
     started_at = trio.current_time()
     stage.hand_in(texts_request(*["x" * 1000] * 1000))
@@ -72,8 +72,8 @@ async def test_ids_need_not_wait_for_the_texts_before_them(autojump_clock, nurse
 
 
 async def test_ids_that_keep_coming_do_not_hold_up_a_text(autojump_clock, nursery):
-    agenda = Agenda()
-    tokenizer = ModelledRunner(agenda, words, lambda texts: 0.01)
+    event_queue = EventQueue()
+    tokenizer = ModelledRunner(event_queue, words, lambda texts: 0.01)
     stage = Stage(tokenizer)
 
     async def ids_keep_coming():
@@ -81,7 +81,7 @@ async def test_ids_that_keep_coming_do_not_hold_up_a_text(autojump_clock, nurser
             await stage.admit.send(submission_of(stage.tickets, ids_request([1, 2])))
 
     text = stage.hand_in(texts_request("short"))
-    for run in (agenda.run, stage.run, ids_keep_coming):
+    for run in (event_queue.run, stage.run, ids_keep_coming):
         nursery.start_soon(run)
     overtaken_by = 0
     async for message in stage.out:
@@ -93,9 +93,9 @@ async def test_ids_that_keep_coming_do_not_hold_up_a_text(autojump_clock, nurser
 
 def running_stage(sizes, nursery):
     """A running stage whose tokenizer takes a microsecond a byte."""
-    agenda = Agenda()
-    stage = Stage(ModelledRunner(agenda, words, lambda texts: 1e-6 * sum(map(len, texts))))
-    nursery.start_soon(agenda.run)
+    event_queue = EventQueue()
+    stage = Stage(ModelledRunner(event_queue, words, lambda texts: 1e-6 * sum(map(len, texts))))
+    nursery.start_soon(event_queue.run)
     nursery.start_soon(stage.run)
     for size in sizes:
         stage.hand_in(texts_request(*["x" * 1000] * (size // 1000)))

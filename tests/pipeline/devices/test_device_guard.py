@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from pipeline.devices.guard import run_guarded
 from pipeline.devices.watch import DeviceLost, DeviceWatch
 from pipeline.topology import Pipeline
-from simulations.agenda import Agenda
+from simulations.event_queue import EventQueue
 from simulations.runner import ModelledRunner
 from stages.answer import Answer
 from stages.batch_result import DeviceOutput
@@ -87,9 +87,9 @@ async def test_a_device_that_fails_every_batch_is_given_up(autojump_clock):
 async def test_ten_minutes_of_saturation_are_no_alarm(autojump_clock):
     """Every place is taken all the time, and batches take up to nearly the time of a hang."""
     draw = random.Random(0)  # noqa: S311
-    agenda = Agenda()
+    event_queue = EventQueue()
     device = ModelledRunner(
-        agenda,
+        event_queue,
         lambda batch: DeviceOutput(vectors_of(batch)),
         lambda _: draw.uniform(0.01, HANG_S - 0.5),
     )
@@ -103,7 +103,7 @@ async def test_ten_minutes_of_saturation_are_no_alarm(autojump_clock):
             guarded.ask(again)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(agenda.run)
+        nursery.start_soon(event_queue.run)
         nursery.start_soon(guarded.run)
         await wait_all_tasks_blocked()
         for _ in range(12):

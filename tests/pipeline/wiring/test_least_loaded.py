@@ -12,9 +12,9 @@ from manual_devices import call, finish, in_hand
 from running_pipeline import Running, assert_nothing_is_left
 from trio.testing import wait_all_tasks_blocked
 
-from simulations.agenda import Agenda
 from simulations.determinism import run_deterministically
-from simulations.modelled import DeviceCost, modelled_device
+from simulations.event_queue import EventQueue
+from simulations.modelled_device import DeviceCost, modelled_device
 from stages.answer import Answer
 from stages.load.cost_model import CostModel
 
@@ -116,11 +116,11 @@ async def watch_turns(rng, devices, calls_per_s, slowness):
     costs = [
         DeviceCost(CostModel(0.002, slowness**number / 2000, 0.0)) for number in range(devices)
     ]
-    agenda = Agenda()
-    models = [modelled_device(agenda, cost, rng) for cost in costs]
+    event_queue = EventQueue()
+    models = [modelled_device(event_queue, cost, rng) for cost in costs]
     crew.extend(Spy(model, crew) for model in models)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(agenda.run)
+        nursery.start_soon(event_queue.run)
         running = Running(nursery, devices=crew, limits=limits_of(max_items=2), door_capacity=60)
         for _ in range(60):
             running.calls.ids(*[rng.randint(1, 16) for _ in range(rng.randint(1, 4))])

@@ -12,16 +12,16 @@ class ScenarioError(Exception):
     """A scenario that cannot be run; the message names file, line and what is allowed."""
 
 
-class Misfit(Exception):
+class InvalidValue(Exception):
     """A value that is not allowed. ``path`` leads to it from where it was read."""
 
     def __init__(self, message: str, path: Path = ()) -> None:
         super().__init__(message)
         self.path = path
 
-    def under(self, *keys: str | int) -> "Misfit":
+    def under(self, *keys: str | int) -> "InvalidValue":
         """The same as seen from further up."""
-        return Misfit(str(self), (*keys, *self.path))
+        return InvalidValue(str(self), (*keys, *self.path))
 
 
 def line_of(text: str, path: Path) -> int:

@@ -10,9 +10,8 @@ import numpy as np
 import trio
 from attrs import define, field, frozen
 
-from simulations.agenda import Agenda
-from simulations.bank import DIMENSION, MOST_IDS, Bank, vector_of
 from simulations.drift import STEADY, Pace
+from simulations.event_queue import EventQueue
 from simulations.faults import (
     DeviceCrash,
     DeviceFaults,
@@ -23,6 +22,7 @@ from simulations.faults import (
 )
 from simulations.runner import ModelledRunner
 from simulations.scenario import CPU, Host
+from simulations.token_corpus import DIMENSION, MOST_IDS, Corpus, vector_of
 from stages.batch_result import DeviceOutput
 from stages.device.spec import DeviceFigures
 from stages.load.cost_model import CostModel
@@ -122,30 +122,30 @@ class ModelledDevice:
 
 
 def modelled_device(
-    agenda: Agenda, cost: DeviceCost, rng: random.Random
+    event_queue: EventQueue, cost: DeviceCost, rng: random.Random
 ) -> ModelledRunner[Batch, DeviceOutput]:
     """A device that nothing goes wrong with."""
     faults = DeviceFaults((), rng)
     device = ModelledDevice("cpu", Layout.PACKED, cost, rng, faults, max_tokens=1 << 30)
-    return device_runner(agenda, device)
+    return device_runner(event_queue, device)
 
 
 def device_runner(
-    agenda: Agenda, device: ModelledDevice, hindered_s: Callable[[], float] = lambda: 0.0
+    event_queue: EventQueue, device: ModelledDevice, hindered_s: Callable[[], float] = lambda: 0.0
 ) -> ModelledRunner[Batch, DeviceOutput]:
     """What runs ``device``; ``hindered_s`` as :class:`ModelledRunner` has it."""
     return ModelledRunner(
-        agenda, lambda batch: device.start(batch).finish(), device.seconds, hindered_s
+        event_queue, lambda batch: device.start(batch).finish(), device.seconds, hindered_s
     )
 
 
 def modelled_tokenizer(
-    agenda: Agenda, bank: Bank, host: Host
+    event_queue: EventQueue, corpus: Corpus, host: Host
 ) -> ModelledRunner[TokenizerWork, Sequence[Int32]]:
     """A tokenizer with one token for each word (and no special tokens)."""
     return ModelledRunner(
-        agenda,
-        lambda work: [bank.tokens_of(text) for text in _texts_of(work)],
+        event_queue,
+        lambda work: [corpus.tokens_of(text) for text in _texts_of(work)],
         lambda work: host.trip_s + host.byte_s * sum(map(len, _texts_of(work))),
     )
 

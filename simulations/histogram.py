@@ -1,6 +1,6 @@
 """A histogram of durations that knows percentiles to within 0.4%, in little memory.
 
-Durations are whole microseconds; a bucket is as wide as a 256th of the power of two
+DurationHistogram are whole microseconds; a bucket is as wide as a 256th of the power of two
 below it, so that all arithmetic is exact and the same everywhere.
 """
 
@@ -10,7 +10,7 @@ PLACES = 8  # bits that are kept
 
 
 @define
-class Durations:
+class DurationHistogram:
     """How often each duration came."""
 
     counts: dict[int, int] = field(factory=dict)  # by the least duration of the bucket, in us
@@ -24,7 +24,7 @@ class Durations:
         self.counts[least] = self.counts.get(least, 0) + 1
         self.total += 1
 
-    def merge(self, other: "Durations") -> None:
+    def merge(self, other: "DurationHistogram") -> None:
         """Count all of the other's too."""
         for least, count in other.counts.items():
             self.counts[least] = self.counts.get(least, 0) + count

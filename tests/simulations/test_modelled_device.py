@@ -6,24 +6,24 @@ import pytest
 import trio
 from core_builders import batch_of, chunk_of, open_ticket
 
-from simulations.agenda import Agenda
-from simulations.bank import bank_of
-from simulations.modelled import DeviceCost, modelled_device, modelled_tokenizer
+from simulations.event_queue import EventQueue
+from simulations.modelled_device import DeviceCost, modelled_device, modelled_tokenizer
 from simulations.runner import ModelledRunner
 from simulations.scenario import Host
+from simulations.token_corpus import corpus_of
 from stages.load.cost_model import CostModel
 from stages.ticket import OpenTickets
 
 
 @pytest.fixture
-def agenda(nursery):
-    agenda = Agenda()
-    nursery.start_soon(agenda.run)
-    return agenda
+def event_queue(nursery):
+    event_queue = EventQueue()
+    nursery.start_soon(event_queue.run)
+    return event_queue
 
 
-async def test_jobs_run_one_after_another_in_their_order(agenda, autojump_clock):
-    runner = ModelledRunner(agenda, str, float)
+async def test_jobs_run_one_after_another_in_their_order(event_queue, autojump_clock):
+    runner = ModelledRunner(event_queue, str, float)
     start = trio.current_time()
     jobs = [runner.submit(seconds) for seconds in (3, 1, 2)]
     done = [await job.wait() for job in jobs]
@@ -32,8 +32,8 @@ async def test_jobs_run_one_after_another_in_their_order(agenda, autojump_clock)
     assert spans == [(0, 3), (3, 4), (4, 6)]
 
 
-async def test_an_error_goes_to_who_waits_and_the_next_job_runs(agenda, autojump_clock):
-    runner = ModelledRunner(agenda, lambda divisor: 1 / divisor, lambda _: 1.0)
+async def test_an_error_goes_to_who_waits_and_the_next_job_runs(event_queue, autojump_clock):
+    runner = ModelledRunner(event_queue, lambda divisor: 1 / divisor, lambda _: 1.0)
     bad, good = runner.submit(0), runner.submit(2)
     with pytest.raises(ZeroDivisionError):
         await bad.wait()
@@ -41,10 +41,10 @@ async def test_an_error_goes_to_who_waits_and_the_next_job_runs(agenda, autojump
 
 
 async def test_the_device_takes_a_fixed_time_and_one_for_each_computed_token(
-    agenda, autojump_clock
+    event_queue, autojump_clock
 ):
     cost = DeviceCost(CostModel(1.0, 0.5, 0.0), jitter=0.0)
-    device = modelled_device(agenda, cost, random.Random(0))  # noqa: S311
+    device = modelled_device(event_queue, cost, random.Random(0))  # noqa: S311
     batch = batch_of(chunk_of(open_ticket(OpenTickets(), 2), [3, 5]))
     done = await device.submit(batch).wait()
     assert done.finished_at - done.started_at == pytest.approx(5.0)
@@ -52,17 +52,17 @@ async def test_the_device_takes_a_fixed_time_and_one_for_each_computed_token(
 
 
 async def test_the_tokenizer_takes_time_by_the_byte_and_gives_a_token_a_word(
-    agenda, autojump_clock
+    event_queue, autojump_clock
 ):
-    bank = bank_of(6, 16)
-    tokenizer = modelled_tokenizer(agenda, bank, Host(trip_s=1.0, byte_s=0.5))
-    done = await tokenizer.submit([bank.text(0, 2), bank.text(9, 1)]).wait()
-    assert [ids.tolist() for ids in done.value] == [bank.ids[:2].tolist(), [bank.ids[9]]]
+    corpus = corpus_of(6, 16)
+    tokenizer = modelled_tokenizer(event_queue, corpus, Host(trip_s=1.0, byte_s=0.5))
+    done = await tokenizer.submit([corpus.text(0, 2), corpus.text(9, 1)]).wait()
+    assert [ids.tolist() for ids in done.value] == [corpus.ids[:2].tolist(), [corpus.ids[9]]]
     assert done.finished_at - done.started_at == pytest.approx(1.0 + 0.5 * (11 + 5))
 
 
-async def test_what_others_take_meanwhile_makes_a_job_longer(agenda, autojump_clock):
+async def test_what_others_take_meanwhile_makes_a_job_longer(event_queue, autojump_clock):
     taken = iter([1.0, 1.5, 1.5, 1.5])
-    runner = ModelledRunner(agenda, str, float, lambda: next(taken))
+    runner = ModelledRunner(event_queue, str, float, lambda: next(taken))
     done = await runner.submit(2).wait()
     assert done.finished_at - done.started_at == pytest.approx(2.5)

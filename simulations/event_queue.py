@@ -8,7 +8,7 @@ from itertools import count
 import trio
 
 
-class Agenda:
+class EventQueue:
     """Functions to be called at moments of Trio's clock. They must not block or raise.
 
     It is kept by a task (:meth:`run`) or by the clock of a simulation, which calls what is

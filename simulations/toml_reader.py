@@ -14,7 +14,7 @@ from attrs import frozen
 
 from pipeline.calibrate import read_cost
 from pipeline.settings.kinds import UNFIT, Kind, Number
-from simulations.misfit import Misfit
+from simulations.scenario_errors import InvalidValue
 from stages.load.cost_model import CostModel
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class Reader(Protocol):
     """A kind of value that is more than a number or a word."""
 
     def read(self, raw: object, folder: Path) -> object:
-        """The value; files are sought from ``folder``. Raises :class:`Misfit`."""
+        """The value; files are sought from ``folder``. Raises :class:`InvalidValue`."""
         ...
 
 
@@ -44,41 +44,41 @@ def read_table(cls: type[T], raw: object, folder: Path) -> T:
     """A ``cls`` from a TOML table.
 
     Raises:
-        Misfit: a key is unknown or missing, or a value is not allowed.
+        InvalidValue: a key is unknown or missing, or a value is not allowed.
     """
     if not isinstance(raw, Mapping):
-        raise Misfit("must be a table")
+        raise InvalidValue("must be a table")
     fields = {field.name: field for field in attrs.fields(cls)}  # type: ignore[arg-type]
     for key in raw:
         if key not in fields:
-            raise Misfit(f"{key!r} is not known here; known are {', '.join(fields)}", (key,))
+            raise InvalidValue(f"{key!r} is not known here; known are {', '.join(fields)}", (key,))
     for name, field in fields.items():
         if name not in raw and field.default is attrs.NOTHING:
-            raise Misfit(f"{name!r} is missing")
+            raise InvalidValue(f"{name!r} is missing")
     values = {key: _value(fields[key].metadata["kind"], key, raw[key], folder) for key in raw}
     try:
         return cls(**values)
-    except Misfit as misfit:  # the values do not go together
-        known = misfit.path and misfit.path[0] in raw
-        raise misfit if known else Misfit(str(misfit)) from None
+    except InvalidValue as invalid:  # the values do not go together
+        known = invalid.path and invalid.path[0] in raw
+        raise invalid if known else InvalidValue(str(invalid)) from None
 
 
 def _value(kind: Kind | Reader, key: str, raw: object, folder: Path) -> object:
     if isinstance(kind, Reader):
         try:
             return kind.read(raw, folder)
-        except Misfit as misfit:
-            whole = misfit if misfit.path else Misfit(f"{key}: {misfit}")
+        except InvalidValue as invalid:
+            whole = invalid if invalid.path else InvalidValue(f"{key}: {invalid}")
             raise whole.under(key) from None
     return parsed(kind, key, raw)
 
 
 def parsed(kind: Kind, key: str, raw: object) -> object:
-    """The plain value of a key, or :class:`Misfit`."""
+    """The plain value of a key, or :class:`InvalidValue`."""
     try:
         return kind.parse(raw)
     except UNFIT:
-        raise Misfit(
+        raise InvalidValue(
             f"{key} = {shown(raw)} is not allowed: must be {kind.allowed}", (key,)
         ) from None
 
@@ -131,13 +131,13 @@ class Tables:
     def read(self, raw: object, folder: Path) -> object:
         """See :class:`Reader`."""
         if not isinstance(raw, list):
-            raise Misfit("must be an array of tables")
+            raise InvalidValue("must be an array of tables")
         values = []
         for index, table in enumerate(raw):
             try:
                 values.append(self.each.read(table, folder))
-            except Misfit as misfit:
-                raise misfit.under(index) from None
+            except InvalidValue as invalid:
+                raise invalid.under(index) from None
         return tuple(values)
 
 
@@ -150,10 +150,10 @@ class OneOf:
     def read(self, raw: object, folder: Path) -> object:
         """See :class:`Reader`."""
         if not isinstance(raw, Mapping):
-            raise Misfit(f"must be a table with a kind: {', '.join(self.classes)}")
+            raise InvalidValue(f"must be a table with a kind: {', '.join(self.classes)}")
         kind = raw.get("kind")
         if not isinstance(kind, str) or kind not in self.classes:
-            raise Misfit(
+            raise InvalidValue(
                 f"kind = {shown(kind)} is not known; known are {', '.join(self.classes)}",
                 ("kind",) if "kind" in raw else (),
             )
@@ -168,10 +168,14 @@ class CostFile:
     def read(self, raw: object, folder: Path) -> CostModel:
         """See :class:`Reader`."""
         if not isinstance(raw, str):
-            raise Misfit("must be the name of a file that `penstock calibrate --output` wrote")
+            raise InvalidValue(
+                "must be the name of a file that `penstock calibrate --output` wrote"
+            )
         try:
             return read_cost(folder / raw)
         except OSError as error:
-            raise Misfit(f"{raw}: {error.strerror or error}") from None
+            raise InvalidValue(f"{raw}: {error.strerror or error}") from None
         except ValueError as error:
-            raise Misfit(f"{raw} is no file of `penstock calibrate --output`: {error}") from None
+            raise InvalidValue(
+                f"{raw} is no file of `penstock calibrate --output`: {error}"
+            ) from None

@@ -10,7 +10,7 @@ from attrs import define, field, fields_dict
 
 from pipeline.observability.outcomes import reason_of
 from simulations.calls import Call
-from simulations.durations import Durations
+from simulations.histogram import DurationHistogram
 from stages.answer import Answer, Outcome
 from stages.batch_result import BatchResult
 from stages.channels import Message
@@ -34,14 +34,16 @@ class Totals:
     expired: int = 0
     failed: int = 0
     hung_up: int = 0
-    latencies: Durations = field(factory=Durations)  # of answers, from when a call was due
-    refusals: Durations = field(factory=Durations)  # of refusals, from when the attempt was sent
+    # Of answers, from when a call was due.
+    latencies: DurationHistogram = field(factory=DurationHistogram)
+    # Of refusals, from when the attempt was sent.
+    refusals: DurationHistogram = field(factory=DurationHistogram)
 
     def add(self, other: "Totals") -> None:
         """Count the other's calls too."""
         for name in fields_dict(Totals):
             mine, theirs = getattr(self, name), getattr(other, name)
-            if isinstance(mine, Durations):
+            if isinstance(mine, DurationHistogram):
                 mine.merge(theirs)
             else:
                 setattr(self, name, mine + theirs)
@@ -55,7 +57,7 @@ class Slot:
     answered: int = 0
     tokens: int = 0  # answered
     refused: Counter[str] = field(factory=Counter)  # attempts, by reason
-    latencies: Durations = field(factory=Durations)
+    latencies: DurationHistogram = field(factory=DurationHistogram)
     busy_s: float = 0.0  # of all devices together
     computed: int = 0  # tokens, padding included
     padding: int = 0
@@ -75,7 +77,7 @@ class Work:
 
 
 @define(eq=False)
-class Tally:
+class Statistics:
     """A listener of clients and an observer of the links. ``slot_s`` is a piece of time."""
 
     slot_s: float

@@ -5,16 +5,16 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulations.durations import Durations
+from simulations.histogram import DurationHistogram
 
 LISTS = st.lists(st.floats(0.0, 1e5), min_size=1)
 
 
 def of(values):
-    durations = Durations()
+    histogram = DurationHistogram()
     for value in values:
-        durations.add(value)
-    return durations
+        histogram.add(value)
+    return histogram
 
 
 @given(LISTS, st.sampled_from([1, 50, 90, 99, 100]))
@@ -32,4 +32,4 @@ def test_merged_is_as_if_added(one, other):
 
 
 def test_nothing_has_a_percentile_of_zero():
-    assert Durations().percentile_s(99) == 0.0
+    assert DurationHistogram().percentile_s(99) == 0.0

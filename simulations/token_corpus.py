@@ -21,7 +21,7 @@ DIMENSION: Final = 3
 
 
 @frozen(eq=False)
-class Bank:
+class Corpus:
     """The row, as ids and as text. ``token_bytes`` is a word's width with its space."""
 
     token_bytes: int
@@ -61,9 +61,9 @@ class Bank:
 
 
 @cache
-def bank_of(token_bytes: int, longest: int) -> Bank:
-    """The bank with these numbers; making one takes a moment."""
-    return Bank(token_bytes, longest)
+def corpus_of(token_bytes: int, longest: int) -> Corpus:
+    """The corpus with these numbers; making one takes a moment."""
+    return Corpus(token_bytes, longest)
 
 
 def vector_of(ids: Int32) -> tuple[float, ...]:
