@@ -19,10 +19,10 @@ from pipeline.overload.refusal_cache import RefusalCache, Request
 from simulations.event_queue import EventQueue
 from simulations.scenario import Host
 from stages.answer import Answer, Outcome
+from stages.data.ragged_input import ID_BYTES
 from stages.errors import DeadlineExceeded, PenstockError
 from stages.lane import Lane
 from stages.messages import EmbedRequest
-from stages.ragged_input import ID_BYTES
 from stages.ticket import Ticket
 
 

@@ -20,13 +20,13 @@ import structlog
 import trio
 
 from stages.channels import ReceiveEnd, SendEnd
+from stages.data.ragged_input import ID_BYTES
 from stages.load.admission_policies import AdmissionPolicy, refusal
 from stages.load.cost_model import NO_WORK, Work
 from stages.load.demand import Demand
 from stages.load.load_meter import LoadMeter
 from stages.load.token_ratio import TokenRatio
 from stages.messages import EmbedRequest, Submission
-from stages.ragged_input import ID_BYTES
 from stages.text.token_rules import TokenRules
 from stages.ticket import OpenTickets
 

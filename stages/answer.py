@@ -7,8 +7,8 @@ import numpy as np
 from attrs import evolve, frozen
 from numpy.typing import NDArray
 
+from stages.data.ragged_rows import RaggedRows
 from stages.errors import PenstockError
-from stages.ragged_rows import RaggedRows
 from stages.text.tokenizer_work import TokenList
 
 

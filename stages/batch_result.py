@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import field, frozen
 
+from stages.data.ragged_rows import Values, concatenated
 from stages.messages import Batch, Int32
-from stages.ragged_rows import Values, concatenated
 from stages.ticket import Ticket
 
 

@@ -6,11 +6,11 @@ import trio
 from stages.answer import ItemError
 from stages.batch_result import BatchResult
 from stages.channels import ReceiveEnd
+from stages.data.ragged_rows import without
 from stages.device_faults import is_sticky
 from stages.errors import Internal, NotServing, PenstockError
 from stages.load.load_meter import LoadMeter
 from stages.messages import Chunk
-from stages.ragged_rows import without
 from stages.ticket import OpenTickets
 
 log = structlog.get_logger()

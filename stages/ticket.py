@@ -26,12 +26,12 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from stages.answer import Answer, ItemError, Outcome, Timings
+from stages.data.partial_answer import PartialAnswer
+from stages.data.ragged_rows import Values
 from stages.errors import DeadlineExceeded, PenstockError
 from stages.lane import Lane
 from stages.load.backlog import Backlog
 from stages.load.cost_model import NO_WORK, Work
-from stages.partial_answer import PartialAnswer
-from stages.ragged_rows import Values
 
 
 class TicketState(Enum):

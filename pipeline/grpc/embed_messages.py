@@ -20,12 +20,12 @@ from pipeline.interface.request_checks import (
 from pipeline.interface.status import ModelInfo, RequestLimits
 from stages.answer import Answer
 from stages.answer import Timings as AnswerTimings
-from stages.answer_format import AnswerFormat, Encoding, format_vectors
+from stages.data.answer_format import AnswerFormat, Encoding, format_vectors
+from stages.data.input_limits import InputLimits, check_texts
+from stages.data.ragged_input import from_lengths
 from stages.errors import InvalidInput
-from stages.input_limits import InputLimits, check_texts
 from stages.lane import Lane
 from stages.messages import EmbedRequest, RaggedIds, Side
-from stages.ragged_input import from_lengths
 
 
 def read_request(

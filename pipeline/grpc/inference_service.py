@@ -25,11 +25,11 @@ from pipeline.interface.request_checks import input_limits, loaded_model, reques
 from pipeline.interface.status import StatusBoard
 from pipeline.interface.statuses import Api
 from stages.answer import Answer
-from stages.answer_format import AnswerFormat, finish_vectors
+from stages.data.answer_format import AnswerFormat, finish_vectors
+from stages.data.input_limits import InputLimits
+from stages.data.ragged_input import from_mask, from_rows
 from stages.errors import Internal, InvalidInput
-from stages.input_limits import InputLimits
 from stages.messages import EmbedRequest, RaggedIds
-from stages.ragged_input import from_mask, from_rows
 
 SERVICE: Final = "gpu_inference.InferenceService"
 DEFAULT_WAIT_MS: Final = 5000  # what max_wait_ms = 0 stands for

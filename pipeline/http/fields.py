@@ -15,8 +15,8 @@ from pipeline.http.errors import BadJson
 from pipeline.http.large import parse_large
 from pipeline.http.structure import Most
 from pipeline.interface.status import RequestLimits
+from stages.data.ragged_input import ID_BYTES
 from stages.errors import InvalidInput
-from stages.ragged_input import ID_BYTES
 
 LARGEST: Final = (1 << 53) - 1  # whole number that is exact in every JSON
 SPARE_CONTAINERS: Final = 64  # beside the items: the object, its lists, what nobody asks for

@@ -6,10 +6,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.data.input_limits import InputLimits, check_texts
+from stages.data.ragged_input import ID_BYTES, from_items
 from stages.errors import InvalidInput
-from stages.input_limits import InputLimits, check_texts
 from stages.messages import RaggedIds
-from stages.ragged_input import ID_BYTES, from_items
 
 Items: TypeAlias = tuple[tuple[str, ...] | None, RaggedIds | None]  # exactly one of them
 

@@ -31,7 +31,7 @@ from pipeline.interface.request_checks import (
 )
 from pipeline.interface.status import ModelInfo, StatusBoard
 from stages.answer import Answer
-from stages.answer_format import AnswerFormat, Encoding
+from stages.data.answer_format import AnswerFormat, Encoding
 from stages.lane import Lane
 from stages.messages import EmbedRequest, Side
 from stages.output import Output

@@ -14,7 +14,7 @@ import orjson
 import trio
 from numpy.typing import NDArray
 
-from stages.answer_format import AnswerFormat, Encoding, format_vectors
+from stages.data.answer_format import AnswerFormat, Encoding, format_vectors
 from stages.messages import Float32
 
 SLICE_NUMBERS: Final = 1 << 15  # written in about a millisecond

@@ -19,8 +19,8 @@ from pipeline.interface.status import (
     not_serving,
 )
 from stages.answer import Answer
+from stages.data.input_limits import InputLimits
 from stages.errors import InvalidInput, NotOffered, Overloaded, PenstockError
-from stages.input_limits import InputLimits
 from stages.messages import EmbedRequest
 from stages.output import Output
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stages.data.ragged_rows import RaggedRows, Values
 from stages.device.executor_counts import ExecutorCounts
 from stages.device.heap import HeapTrimmer, keep_freed_memory, resident_bytes
 from stages.device.packed import PackedPath
@@ -28,7 +29,6 @@ from stages.device.readout import Readout
 from stages.device.workers import Workers
 from stages.messages import Float32, Int32, Layout
 from stages.output import Output
-from stages.ragged_rows import RaggedRows, Values
 from stages.threads.pending_work import Completed
 
 T = TypeVar("T")

@@ -13,6 +13,7 @@ import torch
 from attrs import evolve, frozen
 
 from stages.batch_result import DeviceOutput
+from stages.data.ragged_rows import RaggedRows, Values
 from stages.device.attention import Kernel, choose_kernel, dtype_name
 from stages.device.bert_layers import replace_layers, restore_layers
 from stages.device.calibration import Shape, calibrated, shapes_of
@@ -33,7 +34,6 @@ from stages.device.spec import DeviceFigures, EngineSpec
 from stages.device.task import Task
 from stages.load.cost_model import CostModel
 from stages.messages import Batch, Int32, Layout
-from stages.ragged_rows import RaggedRows, Values
 from stages.text.text_tokenizer import TextTokenizer
 from stages.threads.pending_work import Completed, Pending
 

@@ -11,8 +11,8 @@ import numpy as np
 from attrs import evolve, frozen
 
 from stages.batch_result import DeviceOutput, Pieces, added
+from stages.data.ragged_rows import Values
 from stages.messages import Batch, Layout
-from stages.ragged_rows import Values
 from stages.threads.pending_work import Pending
 
 Start: TypeAlias = Callable[[Batch], Pending[DeviceOutput]]

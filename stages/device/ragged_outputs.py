@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.data.ragged_rows import SPARSE_ENTRY, RaggedRows
 from stages.device.packing import Run
 from stages.device.task_head import TaskHead
-from stages.ragged_rows import SPARSE_ENTRY, RaggedRows
 
 # Takes token vectors [tokens, hidden] and the run that they are of; gives its texts' rows.
 Reader: TypeAlias = Callable[[Tensor, Run], RaggedRows]

@@ -14,13 +14,13 @@ from server_processes import as_ids, as_matrix
 from small_model import VOCABULARY, write_checkpoint
 
 from stages.answer import Answer
+from stages.data.input_limits import InputLimits
+from stages.data.ragged_input import from_lengths, from_mask
 from stages.device import cpu_executor
 from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
-from stages.input_limits import InputLimits
 from stages.messages import EmbedRequest, Layout
-from stages.ragged_input import from_lengths, from_mask
 
 LIMITS = InputLimits(max_items=64, max_item_bytes=1 << 20, vocabulary=VOCABULARY)
 ITEMS = [[2, *range(5, 5 + length), 3] for length in (1, 14, 3, 7, 9, 5)]

@@ -6,9 +6,9 @@ import trio
 from core_builders import batch_of, chunk_of, load_of, open_ticket, result_of
 
 from stages.answer import Answer
+from stages.data.ragged_rows import RaggedRows
 from stages.errors import Internal, NotServing
 from stages.notification import run_notification
-from stages.ragged_rows import RaggedRows
 from stages.ticket import OpenTickets
 
 

@@ -17,8 +17,8 @@ from pipeline.interface.request_checks import (
 )
 from pipeline.interface.status import ModelInfo, RequestLimits
 from stages.answer import Answer
+from stages.data.input_limits import check_texts
 from stages.errors import Internal, NoItems
-from stages.input_limits import check_texts
 from stages.messages import EmbedRequest, Side
 from stages.output import Output
 

@@ -16,11 +16,11 @@ from penstock.compat.tei_pb2 import (
 from pipeline.grpc.tei.request import RequestBuilder, TeiRequest
 from pipeline.interface.request_checks import input_limits
 from stages.answer import Answer
+from stages.data.input_limits import check_texts
+from stages.data.scores import finish_scores
 from stages.errors import InvalidInput, NoItems, NotOffered
-from stages.input_limits import check_texts
 from stages.messages import EmbedRequest
 from stages.output import Output
-from stages.scores import finish_scores
 
 RANK_BYTES = 16  # of a score and its place
 

@@ -17,10 +17,10 @@ from pipeline.grpc.tei.request import RequestBuilder, TeiRequest
 from pipeline.interface.request_checks import dimensions_of
 from pipeline.interface.status import ModelInfo
 from stages.answer import Answer
-from stages.answer_format import AnswerFormat, finish_vectors
+from stages.data.answer_format import AnswerFormat, finish_vectors
+from stages.data.ragged_rows import RaggedRows
 from stages.errors import Internal
 from stages.output import Output
-from stages.ragged_rows import RaggedRows
 
 SPARSE_BYTES: Final = 1 << 14  # about a thousand weights: more than most texts have
 VALUE_BYTES: Final = 4

@@ -11,11 +11,11 @@ from pipeline.http.reply import json_reply, written_reply
 from pipeline.http.tei.request import check_not_empty, request_for, timing_headers
 from pipeline.http.vectors import formatted_rows, json_list
 from pipeline.interface.request_checks import dimensions_of, input_limits
-from stages.answer_format import AnswerFormat, finish_vectors
+from stages.data.answer_format import AnswerFormat, finish_vectors
+from stages.data.ragged_rows import RaggedRows
 from stages.errors import Internal, NoItems
 from stages.messages import EmbedRequest
 from stages.output import Output
-from stages.ragged_rows import RaggedRows
 
 UNIT = AnswerFormat(normalize=True)
 

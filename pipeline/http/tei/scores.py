@@ -12,10 +12,10 @@ from pipeline.http.items import read_texts
 from pipeline.http.reply import json_reply
 from pipeline.http.tei.request import check_not_empty, request_for, timing_headers
 from pipeline.interface.request_checks import input_limits
+from stages.data.scores import finish_scores
 from stages.errors import InvalidInput, NoItems, NotOffered
 from stages.messages import EmbedRequest, Float32
 from stages.output import Output
-from stages.scores import finish_scores
 
 PAIRS = "a text, a pair of texts, or a list of lists of one or of two texts"
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from stages.data.ragged_rows import RaggedRows, Values
 from stages.device.cuda.gpu import Gpu
 from stages.device.cuda.graph_shapes import PackedShape, exact_shape
 from stages.device.cuda.graphs import Graphs
@@ -28,7 +29,6 @@ from stages.device.ragged_outputs import Reader
 from stages.device.run_plans import packed_runs, padded_runs
 from stages.messages import Layout
 from stages.output import Output
-from stages.ragged_rows import RaggedRows, Values
 from stages.threads.pending_work import Completed, Pending
 
 S = TypeVar("S")

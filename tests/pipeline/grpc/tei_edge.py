@@ -9,8 +9,8 @@ from attrs import evolve
 from edge_fakes import LIMITS, MODEL, FakeBoard, FakeFrontend, answer_to, running_edge
 from rpc import method
 
+from stages.data.ragged_rows import RaggedRows
 from stages.output import Output
-from stages.ragged_rows import RaggedRows
 
 ALL = evolve(MODEL, outputs=(Output.POOLED, Output.TOKENS, Output.SPARSE))
 RANKER = evolve(MODEL, outputs=(Output.SCORES,), labels=("LABEL_0",), dimension=1, pooling="")

@@ -21,8 +21,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.data.input_limits import InputLimits
 from stages.errors import InvalidInput
-from stages.input_limits import InputLimits
 from stages.load.cost_model import FEW
 from stages.messages import Int32, RaggedIds
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.scores import finish_scores
+from stages.data.scores import finish_scores
 
 NUMBERS = st.floats(-1e4, 1e4, width=32)
 

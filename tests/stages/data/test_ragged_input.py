@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.data.input_limits import InputLimits, check_texts
+from stages.data.ragged_input import from_items, from_lengths, from_mask, from_rows
 from stages.errors import InvalidInput, NoItems, TooLarge
-from stages.input_limits import InputLimits, check_texts
-from stages.ragged_input import from_items, from_lengths, from_mask, from_rows
 
 VOCABULARY = 100
 LIMITS = InputLimits(max_items=8, max_item_bytes=64, vocabulary=VOCABULARY)

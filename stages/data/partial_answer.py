@@ -7,7 +7,7 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from stages.answer import Answer, ItemError, Timings
-from stages.ragged_rows import RaggedRows, Values
+from stages.data.ragged_rows import RaggedRows, Values
 from stages.text.tokenizer_work import TokenList
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from stages.answer_format import (
+from stages.data.answer_format import (
     AnswerFormat,
     Encoding,
     finish_vectors,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.ragged_rows import SPARSE_ENTRY, RaggedRows, concatenated, without
+from stages.data.ragged_rows import SPARSE_ENTRY, RaggedRows, concatenated, without
 
 LENGTHS = st.lists(st.integers(0, 4), min_size=1, max_size=8)
 
