@@ -15,17 +15,17 @@ from starlette.routing import Match, Route
 
 from pipeline.http import openai
 from pipeline.http.asgi import App, Receive, Scope, Send
+from pipeline.http.authentication import Authentication
 from pipeline.http.call import Answering, Edge, Work
+from pipeline.http.connection.early_response import EarlyResponse
 from pipeline.http.errors import NoSuchRoute, WrongMethod, style_of
-from pipeline.http.every_answer import EveryAnswer
-from pipeline.http.keys import Keys
 from pipeline.http.live.feed import Feed
 from pipeline.http.live.routes import live_routes
 from pipeline.http.openapi.routes import openapi_routes
 from pipeline.http.probes import probes
+from pipeline.http.response_headers import ResponseHeaders
 from pipeline.http.tei.info import Bounds, info
 from pipeline.http.tei.routes import tei_routes
-from pipeline.http.unread import Unread
 from pipeline.interface.status import StatusBoard
 from pipeline.observability.metrics import Metrics
 from pipeline.security.access import Access
@@ -67,9 +67,9 @@ def make_app(
     app = Starlette(routes=routes, exception_handlers=_handlers(routes))
     app.router.redirect_slashes = False
     open_paths = {route.path for route in open_routes}
-    known = Keys(_straight(work, app), access, open_paths, edge.on_refused)
-    read = Unread(_with_cors(known, cors_origins) if cors_origins else known)
-    return EveryAnswer(read, edge.board, load_reports=load_reports)
+    known = Authentication(_straight(work, app), access, open_paths, edge.on_refused)
+    read = EarlyResponse(_with_cors(known, cors_origins) if cors_origins else known)
+    return ResponseHeaders(read, edge.board, load_reports=load_reports)
 
 
 def _with_cors(app: App, origins: Sequence[str]) -> App:

@@ -14,13 +14,13 @@ from attrs import evolve, field, frozen
 from starlette.responses import Response
 
 from pipeline.http.asgi import Receive, Scope, Send
-from pipeline.http.ask import ClientGone, ask
-from pipeline.http.body import read_body
+from pipeline.http.concurrency_limit import ConcurrencyLimit
+from pipeline.http.connection.body import read_body
 from pipeline.http.errors import ErrorStyle
-from pipeline.http.every_answer import REQUEST_ID
 from pipeline.http.fields import Fields
-from pipeline.http.large import LARGE_BYTES
-from pipeline.http.places import Places
+from pipeline.http.json_slices import LARGE_BYTES
+from pipeline.http.response_headers import REQUEST_ID
+from pipeline.http.submit import ClientGone, submit
 from pipeline.interface.frontend import Frontend
 from pipeline.interface.request_checks import loaded_model
 from pipeline.interface.status import ModelInfo, RequestLimits, StatusBoard
@@ -48,7 +48,7 @@ class Edge:
 
     frontend: Frontend
     board: StatusBoard
-    places: Places
+    concurrency: ConcurrencyLimit
     on_refused: Callable[[PenstockError], None]
     stall_timeout_s: float
     held: RequestMemory = field(factory=RequestMemory)
@@ -95,7 +95,7 @@ class Call:
     async def read(self, understand: Callable[[Fields], T]) -> T:
         """What ``understand`` makes of the body.
 
-        Raises what it raises, and what :func:`pipeline.http.body.read_body` and
+        Raises what it raises, and what :func:`pipeline.http.connection.body.read_body` and
         :meth:`Fields.parse` raise; and what its like has just been refused for.
         """
         body = await read_body(
@@ -118,7 +118,7 @@ class Call:
             lambda: understand(Fields.parse_large(body, limits)), limiter=self._edge.large
         )
 
-    async def ask(self, request: EmbedRequest) -> Answer:
+    async def submit(self, request: EmbedRequest) -> Answer:
         """The answer to ``request``, in which no item failed.
 
         Raises:
@@ -129,7 +129,7 @@ class Call:
             request = evolve(request, traceparent=traceparent)
         self.handed_in = True
         try:
-            answer = await ask(
+            answer = await submit(
                 self._edge.frontend,
                 request,
                 timeout_s=self.limits.max_wait_s,
@@ -164,7 +164,7 @@ class Work:
         """Answer one call; a client that hangs up gets nothing."""
         call = Call(self._edge, scope, receive)
         try:
-            with self._edge.places.one():
+            with self._edge.concurrency.one():
                 reply = await self._reply(call)
                 await reply(scope, receive, send)
         except PenstockError as error:  # no place

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from attrs import frozen
 from starlette.responses import Response
 
-from pipeline.http.reply import json_reply
+from pipeline.http.json_response import json_response
 from pipeline.interface.statuses import http_status, retry_after_s
 from stages.errors import (
     DeadlineExceeded,
@@ -112,14 +112,14 @@ def openai_error(error: PenstockError) -> Response:
         "param": getattr(error, "field", "") or None,
         "code": kind.code,
     }
-    return json_reply({"error": body}, kind.status or http_status(error), _headers(error))
+    return json_response({"error": body}, kind.status or http_status(error), _headers(error))
 
 
 def tei_error(error: PenstockError) -> Response:
     """``error`` as TEI's clients know it."""
     kind = _kind(error, TEI_KINDS)
     body = {"error": error.message, "error_type": kind.name}
-    return json_reply(body, kind.status or http_status(error), _headers(error))
+    return json_response(body, kind.status or http_status(error), _headers(error))
 
 
 def style_of(path: str) -> ErrorStyle:

@@ -12,8 +12,8 @@ import orjson
 from attrs import frozen
 
 from pipeline.http.errors import BadJson
-from pipeline.http.large import parse_large
-from pipeline.http.structure import Most
+from pipeline.http.json_scan import Most
+from pipeline.http.json_slices import parse_large
 from pipeline.interface.status import RequestLimits
 from stages.data.ragged_input import ID_BYTES
 from stages.errors import InvalidInput

@@ -15,10 +15,10 @@ from starlette.responses import Response
 
 from pipeline.http.call import Call
 from pipeline.http.errors import NoSuchModel
-from pipeline.http.every_answer import is_name
 from pipeline.http.fields import Fields
 from pipeline.http.items import read_items
-from pipeline.http.reply import json_reply, written_reply
+from pipeline.http.json_response import json_response, written_response
+from pipeline.http.response_headers import is_name
 from pipeline.http.vectors import Rows, as_base64, formatted_rows, json_list
 from pipeline.interface.request_checks import (
     dimensions_of,
@@ -54,13 +54,13 @@ async def embeddings(call: Call) -> Response:
     """``POST /v1/embeddings``."""
     model = call.model
     request, wanted = await call.read(lambda fields: read_embeddings(fields, call, model))
-    answer = await call.ask(request)
+    answer = await call.submit(request)
     return await _reply(request, answer, wanted, model)
 
 
 def models(board: StatusBoard) -> Response:
     """``GET /v1/models``: the one that is loaded."""
-    return json_reply({"object": "list", "data": [_entry(loaded_model(board))]})
+    return json_response({"object": "list", "data": [_entry(loaded_model(board))]})
 
 
 def model(board: StatusBoard, name: str) -> Response:
@@ -73,7 +73,7 @@ def model(board: StatusBoard, name: str) -> Response:
     if name != loaded.model_id:
         message = f"there is no such model; this server has {loaded.model_id}"
         raise NoSuchModel(message, field="model")
-    return json_reply(_entry(loaded))
+    return json_response(_entry(loaded))
 
 
 def _entry(model: ModelInfo) -> dict[str, Any]:
@@ -156,4 +156,4 @@ async def _reply(
     tokens = tokens_run(answer, request, model)
     about = {"model": model.model_id, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
     body = b'{"object":"list","data":' + data + b"," + orjson.dumps(about)[1:]
-    return written_reply(body)
+    return written_response(body)

@@ -18,9 +18,9 @@ from hypercorn.config import Config
 
 from pipeline.http.app import make_app
 from pipeline.http.call import Edge
-from pipeline.http.connection import Connections
+from pipeline.http.concurrency_limit import ConcurrencyLimit
+from pipeline.http.connection.connections import Connections
 from pipeline.http.live.feed import Feed
-from pipeline.http.places import Places
 from pipeline.http.tei.info import Bounds
 from pipeline.interface.frontend import Frontend
 from pipeline.interface.status import StatusBoard
@@ -77,9 +77,9 @@ class HttpServer:
         load_reports: bool = False,
         held: RequestMemory | None = None,
     ) -> None:
-        self._places = Places(board, max_concurrent_requests)
+        self._concurrency = ConcurrencyLimit(board, max_concurrent_requests)
         held = held or RequestMemory()
-        edge = Edge(frontend, board, self._places, metrics.refused, stall_timeout_s, held)
+        edge = Edge(frontend, board, self._concurrency, metrics.refused, stall_timeout_s, held)
         self._feed = Feed(board, metrics)
         self._app = make_app(
             edge,
@@ -104,8 +104,8 @@ class HttpServer:
         What only reads goes on until :meth:`close` or the end of :meth:`run`.
         """
         await trio.sleep(ANNOUNCE_S)
-        self._places.close()
-        await self._places.empty()
+        self._concurrency.close()
+        await self._concurrency.empty()
 
     def close(self) -> None:
         """Take no more connections; :meth:`run` returns when answers in hand are sent."""

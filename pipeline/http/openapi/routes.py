@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pipeline.http.json_response import json_response
 from pipeline.http.live.page import HEADERS
 from pipeline.http.openapi.document import document
-from pipeline.http.reply import json_reply
 from pipeline.interface.status import StatusBoard
 
 
@@ -17,7 +17,7 @@ def openapi_routes(board: StatusBoard, version: str) -> list[Route]:
     """``GET /openapi.json`` and ``GET /docs``."""
 
     async def schema(_: Request) -> Response:
-        return json_reply(document(board.model, board.limits, version))
+        return json_response(document(board.model, board.limits, version))
 
     async def docs(_: Request) -> Response:
         return Response(_page(), media_type="text/html", headers=HEADERS)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from pipeline.http.call import Call
 from pipeline.http.fields import Fields
 from pipeline.http.items import read_items, read_texts
-from pipeline.http.reply import json_reply, written_reply
+from pipeline.http.json_response import json_response, written_response
 from pipeline.http.tei.request import check_not_empty, request_for, timing_headers
 from pipeline.http.vectors import formatted_rows, json_list
 from pipeline.interface.request_checks import dimensions_of, input_limits
@@ -52,7 +52,7 @@ async def embed_all(call: Call) -> Response:
         rows = ragged.item(index)
         parts.append(await json_list(rows))
         await trio.lowlevel.checkpoint()
-    return written_reply(b"[" + b",".join(parts) + b"]", headers=headers)
+    return written_response(b"[" + b",".join(parts) + b"]", headers=headers)
 
 
 async def embed_sparse(call: Call) -> Response:
@@ -65,21 +65,21 @@ async def embed_sparse(call: Call) -> Response:
         entries = [{"index": token, "value": weight} for token, weight in pairs]
         parts.append(orjson.dumps(entries, option=orjson.OPT_SERIALIZE_NUMPY))
         await trio.lowlevel.checkpoint()
-    return written_reply(b"[" + b",".join(parts) + b"]", headers=headers)
+    return written_response(b"[" + b",".join(parts) + b"]", headers=headers)
 
 
 async def _embed(call: Call, request: EmbedRequest, wanted: AnswerFormat) -> Response:
-    answer = await call.ask(request)
+    answer = await call.submit(request)
     rows, _ = formatted_rows(answer.vectors, wanted)
     body = await json_list(rows)
-    return written_reply(body, headers=timing_headers(request, answer, call.model))
+    return written_response(body, headers=timing_headers(request, answer, call.model))
 
 
 async def _compare(call: Call, request: EmbedRequest) -> Response:
-    answer = await call.ask(request)
+    answer = await call.submit(request)
     vectors = finish_vectors(answer.vectors, UNIT)
     cosines = (vectors[1:] @ vectors[0]).tolist()
-    return json_reply(cosines, headers=timing_headers(request, answer, call.model))
+    return json_response(cosines, headers=timing_headers(request, answer, call.model))
 
 
 async def _ask_ragged(
@@ -93,7 +93,7 @@ async def _ask_ragged(
         return request_for(items, output, fields, call)
 
     request = await call.read(understand)
-    answer = await call.ask(request)
+    answer = await call.submit(request)
     if answer.ragged is None:
         raise Internal("the device gave another kind of answer")
     return request, answer.ragged, timing_headers(request, answer, call.model)

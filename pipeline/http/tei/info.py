@@ -5,7 +5,7 @@ from typing import Any
 from attrs import frozen
 from starlette.responses import Response
 
-from pipeline.http.reply import json_reply
+from pipeline.http.json_response import json_response
 from pipeline.interface.request_checks import loaded_model
 from pipeline.interface.status import ModelInfo, StatusBoard
 from stages.output import Output
@@ -23,7 +23,7 @@ class Bounds:
 def info(board: StatusBoard, bounds: Bounds) -> Response:
     """Answer ``GET /info``."""
     model = loaded_model(board)
-    return json_reply(
+    return json_response(
         {
             "model_id": model.model_id,
             "model_sha": None,

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from pipeline.http.call import Call
 from pipeline.http.fields import Fields
 from pipeline.http.items import read_texts
-from pipeline.http.reply import json_reply
+from pipeline.http.json_response import json_response
 from pipeline.http.tei.request import check_not_empty, request_for, timing_headers
 from pipeline.interface.request_checks import input_limits
 from stages.data.scores import finish_scores
@@ -39,7 +39,7 @@ async def rerank(call: Call) -> Response:
         return request, raw, with_text
 
     request, raw, with_text = await call.read(understand)
-    answer = await call.ask(request)
+    answer = await call.submit(request)
     scores = finish_scores(answer.vectors, raw=raw)[:, 0]
     texts = request.texts or ()
     ranks = [
@@ -47,17 +47,17 @@ async def rerank(call: Call) -> Response:
         | ({"text": texts[index]} if with_text else {})
         for index in (-scores).argsort(kind="stable").tolist()
     ]
-    return json_reply(ranks, headers=timing_headers(request, answer, call.model))
+    return json_response(ranks, headers=timing_headers(request, answer, call.model))
 
 
 async def predict(call: Call) -> Response:
     """``POST /predict``: the score of each label, the highest first."""
     asked = await call.read(lambda fields: _read_predict(fields, call))
-    answer = await call.ask(asked.request)
+    answer = await call.submit(asked.request)
     labels = call.model.labels
     predictions = [_labelled(row, labels) for row in finish_scores(answer.vectors, raw=asked.raw)]
     headers = timing_headers(asked.request, answer, call.model)
-    return json_reply(predictions if asked.many else predictions[0], headers=headers)
+    return json_response(predictions if asked.many else predictions[0], headers=headers)
 
 
 @frozen

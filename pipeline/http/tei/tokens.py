@@ -9,7 +9,7 @@ from starlette.responses import Response
 from pipeline.http.call import Call
 from pipeline.http.fields import Fields
 from pipeline.http.items import read_items, read_texts
-from pipeline.http.reply import json_reply, written_reply
+from pipeline.http.json_response import json_response, written_response
 from pipeline.interface.request_checks import input_limits, prompt_name_of
 from stages.errors import InvalidInput
 from stages.messages import EmbedRequest
@@ -33,8 +33,8 @@ async def tokenize(call: Call) -> Response:
             tenant=call.tenant,
         )
 
-    answer = await call.ask(await call.read(understand))
-    return written_reply(
+    answer = await call.submit(await call.read(understand))
+    return written_response(
         b"[" + b",".join([await _write(tokens) for tokens in answer.pieces]) + b"]"
     )
 
@@ -55,8 +55,8 @@ async def decode(call: Call) -> Response:
             tenant=call.tenant,
         )
 
-    answer = await call.ask(await call.read(understand))
-    return json_reply(list(answer.texts))
+    answer = await call.submit(await call.read(understand))
+    return json_response(list(answer.texts))
 
 
 async def _write(tokens: TokenList) -> bytes:

@@ -11,8 +11,8 @@ from frontend_fakes import FakeBoard, FakeFrontend
 
 from pipeline.http.app import make_app
 from pipeline.http.call import Edge
+from pipeline.http.concurrency_limit import ConcurrencyLimit
 from pipeline.http.live.feed import Feed
-from pipeline.http.places import Places
 from pipeline.http.server import HttpServer
 from pipeline.http.tei.info import Bounds
 from pipeline.observability.metrics import Metrics
@@ -78,7 +78,7 @@ async def called(frontend, board, path, document, *, body=None):
     ``body`` may stand for the document: parts in bytes, pauses in seconds, None for
     ever.
     """
-    edge = Edge(frontend, board, Places(board, 8), lambda _: None, stall_timeout_s=10.0)
+    edge = Edge(frontend, board, ConcurrencyLimit(board, 8), lambda _: None, stall_timeout_s=10.0)
     metrics = Metrics()
     app = make_app(edge, metrics, Access(), Feed(board, metrics), bounds=Bounds("1", 8, 1024))
     parts = [json.dumps(document).encode()] if body is None else list(body)

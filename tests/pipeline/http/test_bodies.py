@@ -9,7 +9,7 @@ from attrs import evolve
 from frontend_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeFrontend, answer_to
 from http_fakes import called, request_text, running_http
 
-from pipeline.http import unread
+from pipeline.http.connection import early_response
 from pipeline.overload.request_memory import RequestMemory
 from stages.messages import EmbedRequest
 
@@ -136,7 +136,7 @@ async def test_a_client_that_hangs_up_within_its_body_is_forgotten(http):
     await stream.aclose()
     assert (await http.post(PATH, content=BODY)).status_code == 200
     await trio.testing.wait_all_tasks_blocked()
-    assert http.server._places.taken == 0
+    assert http.server._concurrency.taken == 0
 
 
 async def test_an_early_answer_reaches_a_client_that_still_sends(http):
@@ -149,7 +149,7 @@ async def test_an_early_answer_reaches_a_client_that_still_sends(http):
 
 
 async def test_a_client_that_sends_without_end_is_cut_off(http, monkeypatch):
-    monkeypatch.setattr(unread, "LINGER_S", 0.1)
+    monkeypatch.setattr(early_response, "LINGER_S", 0.1)
     stream = await http.connect()
     async with stream:
         head = request_text(PATH, b"", Content_Length=1 << 40)
@@ -168,7 +168,7 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_given_up():
         async with stream:
             body = b'{"input": "a", "encoding_format": "base64"}'
             await stream.send_all(request_text(PATH, body))
-            while not frontend.submitted or http.server._places.taken:
+            while not frontend.submitted or http.server._concurrency.taken:
                 await trio.lowlevel.checkpoint()
         assert (await http.get("/health")).status_code == 200
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.http import large, structure
-from pipeline.http.large import parse_large
-from pipeline.http.structure import Most, Structure
+from pipeline.http import json_scan, json_slices
+from pipeline.http.json_scan import JsonScan, Most
+from pipeline.http.json_slices import parse_large
 from stages.errors import TooLarge
 
 PLENTY = Most(containers=1000, elements=1000)
@@ -26,8 +26,8 @@ DOCUMENTS = st.dictionaries(CHARACTERS, VALUES, max_size=4)
 def small_pieces():
     """So that texts of a few bytes are large."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(structure, "PIECE_BYTES", 3)
-        patch.setattr(large, "SLICE_BYTES", 5)
+        patch.setattr(json_scan, "PIECE_BYTES", 3)
+        patch.setattr(json_slices, "SLICE_BYTES", 5)
         yield
 
 
@@ -116,6 +116,6 @@ def test_the_structure_counts_what_is_there(document):
         inner = value.values() if isinstance(value, dict) else value
         return 1 + sum(containers(v) for v in inner if isinstance(v, list | dict))
 
-    found = Structure.of(json.dumps(document).encode(), PLENTY)
+    found = JsonScan.of(json.dumps(document).encode(), PLENTY)
     assert found.containers == containers(document)
     assert found.closed

@@ -15,7 +15,7 @@ from pipeline.http.asgi import App, Message, Receive, Scope, Send
 LINGER_S: Final = 2.0
 
 
-class Unread:
+class EarlyResponse:
     """Wraps an application so that no body stays unread."""
 
     def __init__(self, app: App) -> None:

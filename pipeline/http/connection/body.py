@@ -10,8 +10,8 @@ from typing import Final
 import trio
 
 from pipeline.http.asgi import Receive
-from pipeline.http.ask import ClientGone
 from pipeline.http.errors import SlowBody, UnsupportedBody
+from pipeline.http.submit import ClientGone
 from stages.errors import InvalidInput, TooLarge
 
 SLOWEST_BYTES_PER_S: Final = 1 << 14

@@ -1,4 +1,4 @@
-"""Keys at the door: every route but the open ones is for callers who are known."""
+"""Authentication at the door: every route but the open ones is for callers who are known."""
 
 from collections.abc import Callable, Collection
 
@@ -9,7 +9,7 @@ from pipeline.security.access import Access
 from stages.errors import PenstockError
 
 
-class Keys:
+class Authentication:
     """Wraps an application: a call without a valid key is answered 401, on any path.
 
     ``open_paths`` are for everybody. A call that goes on has its tenant in its scope.

@@ -29,8 +29,8 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from pipeline.http.asgi import App, Message, Scope
-from pipeline.http.http1 import Http1
-from pipeline.http.unread import LINGER_S
+from pipeline.http.connection.early_response import LINGER_S
+from pipeline.http.connection.http1 import Http1
 
 RECEIVE_BYTES: Final = 1 << 16
 ANSWER_HEAD: Final = b"HTTP/1.1 "

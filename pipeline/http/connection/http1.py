@@ -13,7 +13,7 @@ import h11
 from hypercorn.protocol.h11 import H11Protocol
 
 from pipeline.http.errors import tei_error
-from pipeline.http.every_answer import CLOSE, NAME
+from pipeline.http.response_headers import CLOSE, NAME
 from pipeline.interface.request_checks import request_id_of
 from stages.errors import InvalidInput
 

@@ -1,4 +1,4 @@
-"""One question to the frontend, and the wait for its answer: or for its caller to go away.
+"""One request to the frontend, and the wait for its answer: or for its caller to go away.
 
 HTTP lives in the frontend's own thread, so nothing crosses. While the server works,
 ``receive()`` is where it shows at once that the client has hung up: its place and its
@@ -18,7 +18,7 @@ class ClientGone(Exception):
     """The client has hung up: there is nobody to answer."""
 
 
-async def ask(
+async def submit(
     frontend: Frontend, request: EmbedRequest, *, timeout_s: float, receive: Receive
 ) -> Answer:
     """The answer to ``request``; ``receive`` is the call's, its body read to the end.

@@ -9,14 +9,14 @@ from starlette.responses import Response
 JSON: Final = "application/json"
 
 
-def json_reply(
+def json_response(
     document: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """``document`` as JSON."""
-    return written_reply(orjson.dumps(document), status, headers)
+    return written_response(orjson.dumps(document), status, headers)
 
 
-def written_reply(
+def written_response(
     body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """JSON that has been written already."""

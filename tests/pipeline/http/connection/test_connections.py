@@ -14,7 +14,7 @@ from hypercorn.config import Config
 from hypercorn.protocol.h11 import H11Protocol
 from trio.testing import memory_stream_pair
 
-from pipeline.http.connection import Connections
+from pipeline.http.connection.connections import Connections
 
 PATH = "/v1/embeddings"
 BODY = b'{"input": "a"}'
@@ -56,7 +56,7 @@ async def test_nothing_stays_of_a_client_that_has_gone(http, sent):
             with trio.move_on_after(0.02):
                 await stream.receive_some()
     await until(lambda: tasks() == before)
-    assert http.server._places.taken == 0
+    assert http.server._concurrency.taken == 0
 
 
 async def test_only_http1_is_spoken(http):

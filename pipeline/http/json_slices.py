@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from pipeline.http.structure import Most, Span, Structure
+from pipeline.http.json_scan import JsonScan, Most, Span
 
 LARGE_BYTES: Final = 1 << 18  # below it, parsing takes a millisecond or two at most
 SLICE_BYTES: Final = 1 << 17
@@ -25,10 +25,10 @@ def parse_large(text: bytes, most: Most) -> dict[str, Any]:
         TooLarge: it has more than ``most``, or is nested too deep.
         ValueError: it is no JSON object.
     """
-    structure = Structure.of(text, most)
-    if not (structure.closed and text.lstrip(WHITESPACE).startswith(b"{")):
+    scan = JsonScan.of(text, most)
+    if not (scan.closed and text.lstrip(WHITESPACE).startswith(b"{")):
         raise ValueError("not an object from end to end")
-    longest = max(structure.spans, key=lambda span: span.end - span.start, default=None)
+    longest = max(scan.spans, key=lambda span: span.end - span.start, default=None)
     if longest is None or text[longest.start - 1 : longest.start] != b"[":
         whole: dict[str, Any] = orjson.loads(text)
         return whole

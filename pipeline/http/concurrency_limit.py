@@ -9,7 +9,7 @@ from pipeline.interface.request_checks import refusal
 from pipeline.interface.status import Phase, StatusBoard, not_serving
 
 
-class Places:
+class ConcurrencyLimit:
     """A place for each call of work, from its headers until its answer is written.
 
     At most ``most`` are taken. Trio's thread only.

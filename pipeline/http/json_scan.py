@@ -49,7 +49,7 @@ class Span:
 
 
 @define(eq=False)
-class Structure:
+class JsonScan:
     """What has been seen of a text; ``spans`` are the values of the outermost object."""
 
     most: Most
@@ -62,16 +62,16 @@ class Structure:
     _read: int = 0
 
     @classmethod
-    def of(cls, text: bytes, most: Most) -> "Structure":
+    def of(cls, text: bytes, most: Most) -> "JsonScan":
         """The structure of ``text``.
 
         Raises:
             TooLarge: it has more than ``most``, or is nested too deep.
         """
-        structure, whole = cls(most), np.frombuffer(text, np.uint8)
+        scan, whole = cls(most), np.frombuffer(text, np.uint8)
         for first in range(0, len(whole), PIECE_BYTES):
-            structure.add(whole[first : first + PIECE_BYTES])
-        return structure
+            scan.add(whole[first : first + PIECE_BYTES])
+        return scan
 
     @property
     def closed(self) -> bool:

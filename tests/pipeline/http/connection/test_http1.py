@@ -9,7 +9,7 @@ from http_fakes import request_text, running_http
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.http.http1 import origin_form
+from pipeline.http.connection.http1 import origin_form
 from pipeline.security.access import Access, keys_of
 from pipeline.security.key_ring import make_key
 

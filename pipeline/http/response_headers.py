@@ -22,7 +22,7 @@ CLOSE: Final = (b"connection", b"close")
 Header: TypeAlias = tuple[bytes, bytes]
 
 
-class EveryAnswer:
+class ResponseHeaders:
     """Wraps an application; ``load_reports``: its answers say how loaded the server is."""
 
     def __init__(self, app: App, board: StatusBoard, *, load_reports: bool = False) -> None:
