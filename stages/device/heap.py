@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 LOOK_EVERY_TOKENS: Final = 1 << 11
-GROWTH_BYTES: Final = 40 << 20
+GROWTH_BYTES: Final = 12 << 20
 RISE_BYTES: Final = 1 << 19
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEEP_BYTES: Final = 1 << 30  # far above the activations of one run on a CPU
