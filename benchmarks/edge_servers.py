@@ -160,7 +160,7 @@ class Instant:
         """There is nothing to abandon."""
 
 
-async def serve_desk() -> None:
+async def serve_frontend() -> None:
     """Our edges before an :class:`Instant` frontend."""
     instant = Instant()
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
@@ -183,7 +183,7 @@ async def _until_sigterm(serve: Callable[[asyncio.Event], Any]) -> None:
 KINDS: Final[Mapping[str, Callable[[], None]]] = {
     "grpcio": lambda: asyncio.run(_until_sigterm(serve_grpcio)),
     "grpclib": lambda: asyncio.run(_until_sigterm(serve_grpclib)),
-    "frontend": lambda: trio.run(serve_desk),
+    "frontend": lambda: trio.run(serve_frontend),
 }
 
 
