@@ -1,6 +1,7 @@
 """Settings for the whole suite: how hard Hypothesis looks, and that CI repeats itself."""
 
 import os
+import signal
 
 import pytest
 import structlog
@@ -14,6 +15,10 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True)
 settings.load_profile("ci" if "CI" in os.environ else "local")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # In a shell's background. The processes that tests interrupt would ignore it too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
