@@ -1,4 +1,4 @@
-"""Which errors of a device leave nothing that later batches could run on.
+"""Which errors of a device leave nothing that later batches could run on, and which want memory.
 
 CUDA reports some faults once and from then on with every call: the context is broken,
 and only a new process gets another (CUDA's manual, "CUDA error handling": sticky
@@ -26,6 +26,10 @@ STICKY: Final = (
     "gpu is lost",
 )
 
+# torch's allocator has an error of its own; a kernel's launch, a graph's capture or
+# cuBLAS's workspace may want memory too, and say so in these words.
+OUT_OF_MEMORY: Final = ("out of memory", "status_alloc_failed")
+
 
 def is_sticky(error: Exception) -> bool:
     """Whether the device that raised ``error`` is lost to this process."""
@@ -33,3 +37,9 @@ def is_sticky(error: Exception) -> bool:
         return False
     text = str(error).lower()
     return any(words in text for words in STICKY)
+
+
+def wants_memory(error: RuntimeError) -> bool:
+    """Whether a smaller batch may succeed where this one raised ``error``."""
+    text = str(error).lower()
+    return any(words in text for words in OUT_OF_MEMORY)

@@ -14,6 +14,7 @@ import torch
 from attrs import define, evolve, frozen
 
 from stages.batch_result import DeviceOutput
+from stages.device_faults import wants_memory
 from stages.messages import Batch, Chunk, Layout
 from stages.threads.pending_work import Pending
 
@@ -37,12 +38,13 @@ class MemoryLimit:
         """``start(batch)``, or both of its halves where memory did not suffice.
 
         Raises:
-            OutOfMemoryError: it does not suffice for a half either.
+            RuntimeError: it does not suffice for a half either.
         """
         try:
             return start(batch)
-        except torch.OutOfMemoryError:
-            pass  # what the error holds has to go before its memory can
+        except RuntimeError as error:
+            if not (isinstance(error, torch.OutOfMemoryError) or wants_memory(error)):
+                raise  # else what the error holds has to go before its memory can
         self._lower(batch)
         if batch.items == 1:
             return start(batch)

@@ -12,13 +12,15 @@ from stages.messages import Layout
 from stages.threads.pending_work import Completed
 
 TEXTS = random_texts([5, 9, 3, 3, 8, 1, 2])
+NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory")
 
 
 class SmallDevice:
     """Takes batches of up to ``room`` tokens; notes every attempt."""
 
-    def __init__(self, room):
+    def __init__(self, room, error=NO_MEMORY):
         self.room = room
+        self._error = error
         self.attempts = []
         self.released = 0
         self._null = NullEngine(EngineSpec(device="null", null_dimension=8))
@@ -36,7 +38,7 @@ class SmallDevice:
     def _begin(self, batch):
         self.attempts.append(batch.rows * batch.width)
         if batch.rows * batch.width > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self._error
         return self._null.start(batch)
 
 
@@ -50,6 +52,27 @@ def test_a_batch_that_does_not_fit_runs_as_two_and_later_ones_stay_below(layout)
     assert output.computed_tokens is None  # the null device does not say
     assert (len(device.attempts), device.released) == (3, 1)
     assert (device.memory_limit.tokens, device.memory_limit.lowered) == (size // 2, 1)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_memory_may_be_wanted_outside_of_the_allocator(message):
+    batch = make_batch(TEXTS, Layout.PACKED)
+    device = SmallDevice(batch.rows * batch.width - 1, torch.AcceleratorError(message))
+    assert device.start(batch).finish().vectors.tolist() == device.whole(batch).tolist()
+    assert device.memory_limit.lowered == 1
+
+
+def test_other_errors_are_not_tried_again():
+    device = SmallDevice(0, torch.AcceleratorError("CUDA error: an illegal memory access"))
+    with pytest.raises(torch.AcceleratorError):
+        device.start(make_batch(TEXTS, Layout.PACKED))
+    assert (len(device.attempts), device.memory_limit.lowered) == (1, 0)
 
 
 def test_two_halves_computed_what_each_of_them_did():
