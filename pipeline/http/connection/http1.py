@@ -1,16 +1,21 @@
 """HTTP/1.1 as Hypercorn speaks it, and nothing else that a client may offer.
 
 Requests for another protocol are answered in this one, as if they had not asked. A request
-to a proxy is taken as well: it names the whole address (RFC 9112, 3.2.2). What comes behind
-a request that is to be the last is thrown away (9.6), and does not cost it its answer. What
-is no HTTP is answered in words, and its connection closed.
+to a proxy is taken as well: it names the whole address (RFC 9112, 3.2.2). Empty lines before
+a request are passed over (2.2). What comes behind a request that is to be the last is thrown
+away (9.6), and does not cost it its answer. What is no HTTP is answered in words, and its
+connection closed.
+
+A client that waits to be asked for its body (RFC 9110, 10.1.1) is asked when somebody wants it.
+Where it is answered before, its connection ends: nobody could tell whether its body follows.
 """
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import h11
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import H11SendableEvent
 
 from pipeline.http.errors import tei_error
 from pipeline.http.response_headers import CLOSE, NAME
@@ -18,36 +23,69 @@ from pipeline.interface.request_checks import request_id_of
 from stages.errors import InvalidInput
 
 BOTH_LENGTHS: Final = {b"content-length", b"transfer-encoding"}
+BETWEEN_REQUESTS: Final = {h11.IDLE, h11.DONE}
+
+Read: TypeAlias = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
 
 class _Server(h11.Connection):
     """A server's end, which reads nothing behind the last request.
 
     A request that says in two ways where it ends is taken in neither: a proxy that reads the
-    other one would see other requests (RFC 9112, 6.3).
+    other one would see other requests (RFC 9112, 6.3). Chunks that came together are given
+    together: a message to the application costs as much as a thousand bytes.
     """
+
+    they_are_waiting_for_100_continue = False  # or Hypercorn would ask for every body
+    _behind_chunks: Read | None = None
 
     def receive_data(self, data: bytes) -> None:
         if self.their_state is not h11.MUST_CLOSE:
             super().receive_data(data)
 
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+    def next_event(self) -> Read:
+        event, self._behind_chunks = self._behind_chunks, None
+        if event is not None:
+            return event
         if self.their_state is h11.MUST_CLOSE:
             return h11.NEED_DATA
+        if self.their_state in BETWEEN_REQUESTS:
+            self._pass_over_empty_lines()
         event = super().next_event()
+        if isinstance(event, h11.Data):
+            return self._joined(event)
         if isinstance(event, h11.Request) and {name for name, _ in event.headers} >= BOTH_LENGTHS:
             raise h11.RemoteProtocolError("content-length and transfer-encoding")
         return h11.NEED_DATA if event is h11.PAUSED else event  # nobody waits within
 
+    def _joined(self, event: Read) -> h11.Data:
+        chunks = []
+        while isinstance(event, h11.Data):
+            chunks.append(event.data)
+            event = super().next_event()
+        self._behind_chunks = event
+        return h11.Data(data=b"".join(chunks))
+
+    def _pass_over_empty_lines(self) -> None:
+        if self._receive_buffer.is_next_line_obviously_invalid_request_line():
+            data, _ = self.trailing_data
+            self._receive_buffer.maybe_extract_at_most(len(data) - len(data.lstrip(b"\r\n")))
+
 
 class Http1(H11Protocol):
-    """The protocol of one connection; made with what Hypercorn's is made with."""
+    """The protocol of one connection; made with what Hypercorn's is made with.
+
+    ``answered_unasked`` once a client has its answer that was never asked for its body.
+    """
+
+    connection: _Server
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.connection = _Server(
             h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size
         )
+        self.answered_unasked = False
 
     @property
     def paused(self) -> bool:
@@ -57,6 +95,18 @@ class Http1(H11Protocol):
     async def go_on(self) -> None:
         """Take what came behind the request that is answered now."""
         await self._handle_events()
+
+    async def ask_for_body(self) -> None:
+        """Ask a client for its body that waits to be asked."""
+        if self.connection.client_is_waiting_for_100_continue:
+            await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        waits = self.connection.client_is_waiting_for_100_continue
+        if waits and isinstance(event, h11.Response):
+            self.answered_unasked = True
+            event = h11.Response(status_code=event.status_code, headers=[*event.headers, CLOSE])
+        await super()._send_h11_event(event)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         del event

@@ -139,14 +139,35 @@ async def test_above_the_bound_no_call_is_ended():
         assert (await last.receive_some()).startswith(b"HTTP/1.1 200")
 
 
+async def test_who_ends_its_own_side_has_gone_where_it_would_have_to_wait():
+    """It cannot be told from who has hung up."""
+    async with running_http(FakeFrontend(hold=True)) as http, await http.connect() as stream:
+        await stream.send_all(POST)
+        await until(lambda: http.frontend.held)
+        await stream.send_eof()
+        assert await stream.receive_some() == b""
+        assert http.server._concurrency.taken == 0
+
+
+async def test_who_ends_its_own_side_is_answered_what_needs_no_waiting(http):
+    async with await http.connect() as stream:
+        await stream.send_all(GET)
+        await stream.send_eof()
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+
+
+async def no_content(send):
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def empty_handed(_scope, _receive, send):
+    await no_content(send)
+
+
 @asynccontextmanager
-async def a_line():
+async def a_line(app=empty_handed):
     """A connection in virtual time, whose requests' heads have ten seconds."""
-
-    async def app(_scope, _receive, send):
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
     config = Config()
     config.read_timeout, config.keep_alive_timeout = 10, 75
     client, server = memory_stream_pair()
@@ -178,3 +199,20 @@ async def test_a_slow_head_gets_through(autojump_clock):
             await trickle(line, GET, pause_s=0.2)
             assert (await line.receive_some()).startswith(b"HTTP/1.1 204")
             await trio.sleep(60)  # idle
+
+
+async def test_chunks_that_came_together_are_received_together():
+    messages = []
+
+    async def app(_scope, receive, send):
+        while not messages or messages[-1]["more_body"]:
+            messages.append(await receive())
+        await no_content(send)
+
+    async with a_line(app) as line:
+        chunks = b"1\r\na\r\n" * 1000 + b"0\r\n\r\n"
+        await line.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await line.send_all(chunks)
+        assert (await line.receive_some()).startswith(b"HTTP/1.1 204")
+    assert b"".join(message["body"] for message in messages) == b"a" * 1000
+    assert len(messages) < 10

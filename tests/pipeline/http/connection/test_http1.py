@@ -98,6 +98,30 @@ async def test_it_is_not_kept_either(http):
         assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("empty", [b"\r\n", b"\n", b"\r\n" * 100])
+async def test_empty_lines_before_a_request_are_passed_over(http, empty):
+    request = request_text("/embed", b'{"inputs": "a"}')
+    last = request_text("/embed", b'{"inputs": "a"}', Connection="close")
+    async with await http.connect() as stream:
+        for part in (empty, request + empty, empty + last):
+            await stream.send_all(part)
+        answers = b""
+        while part := await stream.receive_some():
+            answers += part
+    assert (answers.count(b"HTTP/1.1 "), answers.count(b"HTTP/1.1 200")) == (2, 2)
+
+
+async def test_an_empty_line_behind_a_request_hides_no_hang_up(http):
+    http.frontend.hold = True
+    async with await http.connect() as stream:
+        await stream.send_all(request_text("/embed", b'{"inputs": "a"}') + b"\r\n")
+        while not http.frontend.held:
+            await trio.lowlevel.checkpoint()
+    with trio.fail_after(20):
+        while http.server._concurrency.taken:
+            await trio.lowlevel.checkpoint()
+
+
 UPGRADES = [
     (b"upgrade: websocket", b"sec-websocket-version: 13", b"sec-websocket-key: AAAAAAAAAAAAAAAA"),
     (b"upgrade: h2c", b"http2-settings: AAA"),
@@ -116,6 +140,7 @@ async def test_who_asks_for_another_protocol_is_answered_in_this_one(http, upgra
     ("sent", "status", "why"),
     [
         (b"no HTTP\r\n\r\n", 400, "HTTP/1.1"),
+        (b"\r\n " + get(b"/health"), 400, "HTTP/1.1"),
         (b"GET / HTTP/1.1\r\n\r\n", 400, "HTTP/1.1"),  # no host
         (get(b"/health", b"host: y"), 400, "HTTP/1.1"),
         (get(b"/health", b"x: " + b"y" * 70_000), 431, "bytes"),
