@@ -33,6 +33,7 @@ from transformers import (
 from transformers.utils import logging
 
 from stages.device.errors import ModelError
+from stages.device.meta_tensors import MetaTensors
 from stages.device.task import Task
 from stages.device.weights import weight_files
 
@@ -175,7 +176,8 @@ def _load(folder: Path, options: Mapping[str, Any], task: Task) -> tuple[PreTrai
     loader: Any = LOADERS[task]
     if task is Task.EMBED and getattr(options["config"], "is_encoder_decoder", False):
         loader = AutoModelForTextEncoding
-    model, info = loader.from_pretrained(folder, output_loading_info=True, **options)
+    with MetaTensors():
+        model, info = loader.from_pretrained(folder, output_loading_info=True, **options)
     return model, Report.of(info, task)
 
 

@@ -31,7 +31,6 @@ def import_lean(module: str, *, compiler: bool) -> None:
         with hidden("scipy"), nullcontext() if compiler else without_compiler():
             import_module(module)
             import_module(OF_MODELS)
-            _shape_a_model()
     except (ImportError, AttributeError):  # a transformers that wants more of what stands in
         import_module(module)
 
@@ -66,16 +65,6 @@ def without_compiler() -> Iterator[None]:
     finally:
         del sys.modules[COMPILER], sys.modules[INDEXING]
         torch.distributed.is_available = available
-
-
-def _shape_a_model() -> None:
-    """Do what models do before they have weights: torch imports sympy for it, and marks it.
-
-    Done later it would import in the device thread, between the model's tensors.
-    """
-    import torch  # noqa: PLC0415
-
-    torch.arange(1, device="meta").float().normal_()
 
 
 def _stand_in(name: str, **functions: Callable[..., Any]) -> ModuleType:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from tiny_models import write_checkpoint
 
 
 def run(code):
@@ -33,17 +34,17 @@ IMPORT = (
 )
 
 
-def test_a_device_on_a_cpu_brings_no_compiler():
+def test_a_device_on_a_cpu_brings_no_compiler(tmp_path):
+    write_checkpoint(tmp_path, "bert", [])
     run(
         f"{IMPORT}"
-        "import torch\n"
-        "from transformers import BertConfig, BertModel\n"
-        "before = set(sys.modules)\n"
-        "with torch.device('meta'):\n"
-        "    BertModel(BertConfig(num_hidden_layers=1))\n"
-        "late = {name for name in set(sys.modules) - before if name.startswith('sympy')}\n"
-        "assert not late, late\n"
-        "unneeded = {'torch._dynamo', 'torch.distributed.tensor'}\n"
+        "from pathlib import Path\n"
+        "from stages.device.factory import make_device\n"
+        "from stages.device.recipe import Recipe\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "spec = EngineSpec(folder, Recipe.read(folder), device='cpu', max_tokens_per_batch=512)\n"
+        "assert make_device(spec).dimension == 32\n"
+        "unneeded = {'sympy', 'torch._dynamo', 'torch.distributed.tensor'}\n"
         "assert not unneeded & set(sys.modules), unneeded & set(sys.modules)\n"
     )
 
