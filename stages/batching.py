@@ -9,6 +9,7 @@ and the channels behind it fill up to the door.
 from collections.abc import Callable, Sequence
 
 import trio
+from attrs import frozen
 
 from stages.channels import ReceiveEnd, SendEnd
 from stages.load.load_meter import LoadMeter
@@ -17,8 +18,11 @@ from stages.planner.batch_planner import BatchPlanner
 from stages.ticket import OpenTickets, Ticket
 
 
+@frozen
 class BatchCredit:
-    """Execution has room for one more batch. Carries no items."""
+    """Execution has room for one more batch, for that of ``answered`` items has ended."""
+
+    answered: int = 0
 
     def shares(self) -> Sequence[tuple[Ticket, int]]:
         """Nobody's items."""
@@ -67,8 +71,10 @@ class _Batching:
         self._emptied = trio.Event()  # for intake: a batch has left
 
     async def collect_credits(self, room: ReceiveEnd[BatchCredit]) -> None:
-        async for _ in room:
+        async for credit in room:
             self.credits += 1
+            answered = 0 if self.drained else credit.answered
+            self.planner.ended(answered, trio.current_time(), self.load.computed_cost)
             self._changed.set()
 
     async def take_in(self, chunks: ReceiveEnd[Chunk]) -> None:
@@ -88,6 +94,7 @@ class _Batching:
                     self._emptied = trio.Event()
                     await self._emptied.wait()
         self.drained = True
+        self.planner.ended(0, trio.current_time())  # nobody comes back
         self._changed.set()
 
     async def dispatch(self, batches: SendEnd[Batch]) -> None:
@@ -109,10 +116,14 @@ class _Batching:
         return self.planner.next_batch(
             trio.current_time(),
             device_idle=self.device_idle() or self.drained,
-            more_coming=self.tickets.items_on_their_way > 0 and not self.drained,
+            more_coming=self._more_coming,
             cost=self.load.computed_cost,
             starts_in_s=self.load.starts_in_s(trio.current_time()),
         )
+
+    @property
+    def _more_coming(self) -> bool:
+        return self.tickets.items_on_their_way > 0 and not self.drained
 
     async def _wait_for_change(self) -> None:
         """Until there is news, or until what is queued comes due."""
@@ -120,6 +131,10 @@ class _Batching:
         if not (self.credits and self.planner.held_items):
             await self._changed.wait()
             return
-        cost = self.load.computed_cost
-        with trio.move_on_at(self.planner.due_at(device_idle=self.device_idle(), cost=cost)):
+        due_at = self.planner.due_at(
+            device_idle=self.device_idle(),
+            more_coming=self._more_coming,
+            cost=self.load.computed_cost,
+        )
+        with trio.move_on_at(due_at):
             await self._changed.wait()

@@ -78,14 +78,14 @@ async def _finish(
         result = BatchResult(batch, None, (), now, now, error, number)
     finally:
         load.finished(batch, busy_s, trio.current_time(), number)
-    _give_back(room)
+    _give_back(room, batch.items)
     await results.send(result)
 
 
-def _give_back(room: SendEnd[BatchCredit]) -> None:
+def _give_back(room: SendEnd[BatchCredit], answered: int = 0) -> None:
     """Say that there is room; after the last batch nobody listens any more."""
     with suppress(trio.BrokenResourceError):
-        room.send_nowait(BatchCredit())
+        room.send_nowait(BatchCredit(answered))
 
 
 def drop_dead(batch: Batch, tickets: OpenTickets, now: float) -> Batch | None:

@@ -61,6 +61,7 @@ class AnyPlanner(RuleBasedStateMachine):
         self.now = 0.0
         self.labels = 0
         self.batches = 0
+        self.ended_at = -inf
         self.backlog = []
 
     @initialize(limits=LIMITS)
@@ -112,6 +113,11 @@ class AnyPlanner(RuleBasedStateMachine):
     def a_caller_goes_away(self, data):
         self.tickets.abandon(data.draw(st.sampled_from(list(self.tickets))), self.now)
 
+    @rule(items=st.integers(0, 4), cost=COSTS)
+    def a_batch_ends(self, items, cost):
+        self.planner.ended(items, self.now, cost)
+        self.ended_at = self.now
+
     @rule(idle=st.booleans(), more=st.booleans(), cost=COSTS)
     def the_device_has_room(self, idle, more, cost):
         expected = self.expected_first(idle, more, cost)
@@ -122,12 +128,13 @@ class AnyPlanner(RuleBasedStateMachine):
             first = None if batch is None else self.width_of(batch.chunks[0])
             assert first in expected
 
-    @rule(idle=st.booleans(), cost=COSTS)
-    def it_comes_due(self, idle, cost):
-        while (due_at := self.planner.due_at(device_idle=idle, cost=cost)) < inf:
+    @rule(idle=st.booleans(), more=st.booleans(), cost=COSTS)
+    def it_comes_due(self, idle, more, cost):
+        device = {"device_idle": idle, "more_coming": more, "cost": cost}
+        while (due_at := self.planner.due_at(**device)) < inf:
             self.now = max(self.now, due_at)
             held = self.planner.held_items
-            batch = self.planner.next_batch(self.now, device_idle=idle, more_coming=True, cost=cost)
+            batch = self.planner.next_batch(self.now, **device)
             if batch is not None:
                 self.check(batch, cost)
                 return
@@ -138,7 +145,7 @@ class AnyPlanner(RuleBasedStateMachine):
     def all_is_taken(self):
         """As in a drain: nothing that was taken in stays behind."""
         while self.planner.held_items:
-            self.it_comes_due(idle=True, cost=None)
+            self.it_comes_due(idle=True, more=False, cost=None)
         assert not any(self.alive(bucket) for bucket in self.queues)
         for queue in self.queues.values():
             queue.clear()
@@ -200,6 +207,8 @@ class AnyPlanner(RuleBasedStateMachine):
         if full:
             most = max(tokens[bucket] for bucket in full)
             return {bucket for bucket in full if tokens[bucket] == most}
+        if idle and self.now < self.ended_at + self.limits.min_delay_s:
+            return None  # callers may come back
         if idle and (not more or self.now >= oldest_at + self.delay_s(cost)):
             return {b for b in waiting if tokens[b] == max(tokens.values())}
         return {None}

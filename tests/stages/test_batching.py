@@ -225,6 +225,45 @@ async def test_batches_are_bounded_by_the_measured_cost_and_its_drift(nursery):
     assert batch.tokens == 8
 
 
+async def test_an_idle_device_waits_a_little_for_who_was_just_answered(nursery, autojump_clock):
+    stage = Stage()
+    nursery.start_soon(stage.run)
+    stage.send([4])
+    await wait_all_tasks_blocked()
+    stage.room.send_nowait(BatchCredit(answered=1))
+    assert await stage.formed() == []
+    await trio.sleep(0.05)
+    stage.send([4])  # the caller is back
+    (batch,) = await stage.formed()
+    assert batch.items == 2
+
+
+async def test_who_was_answered_and_stays_away_is_waited_for_no_longer_than_may_pay(
+    nursery, autojump_clock
+):
+    stage = Stage(min_delay_s=0.1)
+    nursery.start_soon(stage.run)
+    stage.send([4])
+    await wait_all_tasks_blocked()
+    answered_at = trio.current_time()
+    stage.room.send_nowait(BatchCredit(answered=1))
+    batch = await stage.batches.receive()
+    assert batch.items == 1
+    assert trio.current_time() == pytest.approx(answered_at + 0.1)
+
+
+async def test_with_the_end_in_sight_nobody_comes_back(nursery, autojump_clock):
+    stage = Stage(credits_in_all=2)
+    nursery.start_soon(stage.run)
+    stage.room.send_nowait(BatchCredit(answered=1))
+    stage.send([4])
+    await wait_all_tasks_blocked()
+    ended_at = trio.current_time()
+    stage.chunks.close()
+    assert [batch.items async for batch in stage.batches] == [1]
+    assert trio.current_time() == ended_at
+
+
 async def test_draining_sends_everything_without_waiting_and_returns(nursery, autojump_clock):
     stage = Stage(credits_in_all=2, max_items=4)
     keep_room(stage.room, 2)

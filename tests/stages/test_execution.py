@@ -15,6 +15,7 @@ from core_builders import (
 from trio.testing import wait_all_tasks_blocked
 
 from stages.batch_result import DeviceOutput
+from stages.batching import BatchCredit
 from stages.execution import drop_dead, run_execution
 from stages.messages import Layout
 from stages.ticket import OpenTickets
@@ -76,7 +77,7 @@ async def test_a_batch_that_is_done_makes_room_and_brings_its_result(stage, mock
     assert result.vectors.tolist() == vectors_of(result.batch).tolist()
     assert (result.error, result.broken) == (None, ())
     assert (result.started_at, result.finished_at) == (started_at, started_at + 0.5)
-    assert len(drain(stage.room)) == 1
+    assert drain(stage.room) == [BatchCredit(answered=2)]
     assert stage.load.batches_on_device == 0
     assert stage.load.rate.tokens_per_s == 10.0
 
@@ -110,7 +111,7 @@ async def test_a_batch_nobody_waits_for_does_not_run_and_makes_room(stage):
     stage.tickets.abandon(ticket, 0.0)
     await wait_all_tasks_blocked()
     assert stage.device.jobs == []
-    assert len(drain(stage.room)) == 1
+    assert drain(stage.room) == [BatchCredit(answered=0)]
     assert stage.load.batches_on_device == 0
 
 

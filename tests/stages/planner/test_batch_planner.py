@@ -39,7 +39,8 @@ def test_an_idle_device_waits_a_little_for_what_is_known_to_come(layout):
     tickets, planner = planner_of(layout)
     add(tickets, planner, [2])
     assert planner.next_batch(0.05, device_idle=True, more_coming=True) is None
-    assert planner.due_at(device_idle=True) == 0.1
+    assert planner.due_at(device_idle=True, more_coming=True) == 0.1
+    assert planner.due_at(device_idle=True) == 0.0
     assert planner.next_batch(0.1, device_idle=True, more_coming=True).items == 1
 
 
@@ -57,9 +58,9 @@ def test_an_idle_device_waits_only_while_that_may_save_more_than_it_loses(cost, 
     add(tickets, planner, [4])
 
     def goes(now):
-        idle = {"device_idle": True, "cost": cost}
+        idle = {"device_idle": True, "more_coming": True, "cost": cost}
         assert planner.due_at(**idle) == delay_s
-        return planner.next_batch(now, more_coming=True, **idle) is not None
+        return planner.next_batch(now, **idle) is not None
 
     assert not delay_s or not goes(delay_s * 0.9)
     assert goes(delay_s)
@@ -71,11 +72,11 @@ def test_what_would_miss_its_deadline_by_waiting_goes_now(idle):
     tickets, planner = planner_of()
     add(tickets, planner, [16])
     add(tickets, planner, [4], timeout_s=0.3)
-    waiting = {"device_idle": idle, "cost": cost}
+    waiting = {"device_idle": idle, "more_coming": True, "cost": cost}
     hurry_at = 0.3 - cost.seconds(Work.of([16, 4]))
     assert planner.due_at(**waiting) == pytest.approx(0.05 if idle else hurry_at)
-    assert planner.next_batch(0.04, more_coming=True, **waiting) is None
-    batch = planner.next_batch(hurry_at + 1e-9, more_coming=True, **waiting)
+    assert planner.next_batch(0.04, **waiting) is None
+    batch = planner.next_batch(hurry_at + 1e-9, **waiting)
     assert batch.chunks[0].bucket == 4  # though the other bucket is older and larger
 
 
@@ -107,7 +108,7 @@ def test_of_two_stale_buckets_the_one_with_the_oldest_head_goes_first():
 def test_staleness_comes_due_also_where_it_is_shorter_than_the_wait_of_an_idle_device(layout):
     tickets, planner = planner_of(layout, stale_after_s=0.02, min_delay_s=0.5)
     add(tickets, planner, [2])
-    assert planner.due_at(device_idle=True) == 0.02
+    assert planner.due_at(device_idle=True, more_coming=True) == 0.02
     assert planner.next_batch(0.02, device_idle=True, more_coming=True) is not None
 
 

@@ -46,22 +46,39 @@ class Lane:
         return draft.chunks
 
 
+WEIGHTS = st.sampled_from([0.5, 1.0, 3.0])
+
+
+def shares_after(batches, tokens, lengths, weight):
+    """What ``a``, of this weight, and others were served by their weights, all with work left."""
+    lane = Lane({"a": weight})
+    for name, length in lengths.items():
+        lane.add(name, *[length] * (batches * tokens // length + 1))
+    for _ in range(batches):
+        lane.batch(tokens)
+    return [lane.served[name] / (weight if name == "a" else 1.0) for name in lengths]
+
+
 @given(
-    weights=st.fixed_dictionaries({"a": st.sampled_from([0.5, 1.0, 3.0])}),
+    weight=WEIGHTS,
     lengths=st.fixed_dictionaries({name: st.integers(1, LONGEST) for name in "abc"}),
+    tokens=st.integers(LONGEST, 100 * LONGEST),
+)
+def test_in_one_batch_all_are_served_by_weight_whatever_their_lengths(weight, lengths, tokens):
+    shares = shares_after(1, tokens, lengths, weight)
+    # A turn apart, each an item beyond its credit, and one what no other's item fitted into.
+    assert max(shares) - min(shares) <= 2 * LONGEST + 3 * LONGEST / min(1.0, weight)
+
+
+@given(
+    weight=WEIGHTS,
+    length=st.integers(1, LONGEST),
     tokens=st.integers(LONGEST, 10 * LONGEST),
     batches=st.integers(1, 20),
 )
-def test_who_always_has_work_is_served_by_weight(weights, lengths, tokens, batches):
-    lane = Lane(weights)
-    enough = batches * tokens
-    for name, length in lengths.items():
-        lane.add(name, *[length] * (enough // length + 1))
-    for _ in range(batches):
-        lane.batch(tokens)
-    shares = [lane.served[name] / weights.get(name, 1.0) for name in lengths]
-    # A turn apart, and each an item beyond its credit.
-    assert max(shares) - min(shares) <= 2 * LONGEST + 2 * LONGEST / min(1.0, weights["a"])
+def test_over_many_batches_all_are_served_by_weight(weight, length, tokens, batches):
+    shares = shares_after(batches, tokens, dict.fromkeys("abc", length), weight)
+    assert max(shares) - min(shares) <= 2 * LONGEST + 2 * LONGEST / min(1.0, weight)
 
 
 @given(
