@@ -48,8 +48,8 @@ class Settings(PortSettings):
     min_item_delay_ms: float = setting(
         5.0,
         Number(0, 60_000),
-        "How long an idle device waits for requests that are in the server already before it "
-        "runs a batch that is not full",
+        "How long an idle device waits for requests that are in the server already, or that "
+        "callers just answered are likely to send, before it runs a batch that is not full",
     )
     gpu_queue_maxsize: int = setting(
         4, Integer(1, 64), "Batches on their way to a device; at most two are formed ahead"

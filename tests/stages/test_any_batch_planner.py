@@ -207,11 +207,10 @@ class AnyPlanner(RuleBasedStateMachine):
         if full:
             most = max(tokens[bucket] for bucket in full)
             return {bucket for bucket in full if tokens[bucket] == most}
-        if idle and self.now < self.ended_at + self.limits.min_delay_s:
-            return None  # callers may come back
-        if idle and (not more or self.now >= oldest_at + self.delay_s(cost)):
-            return {b for b in waiting if tokens[b] == max(tokens.values())}
-        return {None}
+        if not idle or (more and self.now < oldest_at + self.delay_s(cost)):
+            return {None}
+        may_come_back = self.now < self.ended_at + self.limits.min_delay_s
+        return None if may_come_back else {b for b in waiting if tokens[b] == max(tokens.values())}
 
     def is_full(self, bucket, cost):
         if self.limits.layout is Layout.PADDED:
