@@ -19,8 +19,9 @@ class Goal:
 
     def met_by(self, totals: Totals) -> bool:
         """Whether they did."""
-        answered = totals.answered >= self.answered * totals.calls
-        return answered and totals.latencies.percentile_s(99) <= self.p99_s
+        p99_s = totals.latencies.percentile_s(99)
+        in_time = p99_s is None or p99_s <= self.p99_s
+        return in_time and totals.answered >= self.answered * totals.calls
 
 
 @frozen(eq=False)

@@ -1,7 +1,7 @@
 """Charts over time as SVG, without any library: lines, or areas that lie on each other."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeAlias
 from xml.sax.saxutils import escape
 
 from attrs import frozen
@@ -18,55 +18,61 @@ COLOURS: Final = (
 )  # fmt: skip
 
 
+Points: TypeAlias = list[tuple[float, float]]  # seconds and values
+
+
 @frozen
 class Chart:
-    """Some series over time. ``x_s`` are seconds, one for each value of each series."""
+    """Some series over time. ``x_s`` are seconds, one for each value of each series.
+
+    A line has a gap where a value is None; in an area it counts as nothing.
+    """
 
     title: str
     x_s: Sequence[float]
-    series: Mapping[str, Sequence[float]]
+    series: Mapping[str, Sequence[float | None]]
     stacked: bool = False
 
     def as_svg(self) -> str:
         """The picture."""
-        layers = self._layers()
-        top = nice(max((max(layer, default=0.0) for _, layer in layers), default=0.0))
+        shapes = list(self._areas() if self.stacked else self._lines())
+        top = nice(
+            max((y for _, pieces in shapes for piece in pieces for _, y in piece), default=0)
+        )
         title = escape(self.title)
         parts = [
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" aria-label="{title}">',
             f'<text x="{LEFT}" y="16" class="title">{title}</text>',
             *self._grid(top),
         ]
-        below = [0.0] * len(self.x_s)
-        for number, (name, layer) in enumerate(layers):
+        for number, (name, pieces) in enumerate(shapes):
             colour = COLOURS[number % len(COLOURS)]
-            parts.append(self._draw(layer, below, top, colour))
+            parts += [self._draw(piece, top, colour) for piece in pieces]
             if name:
                 parts.append(_legend(number, name, colour))
-            below = list(layer)
         return "\n".join([*parts, "</svg>"])
 
-    def _layers(self) -> list[tuple[str, Sequence[float]]]:
-        """Each series as it is drawn: on top of those before it, where they are stacked."""
-        if not self.stacked:
-            return list(self.series.items())
-        layers: list[tuple[str, Sequence[float]]] = []
-        below: Sequence[float] = [0.0] * len(self.x_s)
+    def _lines(self) -> Iterator[tuple[str, list[Points]]]:
+        """Each series in the pieces between its gaps."""
         for name, values in self.series.items():
-            below = [low + value for low, value in zip(below, values, strict=True)]
-            layers.append((name, below))
-        return layers
+            yield name, list(_pieces(self.x_s, values))
 
-    def _draw(self, layer: Sequence[float], below: Sequence[float], top: float, colour: str) -> str:
-        line = self._points(self.x_s, layer, top)
-        if not self.stacked:
-            return f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
-        back = self._points(self.x_s[::-1], below[::-1], top)
-        return f'<polygon points="{line} {back}" fill="{colour}" fill-opacity="0.8"/>'
+    def _areas(self) -> Iterator[tuple[str, list[Points]]]:
+        """Each series as an area on top of those before it."""
+        floor: Points = [(x_s, 0.0) for x_s in self.x_s]
+        for name, values in self.series.items():
+            pairs = zip(floor, values, strict=True)
+            surface = [(x_s, low + (value or 0.0)) for (x_s, low), value in pairs]
+            yield name, [[*surface, *reversed(floor)]]
+            floor = surface
 
-    def _points(self, x_s: Sequence[float], values: Sequence[float], top: float) -> str:
-        return " ".join(
-            f"{self._x(x):.1f},{_y(value, top):.1f}" for x, value in zip(x_s, values, strict=True)
+    def _draw(self, piece: Points, top: float, colour: str) -> str:
+        points = " ".join(f"{self._x(x_s):.1f},{_y(value, top):.1f}" for x_s, value in piece)
+        if self.stacked:
+            return f'<polygon points="{points}" fill="{colour}" fill-opacity="0.8"/>'
+        return (
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5" '
+            'stroke-linecap="round"/>'
         )
 
     def _x(self, x_s: float) -> float:
@@ -83,6 +89,17 @@ class Chart:
                 f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{x_s:.4g} s</text>',
             ]
         return lines
+
+
+def _pieces(x_s: Sequence[float], values: Sequence[float | None]) -> Iterator[Points]:
+    """A line without its gaps; a value between two of them is a dot."""
+    piece: Points = []
+    for x, value in zip((*x_s, 0.0), (*values, None), strict=True):
+        if value is not None:
+            piece.append((x, value))
+        elif piece:
+            yield piece if len(piece) > 1 else piece * 2
+            piece = []
 
 
 def _legend(number: int, name: str, colour: str) -> str:

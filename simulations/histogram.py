@@ -1,6 +1,6 @@
 """A histogram of durations that knows percentiles to within 0.4%, in little memory.
 
-DurationHistogram are whole microseconds; a bucket is as wide as a 256th of the power of two
+Durations are whole microseconds; a bucket is as wide as a 256th of the power of two
 below it, so that all arithmetic is exact and the same everywhere.
 """
 
@@ -30,11 +30,11 @@ class DurationHistogram:
             self.counts[least] = self.counts.get(least, 0) + count
         self.total += other.total
 
-    def percentile_s(self, percent: float) -> float:
-        """The duration that so many percent are at most (by its bucket's least); 0 without any."""
+    def percentile_s(self, percent: float) -> float | None:
+        """What so many percent are at most, by its bucket's least; None without any."""
         rank, seen = percent / 100.0 * self.total, 0
         for least in sorted(self.counts):
             seen += self.counts[least]
             if seen >= rank:
                 return least / 1e6
-        return 0.0
+        return None

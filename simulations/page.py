@@ -10,7 +10,9 @@ from simulations.simulation import Report
 from simulations.statistics import Slot
 
 STYLE: Final = """
-body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; color: #222; }
+body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; color: #222;
+  padding: 0 1rem; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; overflow-wrap: normal; }
 table { border-collapse: collapse; margin: 1rem 0; }
 td, th { padding: 0.15rem 0.6rem; text-align: right; border-bottom: 1px solid #ddd; }
 td:first-child, th:first-child { text-align: left; }
@@ -29,6 +31,7 @@ def as_page(report: Report, replay: str) -> str:
 
 def _parts(report: Report, replay: str) -> Iterator[str]:
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>Simulation, seed {report.seed}</title>\n<style>{STYLE}</style>\n</head>\n<body>"
     yield f"<h1>Simulation, seed {report.seed}</h1>\n<p><code>{escape(replay)}</code></p>"
     yield f'<p class="{"bad" if report.violations.total else "good"}">{verdict(report)}</p>'
@@ -37,7 +40,7 @@ def _parts(report: Report, replay: str) -> Iterator[str]:
         yield f'<ul class="bad">{items}</ul>'
     yield _table([list(HEAD), *rows(report)], head=True)
     yield _table([list(fact) for fact in facts(report)])
-    yield from (chart.as_svg() for chart in charts(report))
+    yield from (_wide(chart.as_svg()) for chart in charts(report))
     yield "</body>\n</html>"
 
 
@@ -46,7 +49,12 @@ def _table(lines: list[list[str]], *, head: bool = False) -> str:
     for number, line in enumerate(lines):
         tag = "th" if head and number == 0 else "td"
         cells.append("".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in line))
-    return "<table>\n" + "\n".join(f"<tr>{line}</tr>" for line in cells) + "\n</table>"
+    return _wide("<table>\n" + "\n".join(f"<tr>{line}</tr>" for line in cells) + "\n</table>")
+
+
+def _wide(element: str) -> str:
+    """What may be wider than a phone, and scrolls there by itself."""
+    return f'<div class="wide" tabindex="0">\n{element}\n</div>'
 
 
 def charts(report: Report) -> Iterator[Chart]:
@@ -66,10 +74,7 @@ def charts(report: Report) -> Iterator[Chart]:
     yield Chart(
         "Latency of answers, ms",
         x_s,
-        {
-            f"p{percent}": [slot.latencies.percentile_s(percent) * 1e3 for slot in slots]
-            for percent in (50, 90, 99)
-        },
+        {f"p{percent}": [_latency_ms(slot, percent) for slot in slots] for percent in (50, 90, 99)},
     )
     buckets = sorted({bucket for slot in slots for bucket in slot.queued})
     yield Chart(
@@ -90,5 +95,10 @@ def charts(report: Report) -> Iterator[Chart]:
     yield Chart("Device use, %", x_s, {"": use})
 
 
-def _padding(slot: Slot) -> float:
-    return 100.0 * slot.padding / slot.computed if slot.computed else 0.0
+def _latency_ms(slot: Slot, percent: float) -> float | None:
+    latency_s = slot.latencies.percentile_s(percent)
+    return None if latency_s is None else latency_s * 1e3
+
+
+def _padding(slot: Slot) -> float | None:
+    return 100.0 * slot.padding / slot.computed if slot.computed else None

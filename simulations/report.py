@@ -113,6 +113,6 @@ def seconds(value: float) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".") + " s"
 
 
-def milliseconds(value_s: float) -> str:
-    """Milliseconds, rounded to the microsecond."""
-    return f"{value_s * 1e3:.3f}"
+def milliseconds(value_s: float | None) -> str:
+    """Milliseconds, rounded to the microsecond; "-" of nothing."""
+    return "-" if value_s is None else f"{value_s * 1e3:.3f}"

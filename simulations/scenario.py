@@ -14,7 +14,7 @@ from pipeline.settings.kinds import Choice, Flag, Integer, Number, Text
 from pipeline.settings.rows import rows
 from pipeline.settings.table import Settings
 from pipeline.settings.toml_file import TomlError, parse_toml, read_text
-from simulations.arrivals import ARRIVALS, SECONDS, SPAN, Arrivals, Recorded
+from simulations.arrivals import ARRIVALS, SECONDS, SPAN, Arrivals
 from simulations.drift import STEADY, Drift, Pace
 from simulations.faults import FAULTS, SHARE, Fault
 from simulations.lengths import LENGTHS, Fixed, Lengths, Lognormal
@@ -59,11 +59,6 @@ class Clients:
     retries: int = option(0, Integer(0, 100))
     backoff_s: float = option(0.1, SECONDS)
     honours_pushback: bool = option(True, Flag())
-
-    @property
-    def brings_lengths(self) -> bool:
-        """Whether lengths come with the arrivals."""
-        return isinstance(self.arrivals, Recorded)
 
 
 @frozen
@@ -153,12 +148,25 @@ class Scenario:
     faults: tuple[Fault, ...] = option((), Tables(FAULTS))
 
     def __attrs_post_init__(self) -> None:
+        self._check_names()
+        self._check_faults()
+
+    def _check_names(self) -> None:
         names = [clients.name for clients in self.clients]
         if not names:
             raise InvalidValue("clients: at least one [[clients]] is needed", ("clients",))
         for index, name in enumerate(names):
             if name in names[:index]:
                 raise InvalidValue(f"two clients are called {name!r}", ("clients", index, "name"))
+
+    def _check_faults(self) -> None:
+        for index, fault in enumerate(self.faults):
+            if fault.at_s >= self.duration_s:
+                raise InvalidValue(
+                    f"at_s = {fault.at_s:g} is not allowed: must be below "
+                    f"duration_s = {self.duration_s:g}",
+                    ("faults", index, "at_s"),
+                )
 
 
 def parse_scenario(text: str, name: str, folder: Path) -> Scenario:

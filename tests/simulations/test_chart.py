@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from simulations.chart import HEIGHT, WIDTH, Chart, nice, short
 
 VALUES = st.floats(0.0, 1e12)
+HELD = st.none() | VALUES
 
 
 def parsed(chart):
     return ET.fromstring(chart.as_svg())  # noqa: S314 (our own)
 
 
-@given(st.lists(st.tuples(VALUES, VALUES, VALUES)), st.booleans())
+@given(st.lists(st.tuples(VALUES, HELD, HELD)), st.booleans())
 def test_all_that_is_drawn_lies_within_the_picture(rows, stacked):
     x_s = sorted(row[0] for row in rows)
     series = {"<a>": [row[1] for row in rows], "b": [row[2] for row in rows]}
@@ -33,6 +34,15 @@ def test_stacked_layers_lie_on_each_other():
     (_, low), *_ = [point.split(",") for point in first.get("points").split()]
     *_, (_, back) = [point.split(",") for point in second.get("points").split()]
     assert low == back
+
+
+def test_a_line_has_a_gap_where_nothing_is_known():
+    """And a dot where something is known between two gaps."""
+    values = [1.0, 2.0, None, None, 3.0, None]
+    lines = list(parsed(Chart("x", [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], {"": values})).iter("polyline"))
+    points = [line.get("points").split() for line in lines]
+    assert [len(set(each)) for each in points] == [2, 1]
+    assert points[1][0] == points[1][1]
 
 
 @given(st.floats(1e-6, 1e15))

@@ -31,5 +31,5 @@ def test_merged_is_as_if_added(one, other):
     assert merged == of(one + other)
 
 
-def test_nothing_has_a_percentile_of_zero():
-    assert DurationHistogram().percentile_s(99) == 0.0
+def test_nothing_has_no_percentile():
+    assert DurationHistogram().percentile_s(99) is None

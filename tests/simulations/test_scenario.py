@@ -61,6 +61,7 @@ BAD = [
     ("calls = 10", "calls = 1.5", 20, "must be a whole number"),
     ('stage = "batching"', 'stage = "x"', 26, "must be nothing, admission, tokenizing"),
     ("share = 0.01", "share = 1", 25, "leaves no stage alive"),
+    ("share = 0.01", "at_s = 60\nshare = 0.01", 25, "faults: at_s = 60 is not allowed: must be be"),
     ('lane = "bulk"', 'lane = "bulk"\nx = 1', 17, "'x' is not known here"),
     ("[server]", "fleet = { speeds = [] }\n[server]", 3, "an array of numbers, each a number"),
     ("[server]", "host = 1\n[server]", 3, "host: must be a table"),
@@ -146,7 +147,10 @@ def test_a_trace_that_is_none(content, tmp_path):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_the_scenarios_that_are_shipped_can_be_run(path):
-    scenario = evolve(read_scenario(path), duration_s=1.0)
+    scenario = read_scenario(path)
+    shorter = 1.0 / scenario.duration_s
+    faults = [evolve(f, at_s=f.at_s * shorter, for_s=f.for_s * shorter) for f in scenario.faults]
+    scenario = evolve(scenario, duration_s=1.0, faults=tuple(faults))
     assert simulate(scenario, seed=1).violations.total == 0
 
 
