@@ -1,6 +1,7 @@
 """Imports without what serving does not need: scipy and, on a CPU, torch's compiler.
 
-transformers imports scipy (40 MB) for the losses of vision models, torch's compiler for
+transformers imports scipy (40 MB) for the losses of vision models, scikit-learn, which
+needs scipy, up to 5.17 for a way to generate text, torch's compiler for
 a few decorators and one context manager, and sharded tensors where torch was built with
 them: 40 MB and 0.7 s of a start, and a model on a CPU never calls either. While
 transformers is imported for one, torch says that it was built without
@@ -28,7 +29,7 @@ def import_lean(module: str, *, compiler: bool) -> None:
     ``compiler``: with all that compiling needs.
     """
     try:
-        with hidden("scipy"), nullcontext() if compiler else without_compiler():
+        with hidden("scipy"), hidden("sklearn"), nullcontext() if compiler else without_compiler():
             import_module(module)
             import_module(OF_MODELS)
     except (ImportError, AttributeError):  # a transformers that wants more of what stands in

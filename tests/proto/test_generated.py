@@ -1,4 +1,6 @@
+import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import penstock.compat.gpu_inference_pb2
@@ -6,7 +8,8 @@ import penstock.compat.tei_pb2
 import penstock.v1.embedding_pb2
 from google.protobuf import descriptor_pool
 
-PROTO = Path(__file__).parents[2] / "proto"
+ROOT = Path(__file__).parents[2]
+PROTO = ROOT / "proto"
 
 
 def test_generated_modules_are_those_of_the_proto_files(tmp_path):
@@ -15,6 +18,16 @@ def test_generated_modules_are_those_of_the_proto_files(tmp_path):
     kept = {path: (PROTO / path).read_text() for path in fresh}
     assert len(fresh) == 3 * len(list(PROTO.rglob("*.proto")))
     assert kept == fresh
+
+
+def test_every_protobuf_that_may_be_installed_takes_the_generated_modules():
+    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    (lowest,) = (line.split(">=")[1] for line in required if line.startswith("protobuf>="))
+    made_for = {
+        re.search(r"^# Protobuf Python Version: (.+)$", path.read_text(), re.MULTILINE)[1]
+        for path in PROTO.rglob("*_pb2.py")
+    }
+    assert made_for == {lowest}
 
 
 def numbers(message):
