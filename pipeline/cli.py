@@ -99,7 +99,7 @@ def _ask_server(options: argparse.Namespace) -> int:
                 prompt_name=options.prompt_name,
             )
     except commands.CommandError as error:
-        return _fail(str(error), 1)
+        return _fail(str(error), error.exit_code)
     return 0
 
 

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Never
+from typing import ClassVar, Never
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 from penstock.client import Client, ClientError, tls_context
+from penstock.client.errors import InvalidRequest
 from tqdm import tqdm
 
 from pipeline.client.text_lines import GivenLines, Lines, LinesError, lines_of, stdin_lines
@@ -26,6 +27,14 @@ REDRAW_S = {True: 0.1, False: 5.0}  # on a terminal, and in a log
 
 class CommandError(Exception):
     """The command failed; the message is one line for its user."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(CommandError):
+    """What was asked for does not go together, or means nothing."""
+
+    exit_code = 2
 
 
 @frozen
@@ -43,10 +52,15 @@ class Access:
     key_file: Path | None = None
 
     def client(self) -> Client:
-        """A client; close it."""
+        """A client; close it.
+
+        Raises:
+            CommandError: a file cannot be used.
+            UsageError: the target is no address, or a key has no certificate.
+        """
         context: ssl.SSLContext | None = None
         if self.key_file is not None and self.cert_file is None:
-            raise CommandError("--key-file: needs --cert-file")
+            raise UsageError("--key-file: needs --cert-file")
         files = {"ca": self.ca_file, "cert": self.cert_file, "key": self.key_file}
         given = [f"--{name}-file {path}" for name, path in files.items() if path is not None]
         if self.tls or given:
@@ -54,7 +68,10 @@ class Access:
                 context = tls_context(*files.values())
             except OSError as error:
                 raise CommandError(f"{', '.join(given)}: {error.strerror or error}") from None
-        return Client(self.target, api_key=self.api_key or None, tls=context)
+        try:
+            return Client(self.target, api_key=self.api_key or None, tls=context)
+        except InvalidRequest as error:
+            raise UsageError(str(error)) from None
 
 
 def embed(
@@ -71,11 +88,12 @@ def embed(
     Raises:
         CommandError: the file cannot be read, the output not written, or the server
             refused.
+        UsageError: ``output`` is no .npy file, or there is nothing to resume from.
     """
     if output is not None and output.suffix != ".npy":
-        raise CommandError(f"--output {output}: must end in .npy")
+        raise UsageError(f"--output {output}: must end in .npy")
     if resume and (output is None or file in {None, "-"} or Path(str(file)).is_fifo()):
-        raise CommandError("--resume: needs --file with a name, and --output")
+        raise UsageError("--resume: needs --file with a name, and --output")
     with _in_words(file, output), access.client() as client:
         lines = _lines(texts, file)
         if output is None:

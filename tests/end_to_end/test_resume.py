@@ -100,5 +100,5 @@ def test_a_changed_file_is_not_gone_on_with(server, tmp_path):
 def test_resume_needs_files(tmp_path):
     for given in (["a"], ["--file", "-", "--output", str(tmp_path / "v.npy")]):
         done = penstock("embed", "--target", "127.0.0.1:1", *given, "--resume")
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "--resume: needs --file with a name, and --output" in done.stderr

@@ -1,0 +1,18 @@
+"""Runs the penstock command to its end."""
+
+import os
+import subprocess
+import sys
+
+from pipeline import cli
+from pipeline.settings.rows import rows
+
+
+def penstock(*arguments, **environment):
+    """The finished command, in an environment without settings but those given."""
+    names = {row.name for row in rows()} | {cli.CONFIG_VARIABLE}
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments],
+        capture_output=True, text=True, env=clean | environment, timeout=60, check=False,
+    )  # fmt: skip
