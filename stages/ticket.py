@@ -126,6 +126,7 @@ EndListener: TypeAlias = Callable[[Ticket, Outcome | None, float], None]
 class OpenTickets:
     """The registry of waiting tickets, and the tokens they have reserved.
 
+    ``requests`` of callers' travel on them.
     ``on_end`` listeners hear of every end once, with the outcome (None when the
     caller went away) and the time.
     """
@@ -136,6 +137,7 @@ class OpenTickets:
         self._listeners: list[EndListener] = []
         self.backlog = Backlog()
         self.items_on_their_way = 0
+        self.requests = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -165,6 +167,7 @@ class OpenTickets:
         ticket.admitted_at = ticket.tokenized_at = now
         self._open[ticket.id] = ticket
         self.items_on_their_way += items
+        self.requests += requests
         return ticket
 
     def alive(self, ticket: Ticket, now: float, needs_s: float = 0.0) -> bool:
@@ -243,6 +246,7 @@ class OpenTickets:
         del self._open[ticket.id]
         self._count(ticket, NO_WORK)
         self.items_on_their_way -= ticket.items_on_their_way
+        self.requests -= ticket.requests
         for listener in self._listeners:
             listener(ticket, outcome, now)
         if outcome is not None:

@@ -21,7 +21,7 @@ from h2.exceptions import StreamClosedError
 
 from pipeline.grpc.admission_guard import AdmissionGuard
 from pipeline.grpc.call_memory import CallMemory
-from pipeline.grpc.framing import framed
+from pipeline.grpc.framing import framed, prefixed
 from pipeline.grpc.http2.stream import EdgeStream
 from pipeline.grpc.http2.stream_end import end_stream, reset_stream
 from pipeline.grpc.incoming import Incoming
@@ -110,13 +110,17 @@ class Call:
         self.guard.enter(self.request)
         self._has_place = True
 
-    def hand_in(self, answer_bytes: int, lane: Lane = Lane.INTERACTIVE) -> None:
-        """Others count the outcome from here on; the answer will have so many bytes.
+    def hold(self, answer_bytes: int) -> None:
+        """The answer will have so many bytes.
 
         Raises:
             Overloaded: too much waits on this connection, or in the server, already.
         """
         self.memory.hold(answer_bytes, self.memory.bytes)
+
+    def hand_in(self, answer_bytes: int, lane: Lane = Lane.INTERACTIVE) -> None:
+        """As :meth:`hold`, and others count the outcome from here on."""
+        self.hold(answer_bytes)
         self.handed_in = True
         self.lane = lane
 
@@ -176,10 +180,11 @@ class Call:
             await self._stream.send_headers(list(OPENING))
         self.end(list(self.guard.success_trailers.now.trailers))
 
-    async def reply(self, message: Message) -> None:
+    async def reply(self, message: Message | bytes) -> None:
         """Send the one answer and end the call with OK, in one write where it fits."""
-        stream, data = self._stream, framed(message)
-        del message  # while a client does not read, one copy is enough
+        serialised = message if isinstance(message, bytes) else message.SerializeToString()
+        stream, data = self._stream, prefixed(serialised)
+        del message, serialised  # while a client does not read, one copy is enough
         await stream.writable()
         h2: Any = stream._h2_connection  # noqa: SLF001 - as grpclib's own send_data
         if stream.id not in h2.streams:

@@ -1,14 +1,7 @@
-"""``penstock.v1``'s EmbedRequest and EmbedResponse, and what the stages know of them."""
+"""``penstock.v1``'s EmbedRequest, and what the stages know of it."""
 
 from penstock.v1.embedding_pb2 import EmbedRequest as WireRequest
-from penstock.v1.embedding_pb2 import (
-    EmbedResponse,
-    ItemError,
-    Priority,
-    Timings,
-    TruncationDirection,
-)
-from penstock.v1.embedding_pb2 import Encoding as WireEncoding
+from penstock.v1.embedding_pb2 import Priority, Timings, TruncationDirection
 
 from pipeline.interface.request_checks import (
     dimensions_of,
@@ -18,11 +11,10 @@ from pipeline.interface.request_checks import (
     request_id_of,
 )
 from pipeline.interface.status import ModelInfo, RequestLimits
-from stages.answer import Answer
 from stages.answer import Timings as AnswerTimings
-from stages.data.answer_format import AnswerFormat, Encoding, format_vectors
+from stages.data.answer_format import AnswerFormat, Encoding
 from stages.data.input_limits import InputLimits, check_texts
-from stages.data.ragged_input import from_lengths
+from stages.data.ragged_input import ID_BYTES, from_lengths
 from stages.errors import InvalidInput
 from stages.lane import Lane
 from stages.messages import EmbedRequest, RaggedIds, Side
@@ -48,13 +40,26 @@ def read_request(
         tenant=tenant,
         traceparent=traceparent,
     )
+    return request, _format(wire, model)
+
+
+def answer_bytes(wire: WireRequest, model: ModelInfo) -> int:
+    """The bytes of the vectors that are asked for.
+
+    Raises:
+        InvalidInput: they cannot be had so.
+    """
+    items = len(wire.texts) or len(wire.lengths) // ID_BYTES
+    return _format(wire, model).size(items, model.dimension)
+
+
+def _format(wire: WireRequest, model: ModelInfo) -> AnswerFormat:
     dimensions = wire.dimensions if wire.HasField("dimensions") else None
-    wanted = AnswerFormat(
+    return AnswerFormat(
         normalize=wire.normalize if wire.HasField("normalize") else model.normalize,
         dimensions=dimensions_of(dimensions, model),
         encoding=_encoding(wire),
     )
-    return request, wanted
 
 
 def _items(
@@ -94,26 +99,6 @@ def _lane(wire: WireRequest) -> Lane:
         return Lane(wire.priority)
     except ValueError:
         raise not_one_of("priority", wire.priority, Priority.keys()) from None
-
-
-def write_response(
-    request_id: str, answer: Answer, wanted: AnswerFormat, model: ModelInfo
-) -> EmbedResponse:
-    """The answer on the wire."""
-    formatted = format_vectors(answer.vectors, wanted)
-    return EmbedResponse(
-        request_id=request_id,
-        embeddings=formatted.data,
-        count=len(answer.vectors),
-        dimension=formatted.dimension,
-        encoding=WireEncoding.ValueType(wanted.encoding.value),
-        token_counts=answer.token_counts.tobytes(),
-        truncated=answer.truncated,
-        errors=[ItemError(index=e.index, code=e.code, message=e.message) for e in answer.errors],
-        timings=write_timings(answer.timings),
-        fingerprint=model.fingerprint,
-        scales=formatted.scales,
-    )
 
 
 def write_timings(timings: AnswerTimings) -> Timings:

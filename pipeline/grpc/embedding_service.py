@@ -3,16 +3,10 @@
 from collections.abc import Iterable
 from typing import Final
 
-from penstock.v1.embedding_pb2 import (
-    EmbedRequest,
-    EmbedResponse,
-    InfoRequest,
-    InfoResponse,
-    Limits,
-)
+from penstock.v1.embedding_pb2 import EmbedRequest, InfoRequest, InfoResponse, Limits
 
 from pipeline.grpc.call import Call
-from pipeline.grpc.embed_messages import read_request, write_response
+from pipeline.grpc.coalescing.concurrent_calls import ConcurrentCalls
 from pipeline.grpc.route import Route
 from pipeline.grpc.streaming.embed_stream import StreamedEmbed
 from pipeline.grpc.streaming.stream_requests import StreamRequests
@@ -36,6 +30,7 @@ class EmbeddingService:
         max_stream_requests: int,
     ) -> None:
         self._bridge = bridge
+        self._calls = ConcurrentCalls(bridge, board)
         self._board = board
         self._version = version
         self._max_calls = max_calls
@@ -49,15 +44,9 @@ class EmbeddingService:
         )
         yield Route(f"/{SERVICE}/Info", self.info, InfoRequest)
 
-    async def embed(self, wire: EmbedRequest, call: Call) -> EmbedResponse:
+    async def embed(self, wire: EmbedRequest, call: Call) -> bytes:
         """Check, hand in, wait, and lay the answer out as asked for."""
-        model = loaded_model(self._board)
-        request, wanted = read_request(
-            wire, model, self._board.limits, call.tenant, call.traceparent
-        )
-        call.hand_in(wanted.size(request.items, model.dimension), request.lane)
-        answer = await self._bridge.ask(request, call.deadline)
-        return write_response(request.request_id, answer, wanted, model)
+        return await self._calls.ask(wire, call)
 
     async def embed_stream(self, call: Call) -> None:
         """The same for many requests at a time; answers leave as they finish."""

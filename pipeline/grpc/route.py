@@ -31,5 +31,5 @@ class Route:
     api: Api = Api.PENSTOCK
 
 
-Unary: TypeAlias = Callable[[Any, "Call"], Awaitable[Message]]
+Unary: TypeAlias = Callable[[Any, "Call"], Awaitable[Message | bytes]]  # bytes: serialised
 Streaming: TypeAlias = Callable[["Call"], Awaitable[None]]

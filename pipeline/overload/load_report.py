@@ -69,10 +69,10 @@ class LoadAverages:
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
         """A :data:`stages.ticket.EndListener`."""
-        del ticket, now
-        self._ended += 1
+        del now
+        self._ended += ticket.requests
         if outcome is not None and not isinstance(outcome, NO_FAILURE):
-            self._failed += 1
+            self._failed += ticket.requests
 
     def look(self, busy_share: float, backlog_s: float, now: float) -> LoadReport:
         """The report now: devices are busy, and work waits, as given."""

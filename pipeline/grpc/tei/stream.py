@@ -1,7 +1,7 @@
 """A stream of TEI's: what the method does with one message, for many at a time.
 
 Small messages that ask for the same travel as one, where what comes back has a row for each
-(:mod:`pipeline.grpc.streaming.coalescing`).
+(:mod:`pipeline.grpc.coalescing.grouping`).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +10,8 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from attrs import evolve, frozen
 
-from pipeline.grpc.streaming.coalescing import Likeness, grouped
-from pipeline.grpc.streaming.coalescing_group import CoalescingGroup
+from pipeline.grpc.coalescing.group import CoalescingGroup
+from pipeline.grpc.coalescing.grouping import Likeness, grouped
 from pipeline.grpc.streaming.stream_request import StreamRequest
 from pipeline.grpc.tei.request import RequestBuilder, TeiRequest
 from pipeline.grpc.thread_bridge import Bridge

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 from attrs import evolve
-from edge_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeFrontend, answer_to, running_edge
+from edge_fakes import LIMITS, SNAPSHOT, FakeBoard, FakeFrontend, answer_to, items, running_edge
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse
@@ -67,7 +67,7 @@ def test_the_stream_limit_is_a_setting_and_only_the_surplus_is_refused():
         for surplus in streams[150:]:
             assert client.result(surplus) is None
             assert client.reset[surplus] == ErrorCodes.REFUSED_STREAM
-        frontend.wait_for(lambda frontend: len(frontend.held) == 150)
+        frontend.wait_for(lambda frontend: items(frontend.held) == 150)
         edge.in_trio(frontend.let_go)
         assert {client.result(stream) for stream in streams[:150]} == {OK}
         frontend.hold = False

@@ -6,9 +6,9 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock.v1.embedding_pb2 import EmbedRequest, EmbedResponse, Encoding
+from penstock.v1.embedding_pb2 import ItemError as WireError
 
-from pipeline.grpc.embed_messages import read_request, write_response
-from pipeline.grpc.streaming.coalescing import (
+from pipeline.grpc.coalescing.grouping import (
     MAX_BYTES,
     MAX_REQUESTS,
     coalesced,
@@ -16,7 +16,9 @@ from pipeline.grpc.streaming.coalescing import (
     merged,
     responses,
 )
+from pipeline.grpc.embed_messages import read_request, write_timings
 from stages.answer import ItemError
+from stages.data.answer_format import format_vectors
 
 
 def ids_of(*items, **options):
@@ -58,7 +60,21 @@ REQUESTS = st.lists(TEXTS | IDS, max_size=20)
 def alone(request: EmbedRequest) -> Message:
     """The answer to a request that travels alone."""
     asked, wanted = read_request(request, MODEL, LIMITS)
-    return write_response(request.request_id, spoiled(asked), wanted, MODEL)
+    answer = spoiled(asked)
+    formatted = format_vectors(answer.vectors, wanted)
+    return EmbedResponse(
+        request_id=request.request_id,
+        embeddings=formatted.data,
+        count=len(answer.vectors),
+        dimension=formatted.dimension,
+        encoding=request.encoding,
+        token_counts=answer.token_counts.tobytes(),
+        truncated=answer.truncated,
+        errors=[WireError(index=e.index, code=e.code, message=e.message) for e in answer.errors],
+        timings=write_timings(answer.timings),
+        fingerprint=MODEL.fingerprint,
+        scales=formatted.scales,
+    )
 
 
 def spoiled(asked):

@@ -1,7 +1,7 @@
-"""Small requests of one stream that travel as one.
+"""Which small requests travel as one, and what each of them gets.
 
 What a request costs on its way through the stages is by request more than by token:
-100 us, and one vector takes a device less. So requests that are read in one turn and
+70 us, and one vector takes a device less. So requests that are read in one turn and
 ask for the same share a ticket: many of one text become one of many texts, and each
 gets its rows of the answer. Only small ones do, and together no more than any device
 computes in one go, or a short one would wait for the long.

@@ -1,0 +1,1 @@
+"""Small requests that ask for the same travel as one."""
