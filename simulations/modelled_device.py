@@ -121,15 +121,6 @@ class ModelledDevice:
         return DeviceOutput(vectors, broken)
 
 
-def modelled_device(
-    event_queue: EventQueue, cost: DeviceCost, rng: random.Random
-) -> ModelledRunner[Batch, DeviceOutput]:
-    """A device that nothing goes wrong with."""
-    faults = DeviceFaults((), rng)
-    device = ModelledDevice("cpu", Layout.PACKED, cost, rng, faults, max_tokens=1 << 30)
-    return device_runner(event_queue, device)
-
-
 def device_runner(
     event_queue: EventQueue, device: ModelledDevice, hindered_s: Callable[[], float] = lambda: 0.0
 ) -> ModelledRunner[Batch, DeviceOutput]:

@@ -6,6 +6,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from kept_event_queue import KeptEventQueue
 
 from simulations.determinism import run_deterministically
 from simulations.event_queue import EventQueue
@@ -51,7 +52,7 @@ def test_a_clock_stops_for_entries_and_for_tasks_at_their_very_moments(wanted):
 
 @pytest.fixture
 def event_queue(nursery):
-    event_queue = EventQueue()
+    event_queue = KeptEventQueue()
     nursery.start_soon(event_queue.run)
     return event_queue
 

@@ -5,9 +5,9 @@ import random
 import pytest
 import trio
 from core_builders import batch_of, chunk_of, open_ticket
+from kept_event_queue import KeptEventQueue, modelled_device
 
-from simulations.event_queue import EventQueue
-from simulations.modelled_device import DeviceCost, modelled_device, modelled_tokenizer
+from simulations.modelled_device import DeviceCost, modelled_tokenizer
 from simulations.runner import ModelledRunner
 from simulations.scenario import Host
 from simulations.token_corpus import corpus_of
@@ -17,7 +17,7 @@ from stages.ticket import OpenTickets
 
 @pytest.fixture
 def event_queue(nursery):
-    event_queue = EventQueue()
+    event_queue = KeptEventQueue()
     nursery.start_soon(event_queue.run)
     return event_queue
 
