@@ -47,16 +47,7 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
     Raises what fetching raises, and :class:`stages.device.errors.ModelError` for a
     checkpoint or a device that cannot be used.
     """
-    resolved = await trio.to_thread.run_sync(
-        partial(
-            resolve_model,
-            settings.model_path or None,
-            settings.model_revision or None,
-            settings.model_cache_dir,
-            settings.trust_remote_code,
-        ),
-        abandon_on_cancel=True,  # a download in part is never taken for whole
-    )
+    resolved = await _fetch(settings)
     recipe = Recipe.read(resolved.folder, pooling_override=settings.pooling or None)
     if not recipe.declared and recipe.task is not Task.CLASSIFY:
         log.warning("the model declares no recipe", pooling=recipe.pooling_name, normalize=True)
@@ -73,17 +64,57 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         for number, spec in enumerate(specs)
     ]
     devices, runners = [device for device, _ in started], [runner for _, runner in started]
-    device = devices[0]
-    require_agreement(devices)
+    _require_agreement(devices)
+    _require_tokens(text_tokenizer, devices[0])
+    if devices[0].layout is not specs[0].layout:
+        log.warning("the model cannot be packed", reason=devices[0].layout_reason)
+    mark = await trio.to_thread.run_sync(_fingerprint, settings, resolved, recipe, devices[0])
+    info = _info(resolved, recipe, devices, mark)
+    _log_loaded(info)
+    tokenizer = InlineRunner(text_tokenizer.is_brief, text_tokenizer.run, tokenizer_runner)
+    return LoadedModel(info, recipe, text_tokenizer, devices, tokenizer, runners)
+
+
+async def _fetch(settings: Settings) -> ResolvedModel:
+    return await trio.to_thread.run_sync(
+        partial(
+            resolve_model,
+            settings.model_path or None,
+            settings.model_revision or None,
+            settings.model_cache_dir,
+            settings.trust_remote_code,
+        ),
+        abandon_on_cancel=True,  # a download in part is never taken for whole
+    )
+
+
+def _require_agreement(devices: Sequence[Device]) -> None:
+    """Raise ModelError unless a request may go to any of ``devices``."""
+    first = devices[0]
+    for other in devices[1:]:
+        for what in ("dimension", "outputs", "layout", "dtype", "vocabulary"):
+            one, two = getattr(first, what), getattr(other, what)
+            if one != two:
+                raise ModelError(
+                    f"DEVICE: {first.device} and {other.device} do not agree in {what}: {one} and "
+                    f"{two} (one server needs devices that give the same vectors)"
+                )
+
+
+def _require_tokens(text_tokenizer: TextTokenizer, device: Device) -> None:
+    """Raise ModelError unless ``device`` knows every token of ``text_tokenizer``."""
     if text_tokenizer.vocabulary > device.vocabulary and device.device != "null":
         raise ModelError(
             f"the tokenizer knows {text_tokenizer.vocabulary} tokens and the model only "
             f"{device.vocabulary}: name the added ones in CONTROL_TOKENS, which widens the model"
         )
-    if device.layout is not specs[0].layout:
-        log.warning("the model cannot be packed", reason=device.layout_reason)
-    mark = await trio.to_thread.run_sync(_fingerprint, settings, resolved, recipe, device)
-    info = ModelInfo(
+
+
+def _info(
+    resolved: ResolvedModel, recipe: Recipe, devices: Sequence[Device], mark: str
+) -> ModelInfo:
+    device = devices[0]
+    return ModelInfo(
         model_id=resolved.model_id,
         fingerprint=mark,
         dimension=device.dimension,
@@ -99,6 +130,9 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         outputs=device.outputs,
         labels=recipe.named_labels(device.dimension) if Output.SCORES in device.outputs else (),
     )
+
+
+def _log_loaded(info: ModelInfo) -> None:
     log.info(
         "model loaded",
         model=info.model_id,
@@ -111,21 +145,6 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
         pooling=info.pooling,
         outputs=[str(output) for output in info.outputs],
     )
-    tokenizer = InlineRunner(text_tokenizer.is_brief, text_tokenizer.run, tokenizer_runner)
-    return LoadedModel(info, recipe, text_tokenizer, devices, tokenizer, runners)
-
-
-def require_agreement(devices: Sequence[Device]) -> None:
-    """Raise ModelError unless a request may go to any of ``devices``."""
-    first = devices[0]
-    for other in devices[1:]:
-        for what in ("dimension", "outputs", "layout", "dtype", "vocabulary"):
-            one, two = getattr(first, what), getattr(other, what)
-            if one != two:
-                raise ModelError(
-                    f"DEVICE: {first.device} and {other.device} do not agree in {what}: {one} and "
-                    f"{two} (one server needs devices that give the same vectors)"
-                )
 
 
 async def _start(
