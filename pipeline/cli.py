@@ -179,44 +179,40 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"penstock {version('penstock')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    serve = commands.add_parser(
+    add = partial(commands.add_parser, allow_abbrev=False)
+    serve = add(
         "serve",
         help="serve embeddings over gRPC, and health and metrics over HTTP",
         usage=f"penstock serve {SETTINGS_USAGE}",
-        allow_abbrev=False,
     )
-    _add_settings(serve)
-    config = commands.add_parser(
+    config = add(
         "config",
         help="print the settings in force and where each comes from",
         usage=f"penstock config [--json | --toml] {SETTINGS_USAGE}",
-        allow_abbrev=False,
     )
     form = config.add_mutually_exclusive_group()
     for name in ("json", "toml"):
         form.add_argument(f"--{name}", dest="form", action="store_const", const=name)
     config.set_defaults(form="table")
-    _add_settings(config)
-    calibrate = commands.add_parser(
+    calibrate = add(
         "calibrate",
         help="measure what work costs on the device, for the simulator",
         usage=f"penstock calibrate --output DEVICE.json {SETTINGS_USAGE}",
-        allow_abbrev=False,
     )
     calibrate.add_argument("--output", metavar="DEVICE.json", type=Path, required=True)
-    _add_settings(calibrate)
-    key = commands.add_parser(
+    for command_with_settings in (serve, config, calibrate):
+        _add_settings(command_with_settings)
+    key = add(
         "key",
         help="make an API key: it is shown this once, with the line that API_KEYS_FILE gets",
-        allow_abbrev=False,
     )
     key.add_argument("name", metavar="NAME", help="whose key it is, for logs and quotas")
-    add_embed(commands.add_parser("embed", help="embed texts", allow_abbrev=False))
-    info = commands.add_parser("info", help="say what a running server serves", allow_abbrev=False)
+    add_embed(add("embed", help="embed texts"))
+    info = add("info", help="say what a running server serves")
     add_target(info)
     info.add_argument("--json", action="store_true", help="as JSON")
     for name, command in other_commands().items():
-        command.add_arguments(commands.add_parser(name, help=command.help, allow_abbrev=False))
+        command.add_arguments(add(name, help=command.help))
     return parser
 
 

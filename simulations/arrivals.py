@@ -14,12 +14,10 @@ from attrs import frozen
 
 from pipeline.observability.trace_picture import read_trace
 from pipeline.settings.kinds import Integer, Number
-from simulations.toml_reader import OneOf, option, required
+from simulations.toml_reader import SECONDS, SPAN, OneOf, option, required
 from simulations.trace_file import TraceFile
 
 RATE: Final = Number(0.0, 1e6, above=True)
-SECONDS: Final = Number(0.0, 1e6)
-SPAN: Final = Number(0.0, 1e6, above=True)
 
 
 @frozen

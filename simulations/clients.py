@@ -113,16 +113,16 @@ class Population:
         now = trio.current_time()
         call.heard += 1
         replica.outstanding -= 1
-        again_at_s = self._again_at_s(call, outcome, now)
-        if again_at_s is None:
+        retry_at_s = self._retry_at_s(call, outcome, now)
+        if retry_at_s is None:
             call.over = True
             self.in_flight -= 1
         else:
-            self.event_queue.at(again_at_s, partial(self._send, call))
+            self.event_queue.at(retry_at_s, partial(self._send, call))
         for listener in self.listeners:
-            listener.heard(call, outcome, now, final=again_at_s is None)
+            listener.heard(call, outcome, now, final=retry_at_s is None)
 
-    def _again_at_s(self, call: Call, outcome: Outcome, now: float) -> float | None:
+    def _retry_at_s(self, call: Call, outcome: Outcome, now: float) -> float | None:
         """When the client tries again; None where it does not."""
         clients = call.clients
         if not isinstance(outcome, Overloaded | NotServing) or call.attempts > clients.retries:

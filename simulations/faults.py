@@ -13,12 +13,10 @@ from attrs import define, frozen
 from pipeline.settings.kinds import Choice, Integer, Number
 from pipeline.topology import STAGES
 from simulations.scenario_errors import InvalidValue
-from simulations.toml_reader import OneOf, option, required
+from simulations.toml_reader import SECONDS, SPAN, OneOf, option, required
 from stages.channels import Message
 from stages.messages import Batch
 
-MOMENT: Final = Number(0.0, 1e6)
-SPAN: Final = Number(0.0, 1e6, above=True)
 SHARE: Final = Number(0.0, 1.0)
 QUIET_STAGES: Final = ("door", "room")  # ends of links that no stage of the flow owns
 
@@ -31,7 +29,7 @@ class InjectedCrash(Exception):
 class Window:
     """When a fault may strike: from ``at_s`` on for ``for_s``, each time with chance ``share``."""
 
-    at_s: float = option(0.0, MOMENT)
+    at_s: float = option(0.0, SECONDS)
     for_s: float = option(math.inf, SPAN)
     share: float = option(1.0, SHARE)
 

@@ -34,18 +34,18 @@ def facts(report: Report) -> list[tuple[str, str]]:
         ("padding", share(work.padding, work.tokens + work.padding)),
         ("device tokens for ended calls", share(work.wasted, work.tokens)),
         ("batches", f"{work.batches}, of which failed {work.failed_batches}"),
-        ("items a batch", f"{_ratio(work):.1f}"),
+        ("items a batch", f"{_items_a_batch(work):.1f}"),
         ("stage restarts", str(report.restarts)),
-        ("refused attempts", _reasons(report)),
+        ("refused attempts", _refused_attempts(report)),
     ]
 
 
-def _ratio(work: Work) -> float:
+def _items_a_batch(work: Work) -> float:
     run = work.batches - work.failed_batches
     return work.items / run if run else 0.0
 
 
-def _reasons(report: Report) -> str:
+def _refused_attempts(report: Report) -> str:
     reasons = sorted(report.statistics.reasons.items())
     return ", ".join(f"{reason} {number}" for reason, number in reasons) or "none"
 

@@ -14,12 +14,14 @@ from pipeline.settings.kinds import Choice, Flag, Integer, Number, Text
 from pipeline.settings.rows import rows
 from pipeline.settings.table import Settings
 from pipeline.settings.toml_file import TomlError, parse_toml, read_text
-from simulations.arrivals import ARRIVALS, SECONDS, SPAN, Arrivals
+from simulations.arrivals import ARRIVALS, Arrivals
 from simulations.drift import STEADY, Drift, Pace
 from simulations.faults import FAULTS, SHARE, Fault
 from simulations.lengths import LENGTHS, Fixed, Lengths, Lognormal
 from simulations.scenario_errors import InvalidValue, ScenarioError, line_of
 from simulations.toml_reader import (
+    SECONDS,
+    SPAN,
     CostFile,
     Numbers,
     Table,

@@ -66,7 +66,7 @@ def scenario_of(seed: int) -> Scenario:
     """The scenario of a seed."""
     draw = _Draw(stream(seed, "scenario"))
     duration_s, max_tokens = draw.among(3.0, 20.0), draw.rng.choice((64, 128, 512))
-    clients = [_clients(draw, number, duration_s) for number in range(_number(draw))]
+    clients = [_clients(draw, number, duration_s) for number in range(_kinds_of_clients(draw))]
     return Scenario(
         duration_s,
         tuple(clients),
@@ -85,7 +85,7 @@ def scenario_of(seed: int) -> Scenario:
     )
 
 
-def _number(draw: _Draw) -> int:
+def _kinds_of_clients(draw: _Draw) -> int:
     return 1 + draw.feature() + draw.feature()
 
 

@@ -7,7 +7,7 @@ tables and files.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 import attrs
 from attrs import frozen
@@ -19,6 +19,8 @@ from stages.load.cost_model import CostModel
 
 T = TypeVar("T")
 SHOWN_CHARACTERS = 60  # of a bad value
+SECONDS: Final = Number(0.0, 1e6)
+SPAN: Final = Number(0.0, 1e6, above=True)  # of seconds
 
 
 @runtime_checkable

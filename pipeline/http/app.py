@@ -56,10 +56,10 @@ def make_app(
     ``load_reports``: answers say how loaded the server is.
     """
     open_routes = list(probes(edge.board, metrics, hang_timeout_s))
-    work = dict(_work(edge))
+    work = dict(_work_routes(edge))
     routes = [
         *(Route(path, answer, methods=["POST"]) for path, answer in work.items()),
-        *_known(edge.board, bounds),
+        *_model_routes(edge.board, bounds),
         *live_routes(feed),
         *openapi_routes(edge.board, bounds.version),
         *open_routes,
@@ -67,8 +67,8 @@ def make_app(
     app = Starlette(routes=routes, exception_handlers=_handlers(routes))
     app.router.redirect_slashes = False
     open_paths = {route.path for route in open_routes}
-    known = Authentication(_straight(work, app), access, open_paths, edge.on_refused)
-    read = EarlyResponse(_with_cors(known, cors_origins) if cors_origins else known)
+    guarded = Authentication(_work_first(work, app), access, open_paths, edge.on_refused)
+    read = EarlyResponse(_with_cors(guarded, cors_origins) if cors_origins else guarded)
     return ResponseHeaders(read, edge.board, load_reports=load_reports)
 
 
@@ -83,8 +83,8 @@ def _with_cors(app: App, origins: Sequence[str]) -> App:
     )
 
 
-def _straight(work: Mapping[str, Work], app: App) -> App:
-    """``app``, around which calls of ``work`` go: they look after their errors themselves."""
+def _work_first(work: Mapping[str, Work], app: App) -> App:
+    """Calls of ``work`` past ``app``: they look after their errors, and need no router."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         found = work.get(scope["path"]) if scope["method"] == "POST" else None
@@ -93,7 +93,7 @@ def _straight(work: Mapping[str, Work], app: App) -> App:
     return answer
 
 
-def _work(edge: Edge) -> Iterator[tuple[str, Work]]:
+def _work_routes(edge: Edge) -> Iterator[tuple[str, Work]]:
     """What goes to the frontend, by its path."""
 
     def route(path: str, answer: Answering) -> tuple[str, Work]:
@@ -105,8 +105,8 @@ def _work(edge: Edge) -> Iterator[tuple[str, Work]]:
         yield route(path, answer)
 
 
-def _known(board: StatusBoard, bounds: Bounds) -> Iterator[Route]:
-    """What is known now, and only read."""
+def _model_routes(board: StatusBoard, bounds: Bounds) -> Iterator[Route]:
+    """What says what is loaded: known now, and only read."""
 
     async def models(_: Request) -> Response:
         return openai.models(board)

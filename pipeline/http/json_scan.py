@@ -122,18 +122,26 @@ class JsonScan:
         before = np.concatenate([[self._depth], depths])
         between = commas[before[np.searchsorted(places, commas)] == 2]
         edges = places[(depths == 2) & (steps == 1) | (depths == 1) & (steps == -1)]
+        self._note_spans(edges, between)
+        self._depth = int(before[-1])
+
+    def _note_spans(self, edges: Places, between: Places) -> None:
+        """Begin and end spans at ``edges``, and give each of them its commas ``between``."""
         first = 0
         for edge in edges:
             last = int(np.searchsorted(between, edge))
-            if self.spans and not self.spans[-1].end:
-                self._lengthen(between[first:last])
-                self.spans[-1].end = self._read + int(edge)
-            else:
+            if (span := self._open_span) is None:
                 self.spans.append(Span(self._read + int(edge) + 1))
+            else:
+                span.commas.append(between[first:last] + self._read)
+                span.end = self._read + int(edge)
             first = last
-        if self.spans and not self.spans[-1].end:
-            self._lengthen(between[first:])
-        self._depth = int(before[-1])
+        if (span := self._open_span) is not None:
+            span.commas.append(between[first:] + self._read)
+
+    @property
+    def _open_span(self) -> Span | None:
+        return self.spans[-1] if self.spans and not self.spans[-1].end else None
 
     def _count(self, commas_before: Places, commas: int) -> None:
         """Between two brackets there are no more commas than elements in one array."""
@@ -141,6 +149,3 @@ class JsonScan:
         if int(runs.max()) >= self.most.elements:
             raise TooLarge(f"the body has an array of more than {self.most.elements} elements")
         self._commas = int(runs[-1])
-
-    def _lengthen(self, commas: Places) -> None:
-        self.spans[-1].commas.append(commas + self._read)
