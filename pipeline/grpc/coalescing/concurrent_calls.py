@@ -105,7 +105,7 @@ class ConcurrentCalls:
         call.hold(answer_bytes(message, loaded_model(self._board)))
         member = CallMember(message, call, self._loop.create_future())
         if not self._arrived:
-            self._loop.call_soon(self._hand_in)
+            self._bridge.at_end_of_turn(self._hand_in)
         self._arrived.append(member)
         try:
             outcome = await member.outcome

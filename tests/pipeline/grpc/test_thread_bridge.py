@@ -73,6 +73,33 @@ async def test_many_requests_cross_with_one_wake_up_each_way():
 
 
 @in_asyncio
+async def test_what_is_sent_at_the_end_of_a_turn_crosses_with_the_rest():
+    token, frontend, found = Token(), FakeFrontend(), []
+    bridge = Bridge(frontend, token, capacity=100)
+    bridge.send(REQUEST, soon(), found.append)
+    bridge.at_end_of_turn(lambda: bridge.send(REQUEST, soon(), found.append))
+    await turns()
+    assert len(token.scheduled) == 1
+    token.run()
+    await turns()
+    assert len(found) == 2
+
+
+@in_asyncio
+async def test_what_goes_wrong_at_the_end_of_a_turn_holds_nobody_up():
+    token, frontend = Token(), FakeFrontend()
+    bridge = Bridge(frontend, token, capacity=100)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    bridge.at_end_of_turn(lambda: 1 / 0)
+    (task,) = await asked(bridge, 1)
+    token.run()
+    await task
+    (task,) = await asked(bridge, 1)
+    token.run()
+    await task
+
+
+@in_asyncio
 async def test_a_full_crossing_refuses_at_once():
     token, frontend = Token(), FakeFrontend()
     bridge = Bridge(frontend, token, capacity=3)
