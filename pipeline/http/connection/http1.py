@@ -10,6 +10,7 @@ A client that waits to be asked for its body (RFC 9110, 10.1.1) is asked when so
 Where it is answered before, its connection ends: nobody could tell whether its body follows.
 """
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
@@ -28,43 +29,56 @@ BETWEEN_REQUESTS: Final = {h11.IDLE, h11.DONE}
 Read: TypeAlias = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
 
+class _Chunks:
+    """A reader of chunks, by h11's own: those that came together are one piece of data.
+
+    A body in chunks of a byte would else cost a message and a change of state for each.
+    """
+
+    def __init__(self, reader: Any) -> None:
+        self._reader: Callable[[object], h11.Event | None] = reader
+        self._behind: h11.Event | None = None
+        self.read_eof = reader.read_eof
+
+    def __call__(self, buffer: object) -> h11.Event | None:
+        event, self._behind = self._behind, None
+        if event is not None:
+            return event
+        chunks = []
+        while isinstance(event := self._reader(buffer), h11.Data):
+            chunks.append(event.data)
+        if not chunks:
+            return event
+        self._behind = event
+        return h11.Data(data=b"".join(chunks))
+
+
 class _Server(h11.Connection):
     """A server's end, which reads nothing behind the last request.
 
     A request that says in two ways where it ends is taken in neither: a proxy that reads the
-    other one would see other requests (RFC 9112, 6.3). Chunks that came together are given
-    together: a message to the application costs as much as a thousand bytes.
+    other one would see other requests (RFC 9112, 6.3).
     """
 
     they_are_waiting_for_100_continue = False  # or Hypercorn would ask for every body
-    _behind_chunks: Read | None = None
 
     def receive_data(self, data: bytes) -> None:
         if self.their_state is not h11.MUST_CLOSE:
             super().receive_data(data)
 
     def next_event(self) -> Read:
-        event, self._behind_chunks = self._behind_chunks, None
-        if event is not None:
-            return event
         if self.their_state is h11.MUST_CLOSE:
             return h11.NEED_DATA
         if self.their_state in BETWEEN_REQUESTS:
             self._pass_over_empty_lines()
         event = super().next_event()
-        if isinstance(event, h11.Data):
-            return self._joined(event)
-        if isinstance(event, h11.Request) and {name for name, _ in event.headers} >= BOTH_LENGTHS:
-            raise h11.RemoteProtocolError("content-length and transfer-encoding")
+        if isinstance(event, h11.Request):
+            lengths = BOTH_LENGTHS & {name for name, _ in event.headers}
+            if lengths == BOTH_LENGTHS:
+                raise h11.RemoteProtocolError("content-length and transfer-encoding")
+            if b"transfer-encoding" in lengths:
+                self._reader = _Chunks(self._reader)
         return h11.NEED_DATA if event is h11.PAUSED else event  # nobody waits within
-
-    def _joined(self, event: Read) -> h11.Data:
-        chunks = []
-        while isinstance(event, h11.Data):
-            chunks.append(event.data)
-            event = super().next_event()
-        self._behind_chunks = event
-        return h11.Data(data=b"".join(chunks))
 
     def _pass_over_empty_lines(self) -> None:
         if self._receive_buffer.is_next_line_obviously_invalid_request_line():

@@ -201,18 +201,26 @@ async def test_a_slow_head_gets_through(autojump_clock):
             await trio.sleep(60)  # idle
 
 
-async def test_chunks_that_came_together_are_received_together():
+@pytest.mark.parametrize("piece", [1, 7, 10_000])
+async def test_a_body_in_chunks_is_whole_however_it_comes(piece):
+    """And chunks that came together are received together."""
     messages = []
 
     async def app(_scope, receive, send):
-        while not messages or messages[-1]["more_body"]:
-            messages.append(await receive())
+        messages.append([await receive()])
+        while messages[-1][-1]["more_body"]:
+            messages[-1].append(await receive())
         await no_content(send)
 
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    request = head + b"1\r\na\r\n2;x=y\r\nbc\r\n" * 500 + b"0\r\nTrailer: z\r\n\r\n"
+    sent = request * 2
     async with a_line(app) as line:
-        chunks = b"1\r\na\r\n" * 1000 + b"0\r\n\r\n"
-        await line.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        await line.send_all(chunks)
-        assert (await line.receive_some()).startswith(b"HTTP/1.1 204")
-    assert b"".join(message["body"] for message in messages) == b"a" * 1000
-    assert len(messages) < 10
+        for start in range(0, len(sent), piece):
+            await line.send_all(sent[start : start + piece])
+        answers = b""
+        while answers.count(b"HTTP/1.1 204") < 2:
+            answers += await line.receive_some()
+    for body in messages:
+        assert b"".join(message["body"] for message in body) == b"abc" * 500
+        assert len(body) < 10 or piece < 10_000
