@@ -11,13 +11,15 @@ import trio
 class EventQueue:
     """Functions to be called at moments of Trio's clock. They must not block or raise.
 
-    It is kept by the clock of a simulation, which calls what is due whenever no task has
-    anything to do: so an entry costs no task its turn, and a simulation takes a fifth less time.
+    It is kept by a task (:meth:`run`) or by the clock of a simulation, which calls what is
+    due whenever no task has anything to do: so an entry costs no task its turn, and a
+    simulation takes a fifth less time.
     """
 
     def __init__(self) -> None:
         self._entries: list[tuple[float, int, list[Callable[[], None]]]] = []
         self._numbers = count()
+        self._sleep = trio.CancelScope()  # of the task that keeps it, where one does
 
     @property
     def next_at(self) -> float:
@@ -28,6 +30,7 @@ class EventQueue:
         """Call ``do`` at ``when``, or at once where that has passed. For :meth:`drop`."""
         entry = [do]
         heapq.heappush(self._entries, (when, next(self._numbers), entry))
+        self._sleep.deadline = min(self._sleep.deadline, when)
         return entry
 
     def after(self, seconds: float, do: Callable[[], None]) -> list[Callable[[], None]]:
@@ -43,3 +46,10 @@ class EventQueue:
         while self._entries and self._entries[0][0] <= now:
             for do in heapq.heappop(self._entries)[2]:
                 do()
+
+    async def run(self) -> None:
+        """Keep it until cancelled."""
+        while True:
+            self.run_until(trio.current_time())
+            with trio.CancelScope(deadline=self.next_at) as self._sleep:
+                await trio.sleep_forever()

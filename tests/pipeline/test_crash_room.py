@@ -7,11 +7,12 @@ import pytest
 import trio
 from attrs import define
 from core_builders import HandRunner, limits_of
-from kept_event_queue import KeptEventQueue, modelled_device
 from running_pipeline import Running, assert_nothing_is_left
+from sound_device import sound_device
 from trio.testing import wait_all_tasks_blocked
 
 from simulations.determinism import run_deterministically
+from simulations.event_queue import EventQueue
 from simulations.faults import StageCrash, StageCrashes
 from simulations.modelled_device import DeviceCost
 from stages.answer import Answer
@@ -27,8 +28,8 @@ async def room_after_crashes(seed, devices):
     """Crash at random under load; then look whether exactly two batches a device find room."""
     rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
     faults = StageCrashes((StageCrash(share=0.15),), rng)
-    event_queue = KeptEventQueue()
-    models = [modelled_device(event_queue, DeviceCost(), rng) for _ in range(devices)]
+    event_queue = EventQueue()
+    models = [sound_device(event_queue, DeviceCost(), rng) for _ in range(devices)]
     hands = [HandRunner() for _ in range(devices)]
     runners = [Switch(model) for model in models]
     async with trio.open_nursery() as nursery:

@@ -3,11 +3,11 @@
 import pytest
 import trio
 from core_builders import words
-from kept_event_queue import KeptEventQueue
 from running_pipeline import Running, assert_nothing_is_left
 
 from pipeline.configuration import admission_policies
 from pipeline.settings.table import Settings
+from simulations.event_queue import EventQueue
 from simulations.runner import ModelledRunner
 from stages.answer import Answer
 from stages.errors import Overloaded, TooLate
@@ -19,7 +19,7 @@ TEXT = "x" * 500_000  # a token where it is cut
 
 @pytest.mark.parametrize("throughput", [True, False])
 async def test_a_flood_of_long_texts_is_refused_at_once(nursery, autojump_clock, throughput):
-    event_queue = KeptEventQueue()
+    event_queue = EventQueue()
     nursery.start_soon(event_queue.run)
     settings = Settings(backpressure_throughput_enabled=throughput)
     running = Running(
@@ -50,7 +50,7 @@ async def test_a_flood_of_long_texts_is_refused_at_once(nursery, autojump_clock,
 
 
 async def test_without_deadlines_the_bytes_that_wait_are_bounded(nursery, autojump_clock):
-    event_queue = KeptEventQueue()
+    event_queue = EventQueue()
     nursery.start_soon(event_queue.run)
     settings = Settings(backpressure_throughput_enabled=False, max_queued_bytes=30_000_000)
     running = Running(

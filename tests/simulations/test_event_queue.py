@@ -6,7 +6,6 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from kept_event_queue import KeptEventQueue
 
 from simulations.determinism import run_deterministically
 from simulations.event_queue import EventQueue
@@ -52,7 +51,7 @@ def test_a_clock_stops_for_entries_and_for_tasks_at_their_very_moments(wanted):
 
 @pytest.fixture
 def event_queue(nursery):
-    event_queue = KeptEventQueue()
+    event_queue = EventQueue()
     nursery.start_soon(event_queue.run)
     return event_queue
 

@@ -5,8 +5,9 @@ import random
 import pytest
 import trio
 from core_builders import batch_of, chunk_of, open_ticket
-from kept_event_queue import KeptEventQueue, modelled_device
+from sound_device import sound_device
 
+from simulations.event_queue import EventQueue
 from simulations.modelled_device import DeviceCost, modelled_tokenizer
 from simulations.runner import ModelledRunner
 from simulations.scenario import Host
@@ -17,7 +18,7 @@ from stages.ticket import OpenTickets
 
 @pytest.fixture
 def event_queue(nursery):
-    event_queue = KeptEventQueue()
+    event_queue = EventQueue()
     nursery.start_soon(event_queue.run)
     return event_queue
 
@@ -44,7 +45,7 @@ async def test_the_device_takes_a_fixed_time_and_one_for_each_computed_token(
     event_queue, autojump_clock
 ):
     cost = DeviceCost(CostModel(1.0, 0.5, 0.0), jitter=0.0)
-    device = modelled_device(event_queue, cost, random.Random(0))  # noqa: S311
+    device = sound_device(event_queue, cost, random.Random(0))  # noqa: S311
     batch = batch_of(chunk_of(open_ticket(OpenTickets(), 2), [3, 5]))
     done = await device.submit(batch).wait()
     assert done.finished_at - done.started_at == pytest.approx(5.0)

@@ -6,10 +6,10 @@ import trio
 from core_builders import HandRunner, InlineRunner, drain, ids_request, submission_of, words
 from hypothesis import given
 from hypothesis import strategies as st
-from kept_event_queue import KeptEventQueue
 from tokenizing_stage import Stage, ids_by_position, texts_request
 from trio.testing import wait_all_tasks_blocked
 
+from simulations.event_queue import EventQueue
 from simulations.runner import ModelledRunner
 from stages.load.cost_model import Work
 from stages.load.tokenizer_load import PRIOR_BYTES_PER_S, SLICE_BYTES
@@ -40,7 +40,7 @@ async def test_a_text_above_the_slice_is_a_slice_of_its_own(stage):
 
 
 async def test_a_big_request_does_not_hold_up_a_short_one(autojump_clock, nursery):
-    event_queue = KeptEventQueue()
+    event_queue = EventQueue()
     tokenizer = ModelledRunner(event_queue, words, lambda texts: 1e-6 * sum(map(len, texts)))
     stage = Stage(tokenizer)
     nursery.start_soon(event_queue.run)
@@ -57,7 +57,7 @@ async def test_a_big_request_does_not_hold_up_a_short_one(autojump_clock, nurser
 
 
 async def test_ids_need_not_wait_for_the_texts_before_them(autojump_clock, nursery):
-    event_queue = KeptEventQueue()
+    event_queue = EventQueue()
     tokenizer = ModelledRunner(event_queue, words, lambda texts: 1e-6 * sum(map(len, texts)))
     stage = Stage(tokenizer)
     nursery.start_soon(event_queue.run)
@@ -72,7 +72,7 @@ async def test_ids_need_not_wait_for_the_texts_before_them(autojump_clock, nurse
 
 
 async def test_ids_that_keep_coming_do_not_hold_up_a_text(autojump_clock, nursery):
-    event_queue = KeptEventQueue()
+    event_queue = EventQueue()
     tokenizer = ModelledRunner(event_queue, words, lambda texts: 0.01)
     stage = Stage(tokenizer)
 
@@ -93,7 +93,7 @@ async def test_ids_that_keep_coming_do_not_hold_up_a_text(autojump_clock, nurser
 
 def running_stage(sizes, nursery):
     """A running stage whose tokenizer takes a microsecond a byte."""
-    event_queue = KeptEventQueue()
+    event_queue = EventQueue()
     stage = Stage(ModelledRunner(event_queue, words, lambda texts: 1e-6 * sum(map(len, texts))))
     nursery.start_soon(event_queue.run)
     nursery.start_soon(stage.run)

@@ -7,12 +7,12 @@ from itertools import count
 import pytest
 import trio
 from core_builders import HandRunner, ids_request, plan_of, vectors_of
-from kept_event_queue import KeptEventQueue
 from trio.testing import wait_all_tasks_blocked
 
 from pipeline.devices.guard import run_guarded
 from pipeline.devices.watch import DeviceLost, DeviceWatch
 from pipeline.topology import Pipeline
+from simulations.event_queue import EventQueue
 from simulations.runner import ModelledRunner
 from stages.answer import Answer
 from stages.batch_result import DeviceOutput
@@ -87,7 +87,7 @@ async def test_a_device_that_fails_every_batch_is_given_up(autojump_clock):
 async def test_ten_minutes_of_saturation_are_no_alarm(autojump_clock):
     """Every place is taken all the time, and batches take up to nearly the time of a hang."""
     draw = random.Random(0)  # noqa: S311
-    event_queue = KeptEventQueue()
+    event_queue = EventQueue()
     device = ModelledRunner(
         event_queue,
         lambda batch: DeviceOutput(vectors_of(batch)),

@@ -8,12 +8,13 @@ from attrs import define, field
 from core_builders import HandRunner, limits_of
 from hypothesis import given
 from hypothesis import strategies as st
-from kept_event_queue import KeptEventQueue, modelled_device
 from manual_devices import call, finish, in_hand
 from running_pipeline import Running, assert_nothing_is_left
+from sound_device import sound_device
 from trio.testing import wait_all_tasks_blocked
 
 from simulations.determinism import run_deterministically
+from simulations.event_queue import EventQueue
 from simulations.modelled_device import DeviceCost
 from stages.answer import Answer
 from stages.load.cost_model import CostModel
@@ -116,8 +117,8 @@ async def watch_turns(rng, devices, calls_per_s, slowness):
     costs = [
         DeviceCost(CostModel(0.002, slowness**number / 2000, 0.0)) for number in range(devices)
     ]
-    event_queue = KeptEventQueue()
-    models = [modelled_device(event_queue, cost, rng) for cost in costs]
+    event_queue = EventQueue()
+    models = [sound_device(event_queue, cost, rng) for cost in costs]
     crew.extend(Spy(model, crew) for model in models)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(event_queue.run)
