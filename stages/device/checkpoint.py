@@ -167,7 +167,8 @@ def _load_stripped(
 ) -> tuple[PreTrainedModel, Report]:
     model, report = _load(folder, options, task)
     if report.missing and report.prefix():
-        strip = {f"^{re.escape(report.prefix())}": ""}
+        # All of a name is matched: transformers 5.3 takes a match out wherever it stands.
+        strip = {f"^{re.escape(report.prefix())}(.+)$": r"\1"}
         model, report = _load(folder, {**options, "key_mapping": strip}, task)
     return model, report
 
