@@ -1,20 +1,20 @@
 """Anything that can happen to a batch planner, in any order.
 
-A state machine compares the planner with a plain model: a list of the items that
-wait in each bucket.
+A state machine compares the planner with a plain one (:mod:`planner_model`).
 """
 
 from math import inf
 
-from attrs import define, evolve
+from attrs import evolve
 from core_builders import BUCKETS, bucket_of, chunk_of, limits_of, open_ticket
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from planner_model import PlannerModel, Waiting
 
-from stages.load.cost_model import CostModel, Work
+from stages.load.cost_model import CostModel
 from stages.messages import Layout
-from stages.planner.batch_planner import REAL_SHARE, BatchPlanner
+from stages.planner.batch_planner import BatchPlanner
 from stages.planner.precedence import Precedence
 from stages.ticket import OpenTickets
 
@@ -42,16 +42,6 @@ LIMITS = st.builds(
 )
 
 
-@define
-class Waiting:
-    """One item that waits, as the model knows it."""
-
-    label: int
-    length: int
-    ticket: object
-    arrived_at: float
-
-
 class AnyPlanner(RuleBasedStateMachine):
     """Everything that can happen, in any order."""
 
@@ -69,7 +59,7 @@ class AnyPlanner(RuleBasedStateMachine):
         if limits.layout is Layout.PACKED:
             limits = evolve(limits, batch_sizes=())
         self.limits = limits
-        self.queues = {width: [] for width in limits.widths}
+        self.model = PlannerModel(limits)
         self.planner = BatchPlanner(limits, self.tickets.alive)
 
     @rule(lengths=LENGTHS)
@@ -90,7 +80,7 @@ class AnyPlanner(RuleBasedStateMachine):
             rest = self.planner.add(chunk, self.now)
             taken = len(chunk) - (0 if rest is None else len(rest))
             for index in range(taken):
-                self.queues[self.width_of(chunk)].append(
+                self.model.queues[self.model.width_of(chunk)].append(
                     Waiting(
                         int(chunk.ids.item(index)[0]),
                         int(chunk.ids.lengths[index]),
@@ -125,7 +115,7 @@ class AnyPlanner(RuleBasedStateMachine):
         if batch is not None:
             self.check(batch, cost)
         if expected is not None:  # without dead items the model knows the choice
-            first = None if batch is None else self.width_of(batch.chunks[0])
+            first = None if batch is None else self.model.width_of(batch.chunks[0])
             assert first in expected
 
     @rule(idle=st.booleans(), more=st.booleans(), cost=COSTS)
@@ -139,62 +129,29 @@ class AnyPlanner(RuleBasedStateMachine):
                 self.check(batch, cost)
                 return
             assert self.planner.held_items < held, "due, and yet nothing happens"
-        assert not any(self.alive(bucket) for bucket in self.queues)
+        assert not any(self.model.alive(bucket) for bucket in self.model.queues)
 
     @rule()
     def all_is_taken(self):
         """As in a drain: nothing that was taken in stays behind."""
         while self.planner.held_items:
             self.it_comes_due(idle=True, more=False, cost=None)
-        assert not any(self.alive(bucket) for bucket in self.queues)
-        for queue in self.queues.values():
+        assert not any(self.model.alive(bucket) for bucket in self.model.queues)
+        for queue in self.model.queues.values():
             queue.clear()
 
     @invariant()
     def within_its_bound(self):
-        alive = [item for bucket in self.queues for item in self.alive(bucket)]
-        waiting = [item for queue in self.queues.values() for item in queue]
+        alive = [item for bucket in self.model.queues for item in self.model.alive(bucket)]
+        waiting = [item for queue in self.model.queues.values() for item in queue]
         assert self.planner.held_tokens <= self.limits.max_held_tokens
         assert len(alive) <= self.planner.held_items <= len(waiting)
         tokens = self.planner.held_tokens
         assert sum(i.length for i in alive) <= tokens <= sum(i.length for i in waiting)
 
-    def width_of(self, chunk):
-        """The queue that a chunk waits in; packed, there is one."""
-        return chunk.bucket if len(self.queues) > 1 else BUCKETS[-1]
-
-    def alive(self, bucket):
-        return [item for item in self.queues[bucket] if item.ticket.waiting]
-
-    def time(self, cost, lengths):
-        """Predicted seconds of such texts, beside what every batch costs."""
-        return 0.0 if cost is None else cost.seconds(Work.of(lengths), batches=0)
-
-    def max_time(self, cost):
-        """How long they may take together."""
-        max_s = self.limits.max_batch_s
-        return inf if cost is None else max(max_s - cost.fixed_s, max_s / 2)
-
-    def within(self, cost, lengths):
-        """Whether a batch of such texts, or rows, is within every bound (rounding apart)."""
-        return (
-            len(lengths) <= self.limits.max_items
-            and sum(lengths) <= self.limits.max_tokens
-            and self.time(cost, lengths) <= self.max_time(cost) + 1e-9
-        )
-
-    def delay_s(self, cost):
-        """How long an idle device waits for what is on its way."""
-        if cost is None:
-            return self.limits.min_delay_s
-        lengths = [item.length for queue in self.queues.values() for item in queue]
-        if cost.fixed_s < REAL_SHARE * cost.seconds(Work.of(lengths)):
-            return 0.0
-        return min(self.limits.min_delay_s, cost.fixed_s)
-
     def expected_first(self, idle, more, cost):
         """The buckets that may come first; {None} when it must wait; None if unknown."""
-        waiting = {bucket: queue for bucket, queue in self.queues.items() if queue}
+        waiting = {bucket: queue for bucket, queue in self.model.queues.items() if queue}
         if any(not item.ticket.waiting for queue in waiting.values() for item in queue):
             return None
         if not waiting:
@@ -203,30 +160,14 @@ class AnyPlanner(RuleBasedStateMachine):
         if self.now >= oldest_at + self.limits.stale_after_s:
             return {b for b, queue in waiting.items() if queue[0].arrived_at == oldest_at}
         tokens = {b: sum(item.length for item in queue) for b, queue in waiting.items()}
-        full = {bucket for bucket in waiting if self.is_full(bucket, cost)}
+        full = {bucket for bucket in waiting if self.model.is_full(bucket, cost)}
         if full:
             most = max(tokens[bucket] for bucket in full)
             return {bucket for bucket in full if tokens[bucket] == most}
-        if not idle or (more and self.now < oldest_at + self.delay_s(cost)):
+        if not idle or (more and self.now < oldest_at + self.model.delay_s(cost)):
             return {None}
         may_come_back = self.now < self.ended_at + self.limits.min_delay_s
         return None if may_come_back else {b for b in waiting if tokens[b] == max(tokens.values())}
-
-    def is_full(self, bucket, cost):
-        if self.limits.layout is Layout.PADDED:
-            return len(self.queues[bucket]) >= self.most_rows(bucket, cost)
-        lengths = [item.length for queue in self.queues.values() for item in queue]
-        return (
-            len(lengths) >= self.limits.max_items
-            or sum(lengths) >= self.limits.max_tokens
-            or self.time(cost, lengths) >= self.max_time(cost)
-        )
-
-    def most_rows(self, bucket, cost):
-        counts = range(1, self.limits.max_items + 1)
-        fitting = [rows for rows in counts if self.within(cost, [bucket] * rows)]
-        rows = max(fitting, default=1)
-        return max((size for size in self.limits.batch_sizes if size <= rows), default=rows)
 
     def check(self, batch, cost):
         self.batches += 1
@@ -243,25 +184,27 @@ class AnyPlanner(RuleBasedStateMachine):
         if limits.layout is Layout.PACKED:
             assert (batch.rows, batch.width) == (1, batch.tokens)
             lengths = [n for chunk in batch.chunks for n in chunk.ids.lengths.tolist()]
-            assert self.within(cost, lengths) or batch.items == 1
+            assert self.model.within(cost, lengths) or batch.items == 1
             return
         assert {chunk.bucket for chunk in batch.chunks} == {batch.width}
         assert batch.items <= batch.rows
         assert batch.rows * batch.width <= limits.max_tokens or batch.items == batch.rows == 1
-        assert self.within(cost, [batch.width] * batch.items) or batch.items == 1
+        assert self.model.within(cost, [batch.width] * batch.items) or batch.items == 1
         sizes = limits.batch_sizes
         if batch.rows in sizes:
             assert batch.rows == min(size for size in sizes if size >= batch.items)
             rows = [batch.width] * batch.rows
-            assert self.within(cost, rows) or batch.rows == sizes[0]
+            assert self.model.within(cost, rows) or batch.rows == sizes[0]
         else:
             assert batch.rows == batch.items, "a dummy row that no graph needs"
             assert not sizes or sizes[0] * batch.width > limits.max_tokens
 
     def check_urgency(self, batch):
         """Whatever is stale, the oldest of all leaves first: so nothing starves."""
-        heads = [self.alive(bucket)[0] for bucket in self.queues if self.alive(bucket)]
-        dead = any(not i.ticket.waiting for queue in self.queues.values() for i in queue)
+        heads = [
+            self.model.alive(bucket)[0] for bucket in self.model.queues if self.model.alive(bucket)
+        ]
+        dead = any(not i.ticket.waiting for queue in self.model.queues.values() for i in queue)
         oldest_at = min(head.arrived_at for head in heads)
         if self.now >= oldest_at + self.limits.stale_after_s and not dead:
             oldest = {head.label for head in heads if head.arrived_at == oldest_at}
@@ -271,11 +214,11 @@ class AnyPlanner(RuleBasedStateMachine):
         """A chunk is the head of its bucket's living items, in their order."""
         assert chunk.ticket.waiting
         labels = [int(chunk.ids.item(index)[0]) for index in range(len(chunk))]
-        expected = self.alive(self.width_of(chunk))[: len(chunk)]
+        expected = self.model.alive(self.model.width_of(chunk))[: len(chunk)]
         assert labels == [item.label for item in expected]
         assert chunk.ids.lengths.tolist() == [item.length for item in expected]
-        last = self.queues[self.width_of(chunk)].index(expected[-1])
-        del self.queues[self.width_of(chunk)][: last + 1]
+        last = self.model.queues[self.model.width_of(chunk)].index(expected[-1])
+        del self.model.queues[self.model.width_of(chunk)][: last + 1]
 
 
 TestAnyPlanner = AnyPlanner.TestCase
