@@ -32,10 +32,14 @@ def figures_of(rounds: Sequence[Calls], window: Window) -> Figures:
 
 
 def differences(real: Mapping[str, float], model: Mapping[str, float]) -> Figures:
-    """The model's, less the real one's: as a share of that, but for the share refused."""
+    """The model's, less the real one's: as a share of that, but for the share refused.
+
+    Infinite where there is no real one: nothing was answered.
+    """
+    by = {name: model[name] - real[name] for name in TARGETS}
     return {
-        name: model[name] - real[name] if name == "refused" else model[name] / real[name] - 1.0
-        for name in TARGETS
+        name: off if name == "refused" else off / real[name] if real[name] else math.inf
+        for name, off in by.items()
     }
 
 

@@ -222,6 +222,13 @@ def test_the_share_refused_is_compared_in_points():
     assert off == pytest.approx({"throughput": 0.1, "p50": 0.2, "p99": 0.2, "refused": 0.06})
 
 
+def test_where_nothing_was_answered_a_model_that_answers_is_infinitely_far():
+    nothing, some = [calls(ending=Ending.OK)] * 2, [calls(0.1, 0.1)] * 2
+    off = compared(nothing, some, WINDOW)
+    assert [off["throughput"], off["p50"], off["p99"]] == [math.inf] * 3
+    assert verdict("p50", off["p50"], standard_errors(nothing, some, WINDOW)["p50"]) == "!"
+
+
 def test_the_model_is_compared_with_what_it_models():
     same = [model(8.0), model(4.0)]
     assert compared(same, same, WINDOW) == dict.fromkeys(TARGETS, 0.0)
