@@ -21,10 +21,10 @@ from stages.device.packing import Sample
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
 from stages.messages import Batch, Float32, Int32, Layout, TokenizedItems
+from stages.open_tickets import OpenTickets
 from stages.planner.batch_limits import BatchLimits
 from stages.planner.batch_planner import BatchPlanner
 from stages.threads.pending_work import Pending
-from stages.ticket import OpenTickets
 
 QUEUED_TEXTS: Final = 512  # 16 clients with 32 texts a call
 REQUEST_TEXTS: Final = 32

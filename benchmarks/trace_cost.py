@@ -38,9 +38,9 @@ from stages.batch_result import DeviceOutput
 from stages.device.null_engine import NullEngine
 from stages.device.spec import EngineSpec
 from stages.messages import Batch, EmbedRequest, Int32, RaggedIds
+from stages.open_tickets import OpenTickets
 from stages.text.token_rules import TokenRules
 from stages.text.tokenizer_work import TokenizerWork
-from stages.ticket import OpenTickets
 
 AT_ONCE: Final = 32
 ROW: Final = np.arange(12, dtype=np.int32)

@@ -24,7 +24,7 @@ from stages.device.calibration import Shape, measure, shapes_of
 from stages.device.spec import Device, EngineSpec
 from stages.load.cost_model import CostModel, CostSample
 from stages.messages import Batch, Chunk, Layout
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 BUDGET_S: Final = 10.0
 

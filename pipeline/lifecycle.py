@@ -32,7 +32,7 @@ from pipeline.settings.table import Settings
 from pipeline.topology import Pipeline
 from pipeline.wiring.links import Observer
 from stages.errors import NotServing
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 LAST_WORDS_S: Final = 0.5  # of the grace: to write the answers of what did not finish
 

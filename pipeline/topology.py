@@ -36,7 +36,8 @@ from stages.errors import NotServing, Overloaded
 from stages.load.device_load import DeviceLoad
 from stages.load.load_meter import LatencyWindow, LoadMeter
 from stages.messages import Batch, Chunk, EmbedRequest, Submission, TokenizedItems
-from stages.ticket import OpenTickets, Reply, Ticket
+from stages.open_tickets import OpenTickets
+from stages.ticket import Reply, Ticket
 
 STAGES: Final = (
     "admission",

@@ -15,7 +15,8 @@ from simulations.checkers import Violations
 from stages.channels import Message
 from stages.load.admission_policies import TokenBudget
 from stages.load.fair_share import OVERDRAFT
-from stages.ticket import OpenTickets, Ticket
+from stages.open_tickets import OpenTickets
+from stages.ticket import Ticket
 
 
 @define(eq=False)

@@ -94,7 +94,7 @@ class PlannerWatch:
             self._check_order(self._lines.get(group, {}), those, now)
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """A :data:`stages.ticket.EndListener`."""
+        """A :data:`stages.open_tickets.EndListener`."""
         del outcome, now
         for waiting in self._by_ticket.pop(ticket, ()):
             self.queued_tokens[waiting.group[2]] -= waiting.tokens

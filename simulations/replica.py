@@ -29,8 +29,8 @@ from simulations.planner_watch import PlannerWatch
 from simulations.scenario import Scenario
 from simulations.token_corpus import DIMENSION, MOST_IDS, Corpus
 from stages.messages import Layout
+from stages.open_tickets import OpenTickets
 from stages.text.token_rules import TokenRules
-from stages.ticket import OpenTickets
 
 
 @define(eq=False)

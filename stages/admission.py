@@ -27,8 +27,8 @@ from stages.load.demand import Demand
 from stages.load.load_meter import LoadMeter
 from stages.load.token_ratio import TokenRatio
 from stages.messages import EmbedRequest, Submission
+from stages.open_tickets import OpenTickets
 from stages.text.token_rules import TokenRules
-from stages.ticket import OpenTickets
 
 log = structlog.get_logger()
 

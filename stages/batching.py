@@ -14,8 +14,9 @@ from attrs import frozen
 from stages.channels import ReceiveEnd, SendEnd
 from stages.load.load_meter import LoadMeter
 from stages.messages import Batch, Chunk
+from stages.open_tickets import OpenTickets
 from stages.planner.batch_planner import BatchPlanner
-from stages.ticket import OpenTickets, Ticket
+from stages.ticket import Ticket
 
 
 @frozen

@@ -7,7 +7,7 @@ import trio
 
 from stages.channels import ReceiveEnd, SendEnd
 from stages.messages import Chunk, Int32, TokenizedItems
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 BUCKETS = (16, 32, 64, 128, 256, 512)
 

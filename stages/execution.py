@@ -18,8 +18,8 @@ from stages.batching import BatchCredit
 from stages.channels import ReceiveEnd, SendEnd
 from stages.load.load_meter import LoadMeter
 from stages.messages import Batch, Layout
+from stages.open_tickets import OpenTickets
 from stages.threads.runner import Job, Runner
-from stages.ticket import OpenTickets
 
 DeviceRunner: TypeAlias = Runner[Batch, DeviceOutput]
 

@@ -11,7 +11,7 @@ from stages.device_faults import is_sticky
 from stages.errors import Internal, NotServing, PenstockError
 from stages.load.load_meter import LoadMeter
 from stages.messages import Chunk
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 log = structlog.get_logger()
 

@@ -24,13 +24,13 @@ from stages.errors import Internal, PenstockError
 from stages.load.token_ratio import TokenRatio
 from stages.load.tokenizer_load import TokenizerLoad
 from stages.messages import EmbedRequest, Int32, RaggedIds, Submission, TokenizedItems
+from stages.open_tickets import OpenTickets
 from stages.output import Output
 from stages.text.slice_scheduler import SliceScheduler
 from stages.text.sliced_request import SlicedRequest, SlicePart
 from stages.text.token_rules import TokenRules
 from stages.text.tokenizer_work import TokenizerWork
 from stages.threads.runner import Runner, Timed
-from stages.ticket import OpenTickets
 
 REQUESTS_AT_ONCE: Final = 32  # taken from the channel between two slices
 

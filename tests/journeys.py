@@ -17,7 +17,7 @@ from stages.messages import (
     Submission,
     TokenizedItems,
 )
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 
 def ragged(items, tokens_each):

@@ -7,8 +7,8 @@ from stages.load.cost_model import Work
 from stages.load.token_ratio import TokenRatio
 from stages.load.tokenizer_load import TokenizerLoad
 from stages.messages import EmbedRequest
+from stages.open_tickets import OpenTickets
 from stages.text.token_rules import TokenRules
-from stages.ticket import OpenTickets
 from stages.tokenizing import run_tokenizing
 
 RULES = TokenRules(max_tokens=16)

@@ -68,7 +68,7 @@ class LoadAverages:
     _report: LoadReport = LoadReport()
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """A :data:`stages.ticket.EndListener`."""
+        """A :data:`stages.open_tickets.EndListener`."""
         del now
         self._ended += ticket.requests
         if outcome is not None and not isinstance(outcome, NO_FAILURE):

@@ -15,8 +15,8 @@ from stages.load.load_meter import LoadMeter
 from stages.load.token_ratio import TokenRatio
 from stages.messages import Batch, Chunk, Submission, TokenizedItems
 from stages.notification import run_notification
+from stages.open_tickets import OpenTickets
 from stages.planner.batch_planner import BatchPlanner
-from stages.ticket import OpenTickets
 from stages.tokenizing import run_tokenizing
 
 

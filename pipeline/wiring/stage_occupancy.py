@@ -31,7 +31,7 @@ class Watcher(Protocol):
         ...
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """A ticket has ended: a :data:`stages.ticket.EndListener`."""
+        """A ticket has ended: a :data:`stages.open_tickets.EndListener`."""
         ...
 
 
@@ -42,7 +42,7 @@ class StageOccupancy:
     watchers know it: the stages of several devices are one row to them.
 
     An observer of the links (:class:`pipeline.wiring.links.Observer`) and, with
-    :meth:`ended`, a listener of :class:`stages.ticket.OpenTickets`. Other stages are
+    :meth:`ended`, a listener of :class:`stages.open_tickets.OpenTickets`. Other stages are
     ignored. The last stage lets go of what it has when it takes its next message.
     """
 

@@ -38,7 +38,7 @@ class TokenizerLoad:
         self._count(ticket, before, max(0, before - size))
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """A :data:`stages.ticket.EndListener`: nobody waits for the rest."""
+        """A :data:`stages.open_tickets.EndListener`: nobody waits for the rest."""
         del outcome, now
         self._count(ticket, self._left.get(ticket, 0), 0)
 

@@ -5,7 +5,7 @@ import structlog
 
 from simulations.checkers import Violations
 from simulations.commands import silence
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 
 @pytest.fixture(autouse=True)

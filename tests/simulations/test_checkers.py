@@ -12,7 +12,7 @@ from simulations.token_corpus import corpus_of
 from stages.answer import Answer, ItemError
 from stages.errors import Overloaded
 from stages.messages import EmbedRequest
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 FULL = Overloaded("full", reason="x", retry_after_s=0.0)
 REQUEST = EmbedRequest("r", texts=("a",))

@@ -13,7 +13,7 @@ from simulations.runner import ModelledRunner
 from simulations.scenario import Host
 from simulations.token_corpus import corpus_of
 from stages.load.cost_model import CostModel
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 
 @pytest.fixture

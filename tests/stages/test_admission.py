@@ -16,10 +16,10 @@ from stages.load.admission_policies import LatencyPolicy, TextBudget, TokenBudge
 from stages.load.cost_model import Work
 from stages.load.token_ratio import TokenRatio
 from stages.messages import EmbedRequest, Submission
+from stages.open_tickets import OpenTickets
 from stages.output import Output
 from stages.text.pairs import PairTemplate
 from stages.text.token_rules import TokenRules
-from stages.ticket import OpenTickets
 
 RULES = TokenRules(max_tokens=16, prefix=(1,), suffix=(2,), prompts={"query": "ask: "})
 

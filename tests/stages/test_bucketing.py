@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stages.bucketing import buckets_for, run_bucketing, sort_into_buckets
 from stages.messages import TokenizedItems
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 EDGES = np.array(BUCKETS, np.int32)
 

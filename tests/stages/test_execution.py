@@ -18,7 +18,7 @@ from stages.batch_result import DeviceOutput
 from stages.batching import BatchCredit
 from stages.execution import drop_dead, run_execution
 from stages.messages import Layout
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 
 class Stage:

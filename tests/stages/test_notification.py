@@ -9,7 +9,7 @@ from stages.answer import Answer
 from stages.data.ragged_rows import RaggedRows
 from stages.errors import Internal, NotServing
 from stages.notification import run_notification
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 
 @pytest.fixture

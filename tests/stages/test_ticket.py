@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from stages.answer import Answer, ItemError
 from stages.errors import DeadlineExceeded, Internal
 from stages.load.cost_model import NO_WORK, Work
-from stages.ticket import OpenTickets, TicketState
+from stages.open_tickets import OpenTickets
+from stages.ticket import TicketState
 
 
 def deliver(tickets, ticket, positions, *, queue_s=0.0, device_s=0.0, errors=(), now=0.0):

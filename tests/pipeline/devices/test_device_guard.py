@@ -17,7 +17,7 @@ from simulations.runner import ModelledRunner
 from stages.answer import Answer
 from stages.batch_result import DeviceOutput
 from stages.errors import Internal, NotServing
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 HANG_S = 5.0
 STICKY = RuntimeError("CUDA error: an illegal memory access was encountered")

@@ -9,7 +9,7 @@ from pipeline.devices.watch import LOOK_EVERY_S, DeviceWatch
 from pipeline.lifecycle import LAST_WORDS_S
 from pipeline.process.serve import FAILED_WATCHDOG_S
 from stages.load.device_load import DeviceLoad
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 HANG_S = 5.0
 STICKY = RuntimeError("CUDA error: an illegal memory access was encountered")

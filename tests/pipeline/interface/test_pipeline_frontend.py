@@ -14,8 +14,8 @@ from stages.answer import Answer
 from stages.errors import NotOffered, NotServing
 from stages.load.admission_policies import LatencyPolicy, TokenBudget
 from stages.load.cost_model import CostModel, Work
+from stages.open_tickets import OpenTickets
 from stages.output import Output
-from stages.ticket import OpenTickets
 
 LIMITS = RequestLimits(10, 1000, 100, 30.0)
 MODEL = ModelInfo(

@@ -10,7 +10,7 @@ from pipeline.interface.status import NOTHING_KNOWN, DeviceState
 from pipeline.observability.metrics import Metrics
 from stages.device.spec import DeviceFigures
 from stages.messages import Layout
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 STUCK = DeviceState(batches=2, silent_s=9.5)
 

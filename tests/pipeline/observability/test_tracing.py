@@ -13,7 +13,7 @@ from pipeline.observability.tracing import PID, TAIL, WRITE_INTERVAL_S, Tracer, 
 from pipeline.topology import STAGES
 from stages.errors import Overloaded
 from stages.messages import Layout
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 STARTED_AT = 1000.0
 

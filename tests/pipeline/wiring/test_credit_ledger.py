@@ -5,7 +5,7 @@ from core_builders import batch_of, chunk_of, open_ticket, result_of
 
 from pipeline.wiring.credit_ledger import CreditLedger
 from stages.batching import BatchCredit
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 
 @pytest.fixture

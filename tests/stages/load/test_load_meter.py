@@ -12,7 +12,7 @@ from stages.load.cost_model import NO_WORK, CostModel, Work
 from stages.load.load_meter import LatencyWindow, LoadMeter
 from stages.load.load_view import LoadView
 from stages.messages import Layout
-from stages.ticket import OpenTickets
+from stages.open_tickets import OpenTickets
 
 
 @given(

@@ -12,9 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from stages.lane import Lane
 from stages.load.cost_model import CostModel
 from stages.messages import Layout
+from stages.open_tickets import OpenTickets
 from stages.planner.batch_planner import BatchPlanner
 from stages.planner.precedence import Precedence
-from stages.ticket import OpenTickets
 
 AGING_S = 5.0
 

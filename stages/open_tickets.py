@@ -1,0 +1,153 @@
+"""The tickets that wait, and the work they have reserved.
+
+It is given back when the *ticket ends*, so that dead work never refuses live work. Whoever
+touches a chunk asks :meth:`OpenTickets.alive` first, and drops what nobody waits for.
+Clock-free, as :mod:`stages.ticket`, and of the same thread.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.answer import ItemError, Outcome
+from stages.data.ragged_rows import Values
+from stages.errors import DeadlineExceeded, PenstockError
+from stages.lane import Lane
+from stages.load.backlog import Backlog
+from stages.load.cost_model import NO_WORK, Work
+from stages.ticket import TRANSITIONS, Reply, Ticket, TicketState
+
+EndListener: TypeAlias = Callable[[Ticket, Outcome | None, float], None]
+
+
+class OpenTickets:
+    """The registry of waiting tickets, and the tokens they have reserved.
+
+    ``requests`` of callers' travel on them.
+    ``on_end`` listeners hear of every end once, with the outcome (None when the
+    caller went away) and the time.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, Ticket] = {}
+        self._numbers = count(1)
+        self._listeners: list[EndListener] = []
+        self.backlog = Backlog()
+        self.items_on_their_way = 0
+        self.requests = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Ticket]:
+        return iter(tuple(self._open.values()))
+
+    def on_end(self, listener: EndListener) -> None:
+        """Call ``listener`` at the end of every ticket from now on."""
+        self._listeners.append(listener)
+
+    def open(
+        self,
+        request_id: str,
+        items: int,
+        *,
+        deadline: float,
+        reply: Reply,
+        now: float,
+        lane: Lane = Lane.INTERACTIVE,
+        tenant: str = "",
+        requests: int = 1,
+    ) -> Ticket:
+        """A new ticket, WAITING; ``requests`` of its caller's travel on it."""
+        number = next(self._numbers)
+        ticket = Ticket(number, request_id, items, deadline, now, reply, lane, tenant, requests)
+        ticket.admitted_at = ticket.tokenized_at = now
+        self._open[ticket.id] = ticket
+        self.items_on_their_way += items
+        self.requests += requests
+        return ticket
+
+    def alive(self, ticket: Ticket, now: float, needs_s: float = 0.0) -> bool:
+        """Whether ``ticket`` is still wanted; one past its deadline ends here.
+
+        So does one that needs at least ``needs_s`` more, and has less.
+        """
+        if ticket.state is not TicketState.WAITING:
+            return False
+        if now + needs_s >= ticket.deadline:
+            allowed_s, left_s = ticket.deadline - ticket.opened_at, ticket.deadline - now
+            self.fail(ticket, DeadlineExceeded.of(allowed_s, left_s, needs_s), now)
+            return False
+        return True
+
+    @property
+    def reserved(self) -> Work:
+        """Work that open tickets have reserved."""
+        return self.backlog.total
+
+    @property
+    def reserved_tokens(self) -> int:
+        """Tokens that open tickets have reserved."""
+        return self.backlog.total.tokens
+
+    def reserve(self, ticket: Ticket, work: Work) -> None:
+        """Count ``work`` as queued until the ticket ends, in place of what was counted."""
+        if ticket.waiting and work != ticket.reserved:
+            self._count(ticket, work)
+            ticket.reserved = work
+
+    def _count(self, ticket: Ticket, work: Work) -> None:
+        self.backlog.change(ticket.lane, ticket.tenant, ticket.deadline, ticket.reserved, work)
+
+    def planned(self, ticket: Ticket, items: int) -> None:
+        """Some items have reached the planner: they are on their way no more."""
+        if ticket.waiting:
+            ticket.items_on_their_way -= items
+            self.items_on_their_way -= items
+
+    def deliver(
+        self,
+        ticket: Ticket,
+        positions: NDArray[np.int32],
+        values: Values,
+        errors: Iterable[ItemError],
+        *,
+        queue_s: float,
+        device_s: float,
+        now: float,
+    ) -> None:
+        """Add a part of the answer; with the last one the ticket is DONE."""
+        if ticket.waiting and ticket.put(positions, values, errors):
+            self._end(ticket, TicketState.DONE, ticket.answer(queue_s, device_s, now), now)
+
+    def spell(self, ticket: Ticket, now: float, **spelled: Any) -> None:
+        """Answer what the tokenizer alone was asked, by an Answer's ``pieces`` or ``texts``."""
+        if ticket.waiting:
+            ticket.tokenized_at = now
+            self._end(ticket, TicketState.DONE, ticket.answer(0.0, 0.0, now, **spelled), now)
+
+    def fail(self, ticket: Ticket, error: PenstockError, now: float) -> None:
+        """Answer ``ticket`` with an error; nothing happens when it has ended."""
+        if ticket.waiting:
+            self._end(ticket, TicketState.DONE, error, now)
+
+    def abandon(self, ticket: Ticket, now: float) -> None:
+        """The caller went away; nothing happens when the ticket has ended."""
+        if ticket.waiting:
+            self._end(ticket, TicketState.ABANDONED, None, now)
+
+    def _end(self, ticket: Ticket, state: TicketState, outcome: Outcome | None, now: float) -> None:
+        if state not in TRANSITIONS[ticket.state]:
+            raise ValueError(f"ticket {ticket.id}: {ticket.state} -> {state}")
+        ticket.state = state
+        del self._open[ticket.id]
+        self._count(ticket, NO_WORK)
+        self.items_on_their_way -= ticket.items_on_their_way
+        self.requests -= ticket.requests
+        for listener in self._listeners:
+            listener(ticket, outcome, now)
+        if outcome is not None:
+            ticket.reply(outcome)
