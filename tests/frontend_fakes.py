@@ -131,6 +131,11 @@ class FakeFrontend:
             self.abandoned.append(ticket)
             self.changed.notify_all()
 
+    @property
+    def held_calls(self) -> int:
+        """The calls that are held: several may travel as one request."""
+        return sum(request.requests for request, _ in self.held)
+
     def let_go(self) -> None:
         """Answer all that is held (Trio's thread)."""
         held, self.held = self.held, []

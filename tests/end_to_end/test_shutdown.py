@@ -153,8 +153,9 @@ def test_a_second_signal_ends_it_at_once(held, second):
 def test_a_stage_that_keeps_crashing_ends_the_process_and_every_call_is_answered(held):
     with held("--crash-share", "0.999", RESTARTS_MAX="2") as server, client_of(server) as client:
         server.release()
-        calls = [client.embed_later(texts=TEXTS) for _ in range(8)]
-        assert {code_of(call.result) for call in calls} == {grpc.StatusCode.UNAVAILABLE}
+        for _ in range(4):  # calls at once may travel as one request, and crash a stage once
+            calls = [client.embed_later(texts=TEXTS) for _ in range(4)]
+            assert {code_of(call.result) for call in calls} == {grpc.StatusCode.UNAVAILABLE}
         assert server.exit_code() == 1
         last = server.log.read_text().splitlines()[-1]
         assert "admission stage crashed more than 2 times within 60 s" in last

@@ -38,12 +38,12 @@ def test_a_drain_serves_what_is_on_its_way_and_lets_all_finish():
     with running_edge(frontend) as edge, raw_client(edge.port) as client:
         first = client.open(body=BODY)
         client.flush()
-        frontend.wait_for(lambda frontend: len(frontend.held) == 1)
+        frontend.wait_for(lambda frontend: frontend.held_calls == 1)
         drain = draining(edge)
         until(client, lambda: client.goaways == [2**31 - 1])
         late = client.open(body=BODY)  # sent before the client had heard
         client.flush()
-        frontend.wait_for(lambda frontend: len(frontend.held) == 2)
+        frontend.wait_for(lambda frontend: frontend.held_calls == 2)
         until(client, lambda: client.goaways == [2**31 - 1, late])
         assert drain.is_alive()
         edge.in_trio(frontend.let_go)

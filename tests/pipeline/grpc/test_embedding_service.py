@@ -146,7 +146,7 @@ def test_the_calls_in_flight_are_bounded_over_all_connections():
         second = method(other, EMBED, pb.EmbedResponse)
         request = pb.EmbedRequest(texts=["a"])
         futures = [first.future(request), second.future(request)]
-        frontend.wait_for(lambda frontend: len(frontend.held) == 2)
+        frontend.wait_for(lambda frontend: frontend.held_calls == 2)
         got = refused(second, request)
         assert got.code() is StatusCode.UNAVAILABLE
         assert "2 calls are in flight" in got.details()

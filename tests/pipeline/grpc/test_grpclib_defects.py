@@ -47,7 +47,7 @@ class Mended:
         self.edge.frontend.hold = True
 
     def wait_for_calls(self, calls):
-        self.edge.frontend.wait_for(lambda frontend: len(frontend.held) == calls)
+        self.edge.frontend.wait_for(lambda frontend: frontend.held_calls == calls)
 
     def let_go(self):
         self.edge.in_trio(self.edge.frontend.let_go)

@@ -34,7 +34,7 @@ def test_answers_that_are_not_read_are_bounded_and_what_goes_beyond_is_refused()
         assert int(client.header(second, "grpc-retry-pushback-ms")) > 0
         elsewhere = other.open(body=body)
         other.flush()
-        frontend.wait_for(lambda frontend: len(frontend.held) == 2)
+        frontend.wait_for(lambda frontend: frontend.held_calls == 2)
         edge.in_trio(frontend.let_go)
         assert (client.result(first), other.result(elsewhere)) == (OK, OK)
         frontend.hold = False
@@ -83,7 +83,7 @@ def test_of_a_stream_with_large_requests_in_flight_no_more_is_read(monkeypatch):
         frontend.wait_for(lambda frontend: frontend.held)
         client.h2.send_data(stream, BODY, end_stream=True)
         client.barrier()
-        assert len(frontend.held) == 1
+        assert frontend.held_calls == 1
         edge.in_trio(frontend.let_go)
         frontend.wait_for(lambda frontend: frontend.held)
         edge.in_trio(frontend.let_go)
@@ -131,7 +131,7 @@ def test_what_all_connections_keep_is_bounded_by_what_has_come():
         other.flush()
         slow.h2.send_data(first, large[-1000:], end_stream=True)
         slow.flush()
-        frontend.wait_for(lambda frontend: len(frontend.held) == 2)
+        frontend.wait_for(lambda frontend: frontend.held_calls == 2)
         edge.in_trio(frontend.let_go)
         assert (slow.result(first), other.result(small)) == (OK, OK)
         frontend.hold = False
@@ -164,7 +164,7 @@ def test_requests_of_a_stream_count_too():
         body = framed(EmbedRequest(texts=["a"] * 20))  # 640 bytes of answer
         stream = client.open(STREAM, body, end=False)
         client.flush()
-        frontend.wait_for(lambda frontend: len(frontend.held) == 1)
+        frontend.wait_for(lambda frontend: frontend.held_calls == 1)
         client.h2.send_data(stream, body)
         client.flush()
         while stream not in client.data:
