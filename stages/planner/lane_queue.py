@@ -72,7 +72,8 @@ class LaneQueue:
         """Move what fits of one kind into ``draft``.
 
         What is not ``wanted`` is dropped. Where the next item of the tenant whose turn
-        it is does not fit, others fill what is left, on their credit; it stays its turn.
+        it is does not fit, others fill what is left, on their credit, who owes least first;
+        it stays its turn.
         """
         while (tenant := self.first()) is not None:
             alone = len(self._turns) == 1
@@ -89,7 +90,7 @@ class LaneQueue:
                     break
             if tenant:
                 self._turns.rotate(-1)
-        for tenant in self._turns:
+        for tenant in sorted(self._turns, key=lambda tenant: -tenant.credit):
             queue = tenant.queue(kind)
             tenant.credit -= draft.take(queue, inf, wanted, newest_first=newest_first)
 

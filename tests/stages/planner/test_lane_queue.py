@@ -49,36 +49,28 @@ class Lane:
 WEIGHTS = st.sampled_from([0.5, 1.0, 3.0])
 
 
-def shares_after(batches, tokens, lengths, weight):
-    """What ``a``, of this weight, and others were served by their weights, all with work left."""
-    lane = Lane({"a": weight})
-    for name, length in lengths.items():
-        lane.add(name, *[length] * (batches * tokens // length + 1))
-    for _ in range(batches):
-        lane.batch(tokens)
-    return [lane.served[name] / (weight if name == "a" else 1.0) for name in lengths]
-
-
 @given(
     weight=WEIGHTS,
     lengths=st.fixed_dictionaries({name: st.integers(1, LONGEST) for name in "abc"}),
-    tokens=st.integers(LONGEST, 100 * LONGEST),
-)
-def test_in_one_batch_all_are_served_by_weight_whatever_their_lengths(weight, lengths, tokens):
-    shares = shares_after(1, tokens, lengths, weight)
-    # A turn apart, each an item beyond its credit, and one what no other's item fitted into.
-    assert max(shares) - min(shares) <= 2 * LONGEST + 3 * LONGEST / min(1.0, weight)
-
-
-@given(
-    weight=WEIGHTS,
-    length=st.integers(1, LONGEST),
     tokens=st.integers(LONGEST, 10 * LONGEST),
     batches=st.integers(1, 20),
 )
-def test_over_many_batches_all_are_served_by_weight(weight, length, tokens, batches):
-    shares = shares_after(batches, tokens, dict.fromkeys("abc", length), weight)
-    assert max(shares) - min(shares) <= 2 * LONGEST + 2 * LONGEST / min(1.0, weight)
+def test_who_always_has_work_is_served_by_weight(weight, lengths, tokens, batches):
+    """Who is ahead of another gets only room that the other's next item does not fit into."""
+    lane = Lane({"a": weight})
+    for name, length in lengths.items():
+        lane.add(name, *[length] * (batches * tokens // length + 1))
+    # A turn apart, and each an item beyond its credit.
+    apart = 2 * LONGEST + 2 * LONGEST / min(1.0, weight)
+    shares = dict.fromkeys(lengths, 0.0)
+    for _ in range(batches):
+        room = tokens
+        for chunk in lane.batch(tokens):
+            tenant = chunk.ticket.tenant
+            shares[tenant] += chunk.tokens / (weight if tenant == "a" else 1.0)
+            fitting = [shares[name] for name, length in lengths.items() if length <= room]
+            assert shares[tenant] - min(fitting) <= apart
+            room -= chunk.tokens
 
 
 @given(
