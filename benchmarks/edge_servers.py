@@ -31,7 +31,7 @@ from pipeline.http.server import HttpServer
 from pipeline.interface.status import LoadSnapshot, ModelInfo, Phase, RequestLimits, ServerStatus
 from pipeline.observability.metrics import Metrics
 from stages.answer import Answer, Timings
-from stages.messages import EmbedRequest
+from stages.request import EmbedRequest
 from stages.ticket import Reply
 
 DIMENSION: Final = 384

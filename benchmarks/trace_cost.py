@@ -35,10 +35,12 @@ from simulations.event_queue import EventQueue
 from simulations.runner import ModelledRunner
 from stages.answer import Outcome
 from stages.batch_result import DeviceOutput
+from stages.data.ragged_ids import RaggedIds
 from stages.device.null_engine import NullEngine
 from stages.device.spec import EngineSpec
-from stages.messages import Batch, EmbedRequest, Int32, RaggedIds
+from stages.messages import Batch, Int32
 from stages.open_tickets import OpenTickets
+from stages.request import EmbedRequest
 from stages.text.token_rules import TokenRules
 from stages.text.tokenizer_work import TokenizerWork
 

@@ -18,15 +18,12 @@ from stages.bucketing import buckets_for
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
 from stages.execution import DeviceRunner
-from stages.load.admission_policies import (
-    AdmissionPolicy,
-    DeadlinePolicy,
-    LatencyPolicy,
-    TextBudget,
-    ThroughputPolicy,
-    TokenBudget,
-)
+from stages.load.admission_policies import AdmissionPolicy
 from stages.load.fair_share import OVERDRAFT
+from stages.load.policies.budgets import TextBudget, TokenBudget
+from stages.load.policies.deadline_policy import DeadlinePolicy
+from stages.load.policies.latency_policy import LatencyPolicy
+from stages.load.policies.throughput_policy import ThroughputPolicy
 from stages.messages import Layout
 from stages.planner.batch_limits import BatchLimits
 from stages.planner.precedence import Precedence

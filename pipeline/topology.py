@@ -29,14 +29,16 @@ from pipeline.wiring.stage_bodies import StageBodies
 from pipeline.wiring.stage_occupancy import StageOccupancy, Watcher
 from pipeline.wiring.stage_timestamps import TIMED, StageTimestamps
 from pipeline.wiring.supervisor import Stage, supervise
+from stages.batch_credit import BatchCredit
 from stages.batch_result import BatchResult
-from stages.batching import BatchCredit
 from stages.channels import Message
 from stages.errors import NotServing, Overloaded
 from stages.load.device_load import DeviceLoad
-from stages.load.load_meter import LatencyWindow, LoadMeter
-from stages.messages import Batch, Chunk, EmbedRequest, Submission, TokenizedItems
+from stages.load.latency_window import LatencyWindow
+from stages.load.load_meter import LoadMeter
+from stages.messages import Batch, Chunk, Submission, TokenizedItems
 from stages.open_tickets import OpenTickets
+from stages.request import EmbedRequest
 from stages.ticket import Reply, Ticket
 
 STAGES: Final = (

@@ -13,8 +13,8 @@ from pipeline.topology import ROOM_PER_DEVICE
 from pipeline.wiring.pipeline_plan import PipelinePlan
 from simulations.checkers import Violations
 from stages.channels import Message
-from stages.load.admission_policies import TokenBudget
 from stages.load.fair_share import OVERDRAFT
+from stages.load.policies.budgets import TokenBudget
 from stages.open_tickets import OpenTickets
 from stages.ticket import Ticket
 

@@ -6,7 +6,7 @@ from attrs import define
 
 from simulations.scenario import Clients
 from stages.answer import Outcome
-from stages.messages import EmbedRequest
+from stages.request import EmbedRequest
 
 
 @define(eq=False)

@@ -13,7 +13,7 @@ from pipeline.topology import Pipeline
 from simulations.calls import Call
 from simulations.token_corpus import Corpus
 from stages.answer import Answer, Outcome
-from stages.messages import EmbedRequest
+from stages.request import EmbedRequest
 from stages.ticket import Reply, Ticket
 
 MOST_SENTENCES: Final = 20

@@ -16,9 +16,11 @@ from simulations.replica import Replica
 from simulations.scenario import Clients
 from simulations.token_corpus import TOKENS, Corpus
 from stages.answer import Outcome
+from stages.data.ragged_ids import RaggedIds
 from stages.errors import NotServing, Overloaded
 from stages.lane import Lane
-from stages.messages import EmbedRequest, Int32, RaggedIds
+from stages.messages import Int32
+from stages.request import EmbedRequest
 
 
 @define(eq=False)

@@ -22,7 +22,7 @@ from stages.answer import Answer, Outcome
 from stages.data.ragged_input import ID_BYTES
 from stages.errors import DeadlineExceeded, PenstockError
 from stages.lane import Lane
-from stages.messages import EmbedRequest
+from stages.request import EmbedRequest
 from stages.ticket import Ticket
 
 

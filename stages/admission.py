@@ -12,22 +12,21 @@ and takes no more of them.
 (:mod:`stages.load.tokenizer_load`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import cycle
-from operator import add
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 import trio
 
 from stages.channels import ReceiveEnd, SendEnd
-from stages.data.ragged_input import ID_BYTES
 from stages.load.admission_policies import AdmissionPolicy, refusal
 from stages.load.cost_model import NO_WORK, Work
 from stages.load.demand import Demand
 from stages.load.load_meter import LoadMeter
 from stages.load.token_ratio import TokenRatio
-from stages.messages import EmbedRequest, Submission
+from stages.messages import Submission
 from stages.open_tickets import OpenTickets
+from stages.request import EmbedRequest
+from stages.text.text_sizes import text_sizes
 from stages.text.token_rules import TokenRules
 
 log = structlog.get_logger()
@@ -76,7 +75,7 @@ def estimate_work(
 ) -> Work:
     """What the request is likely to run as; exact where it brings ids.
 
-    ``sizes`` are those of its texts (:func:`text_sizes`).
+    ``sizes`` are those of its texts (:func:`stages.text.text_sizes.text_sizes`).
     Special tokens add a few to a text's own, and the model's maximum bounds them all.
     Squares are those of the same lengths.
     """
@@ -92,26 +91,3 @@ def estimate_work(
     if request.queries and rules.pairs is not None:
         special = rules.pairs.special_tokens
     return Work.of(min(ratio.tokens(size) + special, rules.max_tokens) for size in sizes)
-
-
-def text_sizes(request: EmbedRequest, rules: TokenRules) -> Iterator[int]:
-    """The bytes of each of the items that the tokenizer gets: texts with their prompt or query.
-
-    Of ids only those that are to become texts; no others get there.
-    """
-    texts, queries = request.texts or (), request.queries
-    if request.ids is not None:
-        if request.output.by_tokenizer:
-            yield from (ID_BYTES * request.ids.lengths).tolist()
-        return
-    prompt = rules.prompt(request.prompt_name)
-    before = [prompt if query is None else query for query in queries or (None,)]
-    yield from map(add, map(byte_length, texts), cycle(map(byte_length, before)))
-
-
-def byte_length(text: str) -> int:
-    """Length of ``text`` in UTF-8, in bytes; also of one that UTF-8 has no form for.
-
-    Such a text is the tokenizer's to refuse: here it would take the stage down.
-    """
-    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))

@@ -11,24 +11,24 @@ from stages.ticket import Ticket
 
 
 @frozen(eq=False)
-class Pieces:
-    """The values of a batch whose chunks do not all want the same: one piece a chunk."""
+class ChunkValues:
+    """The values of a batch whose chunks do not all want the same output, chunk by chunk."""
 
-    pieces: Sequence[Values]
-    starts: Int32 = field(init=False)  # [pieces], the first item of each
+    chunks: Sequence[Values]
+    starts: Int32 = field(init=False)  # [chunks], the first item of each
 
     @starts.default
     def _starts(self) -> Int32:
-        lengths = np.fromiter(map(len, self.pieces), np.int32, len(self.pieces))
+        lengths = np.fromiter(map(len, self.chunks), np.int32, len(self.chunks))
         return np.cumsum(lengths, dtype=np.int32) - lengths
 
     def __getitem__(self, which: slice) -> Values:
-        """The piece that begins with the slice's first item."""
-        return self.pieces[int(np.searchsorted(self.starts, which.start))]
+        """The values of the chunk whose first item is the slice's."""
+        return self.chunks[int(np.searchsorted(self.starts, which.start))]
 
 
 def added(one: int | None, two: int | None) -> int | None:
-    """The tokens that two parts of a batch computed, where both say so."""
+    """The tokens that two parts of a batch computed; None unless both say so."""
     return None if one is None or two is None else one + two
 
 
@@ -38,19 +38,19 @@ class DeviceOutput:
 
     ``vectors`` are the items' values in the order of the batch's chunks, fresh: float32
     [items, columns] for Output.POOLED and SCORES. ``broken`` are the items that hold a
-    value that is not finite. ``computed_tokens`` are what it ran, padding included; None:
-    as it was planned.
+    value that is not finite. ``computed_tokens`` is how many it ran, padding included; None:
+    as many as were planned.
     """
 
-    vectors: Values | Pieces
+    vectors: Values | ChunkValues
     broken: tuple[int, ...] = ()
     computed_tokens: int | None = None
 
     def followed_by(self, other: "DeviceOutput") -> "DeviceOutput":
-        """Both as one; they are of one kind, and not in pieces."""
+        """Both as one; they are of one kind, and no :class:`ChunkValues`."""
         one, two = self.vectors, other.vectors
-        if isinstance(one, Pieces) or isinstance(two, Pieces):
-            raise TypeError("a batch in pieces has no halves")
+        if isinstance(one, ChunkValues) or isinstance(two, ChunkValues):
+            raise TypeError("a batch whose chunks want different outputs has no halves")
         broken = (*self.broken, *(len(one) + item for item in other.broken))
         computed = added(self.computed_tokens, other.computed_tokens)
         return DeviceOutput(concatenated(one, two), broken, computed)
@@ -64,11 +64,11 @@ class BatchResult:
     are not yet normalised); None when ``error`` is set. ``broken`` are the items that
     hold a value that is not finite. Times are seconds on Trio's clock; ``device`` is
     the number of the device that ran it, by its place in DEVICE, and ``computed_tokens``
-    what it ran, padding included, where that is not as planned.
+    how many tokens it ran, padding included.
     """
 
     batch: Batch
-    vectors: Values | Pieces | None
+    vectors: Values | ChunkValues | None
     broken: tuple[int, ...]
     started_at: float
     finished_at: float
@@ -82,7 +82,7 @@ class BatchResult:
 
     @property
     def fill(self) -> float:
-        """True tokens by computed ones."""
+        """True tokens as a share of the computed ones."""
         return self.batch.tokens / self.computed_tokens
 
     @property

@@ -6,28 +6,16 @@ against a credit, so its send never blocks. At its bound the planner takes no mo
 and the channels behind it fill up to the door.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import trio
-from attrs import frozen
 
+from stages.batch_credit import BatchCredit
 from stages.channels import ReceiveEnd, SendEnd
 from stages.load.load_meter import LoadMeter
 from stages.messages import Batch, Chunk
 from stages.open_tickets import OpenTickets
 from stages.planner.batch_planner import BatchPlanner
-from stages.ticket import Ticket
-
-
-@frozen
-class BatchCredit:
-    """Execution has room for one more batch, for that of ``answered`` items has ended."""
-
-    answered: int = 0
-
-    def shares(self) -> Sequence[tuple[Ticket, int]]:
-        """Nobody's items."""
-        return ()
 
 
 async def run_batching(

@@ -11,13 +11,12 @@ from functools import partial
 from typing import TypeAlias
 
 import trio
-from attrs import evolve
 
+from stages.batch_credit import BatchCredit
 from stages.batch_result import BatchResult, DeviceOutput
-from stages.batching import BatchCredit
 from stages.channels import ReceiveEnd, SendEnd
 from stages.load.load_meter import LoadMeter
-from stages.messages import Batch, Layout
+from stages.messages import Batch
 from stages.open_tickets import OpenTickets
 from stages.threads.runner import Job, Runner
 
@@ -95,6 +94,4 @@ def drop_dead(batch: Batch, tickets: OpenTickets, now: float) -> Batch | None:
         return batch
     if not chunks:
         return None
-    if batch.layout is Layout.PACKED:
-        return evolve(batch, chunks=chunks, width=sum(chunk.tokens for chunk in chunks))
-    return evolve(batch, chunks=chunks)  # the rows stay: a captured graph may need them
+    return batch.of_chunks(chunks)

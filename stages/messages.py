@@ -2,8 +2,8 @@
 
 All are frozen. What crosses is a *chunk*, never an item: the part of one request
 that goes one way together, as numpy arrays. Token ids stay what they were on the
-wire, int32 and unpadded: :class:`RaggedIds` only points into them, and the single
-copy is the one into the device's input (``stages.device``).
+wire, int32 and unpadded (:mod:`stages.data.ragged_ids`); the single copy is the one into
+the device's input (``stages.device``).
 """
 
 from collections.abc import Sequence
@@ -11,98 +11,17 @@ from enum import Enum
 from typing import TypeAlias
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 
-from stages.lane import Lane
+from stages.data.ragged_ids import RaggedIds
 from stages.load.cost_model import Work
 from stages.output import Output
+from stages.request import EmbedRequest
 from stages.ticket import Ticket
 
 Int32: TypeAlias = NDArray[np.int32]
 Float32: TypeAlias = NDArray[np.float32]
-
-
-@frozen(eq=False)
-class RaggedIds:
-    """Token ids of several items, without padding.
-
-    Item ``i`` is ``flat[starts[i] : starts[i] + lengths[i]]``. ``flat`` may be a
-    read-only view of the bytes that came over the wire, and may hold more than
-    the items (padding, other items). Where items are pairs of texts, ``second_at``
-    says which of its tokens is the first of an item's second text (for the model's
-    token types; its length where there is none).
-    """
-
-    flat: Int32  # [any]
-    starts: Int32  # [items]
-    lengths: Int32  # [items], each >= 1
-    second_at: Int32 | None = None  # [items]
-    work: Work = field(init=False)  # what is to be computed for the items, without padding
-
-    @work.default
-    def _sums(self) -> Work:
-        return Work.of_array(self.lengths)
-
-    @property
-    def tokens(self) -> int:
-        """The sum of the lengths."""
-        return self.work.tokens
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def item(self, index: int) -> Int32:
-        """The ids of one item: a view, int32 [length]."""
-        start = self.starts[index]
-        return self.flat[start : start + self.lengths[index]]
-
-    def take(self, which: slice | NDArray[np.intp]) -> "RaggedIds":
-        """The items that ``which`` selects; ``flat`` is shared, not copied."""
-        second_at = None if self.second_at is None else self.second_at[which]
-        return RaggedIds(self.flat, self.starts[which], self.lengths[which], second_at)
-
-
-class Side(Enum):
-    """The side from which an over-long item is cut."""
-
-    RIGHT = 0
-    LEFT = 1
-
-
-@frozen(eq=False)
-class EmbedRequest:
-    """What an edge hands in: exactly one of ``texts`` and ``ids`` is set.
-
-    With ``queries`` each item is a pair of texts, a query first: there is one for each
-    of ``texts`` (None: that one is no pair), or one for all of them. Items are cut to
-    ``max_tokens`` where that is less than the model's maximum. ``tenant`` is on whose
-    account it runs, a name that is safe to log; "" where callers are not told apart.
-    ``traceparent`` is the caller's place in a trace, as it came, or "". ``requests`` is how
-    many of its requests travel as this one.
-    """
-
-    request_id: str
-    texts: tuple[str, ...] | None = None
-    ids: RaggedIds | None = None
-    queries: tuple[str | None, ...] = ()
-    output: Output = Output.POOLED
-    special_tokens: bool = True  # Output.PIECES and TEXT: with those of the tokenizer
-    prompt_name: str = ""  # "" is the model's default prompt, where it has one
-    truncate: bool = True
-    max_tokens: int | None = None
-    side: Side = Side.RIGHT
-    lane: Lane = Lane.INTERACTIVE
-    tenant: str = ""
-    traceparent: str = ""
-    requests: int = 1
-
-    @property
-    def items(self) -> int:
-        """Number of items."""
-        if self.texts is not None:
-            return len(self.texts)
-        return len(self.ids) if self.ids is not None else 0
 
 
 @frozen(eq=False)
@@ -245,3 +164,12 @@ class Batch:
     def shares(self) -> Sequence[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""
         return self._shares
+
+    def of_chunks(self, chunks: Sequence[Chunk]) -> "Batch":
+        """The same batch with some of its chunks only.
+
+        PADDED, the rows stay: a captured graph may need them.
+        """
+        if self.layout is Layout.PADDED:
+            return evolve(self, chunks=tuple(chunks))
+        return evolve(self, chunks=tuple(chunks), width=sum(chunk.tokens for chunk in chunks))

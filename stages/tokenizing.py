@@ -20,12 +20,14 @@ import structlog
 import trio
 
 from stages.channels import ReceiveEnd, SendEnd
+from stages.data.ragged_ids import RaggedIds
 from stages.errors import Internal, PenstockError
 from stages.load.token_ratio import TokenRatio
 from stages.load.tokenizer_load import TokenizerLoad
-from stages.messages import EmbedRequest, Int32, RaggedIds, Submission, TokenizedItems
+from stages.messages import Int32, Submission, TokenizedItems
 from stages.open_tickets import OpenTickets
 from stages.output import Output
+from stages.request import EmbedRequest
 from stages.text.slice_scheduler import SliceScheduler
 from stages.text.sliced_request import SlicedRequest, SlicePart
 from stages.text.token_rules import TokenRules

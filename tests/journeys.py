@@ -7,17 +7,11 @@ from pipeline.topology import STAGES
 from pipeline.wiring.stage_occupancy import StageOccupancy
 from stages.answer import Answer
 from stages.batch_result import BatchResult
+from stages.data.ragged_ids import RaggedIds
 from stages.load.cost_model import Work
-from stages.messages import (
-    Batch,
-    Chunk,
-    EmbedRequest,
-    Layout,
-    RaggedIds,
-    Submission,
-    TokenizedItems,
-)
+from stages.messages import Batch, Chunk, Layout, Submission, TokenizedItems
 from stages.open_tickets import OpenTickets
+from stages.request import EmbedRequest
 
 
 def ragged(items, tokens_each):

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from stages.device.attention import Kernel, Packing, packed_attention
-from stages.device.checkpoint import choose_device, choose_dtype
 from stages.device.cuda.gpu import CudaGpu
+from stages.device.device_choice import choose_device, choose_dtype
 from stages.device.packing import Sample
 from stages.device.run_plans import packed_runs
 

@@ -21,7 +21,7 @@ import trio
 from benchmarks.edge_servers import Instant
 from pipeline.http.server import HttpServer
 from pipeline.observability.metrics import Metrics
-from stages.messages import EmbedRequest
+from stages.request import EmbedRequest
 from stages.ticket import Reply, Ticket
 
 BODY: Final = b'{"input": "some text"}'

@@ -27,9 +27,10 @@ from pipeline.interface.statuses import Api
 from stages.answer import Answer
 from stages.data.answer_format import AnswerFormat, finish_vectors
 from stages.data.input_limits import InputLimits
+from stages.data.ragged_ids import RaggedIds
 from stages.data.ragged_input import from_mask, from_rows
 from stages.errors import Internal, InvalidInput
-from stages.messages import EmbedRequest, RaggedIds
+from stages.request import EmbedRequest
 
 SERVICE: Final = "gpu_inference.InferenceService"
 DEFAULT_WAIT_MS: Final = 5000  # what max_wait_ms = 0 stands for

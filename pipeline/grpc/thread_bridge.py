@@ -29,7 +29,7 @@ from pipeline.interface.frontend import Frontend
 from pipeline.interface.status import Phase, not_serving
 from stages.answer import Answer, Outcome
 from stages.errors import Internal, Overloaded, PenstockError
-from stages.messages import EmbedRequest
+from stages.request import EmbedRequest
 from stages.ticket import Ticket
 
 log = structlog.get_logger()

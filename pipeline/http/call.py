@@ -29,7 +29,7 @@ from pipeline.overload.request_memory import RequestMemory
 from stages.answer import Answer
 from stages.errors import Internal, PenstockError
 from stages.lane import Lane
-from stages.messages import EmbedRequest
+from stages.request import EmbedRequest
 
 TENANT: Final = "penstock.tenant"  # in a call's scope: on whose account it runs
 

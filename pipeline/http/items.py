@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.data.input_limits import InputLimits, check_texts
+from stages.data.ragged_ids import RaggedIds
 from stages.data.ragged_input import ID_BYTES, from_items
 from stages.errors import InvalidInput
-from stages.messages import RaggedIds
 
 Items: TypeAlias = tuple[tuple[str, ...] | None, RaggedIds | None]  # exactly one of them
 

@@ -33,8 +33,8 @@ from pipeline.interface.status import ModelInfo, StatusBoard
 from stages.answer import Answer
 from stages.data.answer_format import AnswerFormat, Encoding
 from stages.lane import Lane
-from stages.messages import EmbedRequest, Side
 from stages.output import Output
+from stages.request import EmbedRequest, Side
 
 FORMATS = {"float": False, "base64": True}
 SIDES = {"right": Side.RIGHT, "left": Side.LEFT}

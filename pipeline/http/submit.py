@@ -11,7 +11,7 @@ from pipeline.http.asgi import Receive
 from pipeline.interface.frontend import Frontend
 from stages.answer import Answer, Outcome
 from stages.errors import DeadlineExceeded, PenstockError
-from stages.messages import EmbedRequest
+from stages.request import EmbedRequest
 
 
 class ClientGone(Exception):

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from stages.messages import EmbedRequest
+from stages.request import EmbedRequest
 from stages.ticket import Reply, Ticket
 
 

@@ -31,7 +31,7 @@ from stages.errors import NotOffered, PenstockError
 from stages.load.admission_policies import pressure, refusal
 from stages.load.cost_model import Work
 from stages.load.demand import Demand
-from stages.messages import EmbedRequest
+from stages.request import EmbedRequest
 from stages.ticket import Reply, Ticket
 
 PUBLISH_EVERY_S: Final = 0.025

@@ -21,8 +21,8 @@ from pipeline.interface.status import (
 from stages.answer import Answer
 from stages.data.input_limits import InputLimits
 from stages.errors import InvalidInput, NotOffered, Overloaded, PenstockError
-from stages.messages import EmbedRequest
 from stages.output import Output
+from stages.request import EmbedRequest
 
 MAX_REQUEST_ID_BYTES: Final = 256  # it stands in log lines and comes back in the answer
 SHORTEST_RETRY_S: Final = 0.05  # where the server itself cannot tell when to come back

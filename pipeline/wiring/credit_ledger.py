@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
-from stages.batching import BatchCredit
+from stages.batch_credit import BatchCredit
 from stages.channels import Message
 from stages.messages import Batch
 

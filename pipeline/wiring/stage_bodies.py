@@ -7,8 +7,9 @@ from pipeline.wiring.least_loaded import DispatchInlet, LeastLoadedDispatch
 from pipeline.wiring.links import Inlet, Outlet
 from pipeline.wiring.pipeline_plan import PipelinePlan
 from stages.admission import run_admission
+from stages.batch_credit import BatchCredit
 from stages.batch_result import BatchResult
-from stages.batching import BatchCredit, run_batching
+from stages.batching import run_batching
 from stages.bucketing import run_bucketing
 from stages.execution import run_execution
 from stages.load.load_meter import LoadMeter

@@ -1,6 +1,6 @@
 """Token ids as they come over the wire, checked and pointed into, never copied.
 
-Two byte forms and two of numbers, all ending as :class:`~stages.messages.RaggedIds`:
+Two byte forms and two of numbers, all ending as :class:`~stages.data.ragged_ids.RaggedIds`:
 
 - :func:`from_lengths`: ids one item after another, and a length an item;
 - :func:`from_items`: an array of ids an item;
@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.data.input_limits import InputLimits
+from stages.data.ragged_ids import RaggedIds
 from stages.errors import InvalidInput
 from stages.load.cost_model import FEW
-from stages.messages import Int32, RaggedIds
+from stages.messages import Int32
 
 ID_BYTES: Final = 4  # one id, int32
 

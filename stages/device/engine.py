@@ -18,12 +18,12 @@ from stages.device.attention import Kernel, choose_kernel, dtype_name
 from stages.device.bert_layers import replace_layers, restore_layers
 from stages.device.calibration import Shape, calibrated, shapes_of
 from stages.device.capabilities import find_capabilities
-from stages.device.checkpoint import choose_device, choose_dtype, load_model
+from stages.device.checkpoint import load_model
 from stages.device.cpu_executor import CpuExecutor
 from stages.device.cuda.gpu import CudaGpu, Gpu
 from stages.device.cuda.gpu_executor import GpuExecutor
 from stages.device.cuda.gpu_setup import make_gpu_executor
-from stages.device.errors import ModelError
+from stages.device.device_choice import choose_device, choose_dtype
 from stages.device.executor_counts import ExecutorCounts
 from stages.device.memory_limit import MemoryLimit
 from stages.device.mixed_outputs import is_mixed, start_mixed
@@ -32,9 +32,9 @@ from stages.device.padded import PaddedPath
 from stages.device.self_check import check_packed, check_padded
 from stages.device.spec import DeviceFigures, EngineSpec
 from stages.device.task import Task
+from stages.device.token_choices import TokenChoices
 from stages.load.cost_model import CostModel
-from stages.messages import Batch, Int32, Layout
-from stages.text.text_tokenizer import TextTokenizer
+from stages.messages import Batch, Layout
 from stages.threads.pending_work import Completed, Pending
 
 
@@ -52,7 +52,7 @@ class Engine:
         device, encoder_folder = choose_device(spec.device), folder / recipe.encoder_path
         gpu = CudaGpu(device) if device.type == "cuda" else None  # before anything is enqueued
         dtype = choose_dtype(spec.dtype, device)
-        table_rows, excluded = _token_choices(spec)
+        tokens = TokenChoices.of(spec)
         model = load_model(
             encoder_folder,
             device=device,
@@ -60,16 +60,16 @@ class Engine:
             task=recipe.task,
             attention=spec.attention,
             trust_remote_code=spec.trust_remote_code,
-            table_rows=table_rows,
+            table_rows=tokens.table_rows,
         )
         with torch.inference_mode():
-            self._capabilities = find_capabilities(model, folder, recipe, excluded)
+            self._capabilities = find_capabilities(model, folder, recipe, tokens.excluded)
         self._encoder, self.outputs = self._capabilities.encoder, self._capabilities.outputs
         self._max_tokens = recipe.max_tokens
         pairs = recipe.task is Task.CLASSIFY and self._encoder.tells_texts_apart
         self._padded = PaddedPath(self._encoder, pairs=pairs)
         self._memory_limit = MemoryLimit(max(spec.max_tokens_per_batch, recipe.max_tokens))
-        self.excluded_ids = excluded
+        self.excluded_ids = tokens.excluded
         self.vocabulary = self._encoder.vocabulary
         self.device, self.dtype = str(device), dtype_name(dtype)
         with torch.inference_mode():
@@ -213,22 +213,3 @@ def _output(vectors: Values, computed_tokens: int) -> DeviceOutput:
         return DeviceOutput(vectors, vectors.broken(), computed_tokens)
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     return DeviceOutput(vectors, tuple(broken.tolist()), computed_tokens)
-
-
-def _token_choices(spec: EngineSpec) -> tuple[int, Int32]:
-    """The rows that the embedding table needs (0: as many as it has), and the excluded ids."""
-    if not (spec.control_tokens or spec.exclude_tokens or spec.exclude_special):
-        return 0, np.zeros(0, np.int32)
-    folder, recipe = spec.checkpoint()
-    tokenizer = TextTokenizer.load(
-        folder / recipe.encoder_path,
-        control_tokens=spec.control_tokens,
-        trust_remote_code=spec.trust_remote_code,
-    )
-    try:
-        ids = set(tokenizer.token_ids(spec.exclude_tokens))
-    except ValueError as error:
-        raise ModelError(f"POOLING_EXCLUDE_TOKENS: {error}") from error
-    if spec.exclude_special:
-        ids |= {*tokenizer.prefix, *tokenizer.suffix}
-    return (tokenizer.vocabulary if spec.control_tokens else 0), np.array(sorted(ids), np.int32)

@@ -110,7 +110,7 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
 
 
 def _part(batch: Batch, chunks: list[Chunk]) -> Batch:
+    part = batch.of_chunks(chunks)
     if batch.layout is Layout.PACKED:
-        return evolve(batch, chunks=tuple(chunks), width=sum(chunk.tokens for chunk in chunks))
-    items = sum(map(len, chunks))
-    return evolve(batch, chunks=tuple(chunks), rows=max(items, batch.rows // 2))
+        return part
+    return evolve(part, rows=max(part.items, batch.rows // 2))

@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import TypeAlias
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
 
-from stages.batch_result import DeviceOutput, Pieces, added
+from stages.batch_result import ChunkValues, DeviceOutput, added
 from stages.data.ragged_rows import Values
-from stages.messages import Batch, Layout
+from stages.messages import Batch
 from stages.threads.pending_work import Pending
 
 Start: TypeAlias = Callable[[Batch], Pending[DeviceOutput]]
@@ -31,7 +31,7 @@ def start_mixed(start: Start, batch: Batch) -> Pending[DeviceOutput]:
     for kind in kinds:
         places = [at for at, chunk in enumerate(batch.chunks) if chunk.output is kind]
         try:
-            started.append((places, start(_part(batch, places))))
+            started.append((places, start(batch.of_chunks([batch.chunks[at] for at in places]))))
         except Exception:
             for _, pending in started:
                 with suppress(Exception):
@@ -40,22 +40,15 @@ def start_mixed(start: Start, batch: Batch) -> Pending[DeviceOutput]:
     return _Mixed(batch, started)
 
 
-def _part(batch: Batch, places: Sequence[int]) -> Batch:
-    chunks = tuple(batch.chunks[at] for at in places)
-    if batch.layout is Layout.PADDED:
-        return evolve(batch, chunks=chunks)  # of as many rows: those are what graphs have
-    return evolve(batch, chunks=chunks, width=sum(chunk.tokens for chunk in chunks))
-
-
 @frozen(eq=False)
 class _Mixed:
-    """Flights with the parts of one batch, each with its chunks' places in it."""
+    """The parts of one batch, under way, each with its chunks' places in it."""
 
     batch: Batch
     started: Sequence[tuple[Sequence[int], Pending[DeviceOutput]]]
 
     def finish(self) -> DeviceOutput:
-        """A piece for each chunk; an error of one part is the batch's."""
+        """Values chunk by chunk; an error of one part is the batch's."""
         outputs, error = [], None
         for places, pending in self.started:
             try:
@@ -66,16 +59,16 @@ class _Mixed:
             raise error
         sizes = np.array([len(chunk) for chunk in self.batch.chunks])
         starts = np.cumsum(sizes) - sizes
-        pieces: dict[int, Values] = {}
+        values: dict[int, Values] = {}
         broken: list[int] = []
         computed: int | None = 0
         for places, output in outputs:
             computed, first = added(computed, output.computed_tokens), 0
             for at in places:
                 last = first + len(self.batch.chunks[at])
-                pieces[at] = output.vectors[first:last]
+                values[at] = output.vectors[first:last]
                 shift = int(starts[at]) - first
                 broken.extend(item + shift for item in output.broken if first <= item < last)
                 first = last
-        whole = Pieces([pieces[at] for at in sorted(pieces)])
+        whole = ChunkValues([values[at] for at in sorted(values)])
         return DeviceOutput(whole, tuple(sorted(broken)), computed)

@@ -18,7 +18,8 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from stages.messages import Int32, RaggedIds
+from stages.data.ragged_ids import RaggedIds
+from stages.messages import Int32
 
 
 class Texts(Protocol):

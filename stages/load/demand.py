@@ -1,11 +1,14 @@
 """What a request asks of the server, as admission sees it."""
 
 from math import inf
+from typing import Final
 
 from attrs import frozen
 
 from stages.lane import Lane
 from stages.load.cost_model import Work
+
+BULK_SHARE: Final = 0.5  # of a limit, for the bulk lane
 
 
 @frozen
@@ -20,3 +23,7 @@ class Demand:
     lane: Lane = Lane.INTERACTIVE
     tenant: str = ""
     text_bytes: int = 0
+
+    def lane_share(self, bulk_share: float) -> float:
+        """The part of a limit that is its lane's: ``bulk_share`` for bulk, else all of it."""
+        return bulk_share if self.lane is Lane.BULK else 1.0

@@ -41,6 +41,10 @@ class LoadView:
         """How long they need for what is queued and ``more``; 0 while that is unknown."""
         return self._seconds(self.queued + more)
 
+    def drain_before_s(self, demand: Demand) -> float:
+        """How long a request waits for what is queued, at the tokenizer too if it has texts."""
+        return self.drain_s + (self.tokenizer.drain_s if demand.text_bytes else 0.0)
+
     def answer_in_s(self, demand: Demand) -> float:
         """When a request would be answered; without the device's part while that is unknown.
 

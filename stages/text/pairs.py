@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from attrs import frozen
 
-from stages.messages import Int32, RaggedIds, Side
+from stages.data.ragged_ids import RaggedIds
+from stages.messages import Int32
+from stages.request import Side
 
 
 @frozen

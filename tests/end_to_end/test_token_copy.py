@@ -20,7 +20,8 @@ from stages.device import cpu_executor
 from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
-from stages.messages import EmbedRequest, Layout
+from stages.messages import Layout
+from stages.request import EmbedRequest
 
 LIMITS = InputLimits(max_items=64, max_item_bytes=1 << 20, vocabulary=VOCABULARY)
 ITEMS = [[2, *range(5, 5 + length), 3] for length in (1, 14, 3, 7, 9, 5)]

@@ -11,10 +11,11 @@ from pipeline.topology import STAGES
 from pipeline.wiring.supervisor import StageFailed
 from simulations.faults import InjectedCrash
 from stages.answer import Answer
+from stages.batch_credit import BatchCredit
 from stages.batch_result import BatchResult
-from stages.batching import BatchCredit
 from stages.errors import NotServing
-from stages.messages import Batch, Chunk, EmbedRequest, Submission, TokenizedItems
+from stages.messages import Batch, Chunk, Submission, TokenizedItems
+from stages.request import EmbedRequest
 
 # Every moment at which a message is on one side of a stage's work: whether the
 # request that caused it has left the stage's hands by then.

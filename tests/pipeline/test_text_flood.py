@@ -11,7 +11,7 @@ from simulations.event_queue import EventQueue
 from simulations.runner import ModelledRunner
 from stages.answer import Answer
 from stages.errors import Overloaded, TooLate
-from stages.messages import EmbedRequest
+from stages.request import EmbedRequest
 
 BYTES_PER_S = 2e6
 TEXT = "x" * 500_000  # a token where it is cut

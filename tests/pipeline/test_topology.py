@@ -8,8 +8,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from stages.answer import Answer
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
-from stages.load.admission_policies import TokenBudget
-from stages.messages import EmbedRequest
+from stages.load.policies.budgets import TokenBudget
+from stages.request import EmbedRequest
 
 
 async def test_texts_and_ids_come_back_as_the_vectors_of_their_items(nursery):

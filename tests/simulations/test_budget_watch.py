@@ -3,9 +3,10 @@
 from core_builders import chunk_of, open_ticket, plan_of
 
 from simulations.budget_watch import BudgetWatch
-from stages.load.admission_policies import TokenBudget
 from stages.load.cost_model import Work
-from stages.messages import EmbedRequest, Submission
+from stages.load.policies.budgets import TokenBudget
+from stages.messages import Submission
+from stages.request import EmbedRequest
 
 
 def test_tokens_reserved_beyond_the_budget(tickets, violations):

@@ -11,8 +11,8 @@ from simulations.simulation import OVER_LONG, simulate
 from simulations.token_corpus import corpus_of
 from stages.answer import Answer, ItemError
 from stages.errors import Overloaded
-from stages.messages import EmbedRequest
 from stages.open_tickets import OpenTickets
+from stages.request import EmbedRequest
 
 FULL = Overloaded("full", reason="x", retry_after_s=0.0)
 REQUEST = EmbedRequest("r", texts=("a",))

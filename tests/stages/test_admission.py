@@ -9,16 +9,19 @@ from core_builders import drain, ids_request, load_of, submission_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.admission import byte_length, estimate_work, run_admission, text_sizes
+from stages.admission import estimate_work, run_admission
 from stages.errors import DeadlineExceeded, Overloaded
 from stages.lane import Lane
-from stages.load.admission_policies import LatencyPolicy, TextBudget, TokenBudget
 from stages.load.cost_model import Work
+from stages.load.policies.budgets import TextBudget, TokenBudget
+from stages.load.policies.latency_policy import LatencyPolicy
 from stages.load.token_ratio import TokenRatio
-from stages.messages import EmbedRequest, Submission
+from stages.messages import Submission
 from stages.open_tickets import OpenTickets
 from stages.output import Output
+from stages.request import EmbedRequest
 from stages.text.pairs import PairTemplate
+from stages.text.text_sizes import text_sizes
 from stages.text.token_rules import TokenRules
 
 RULES = TokenRules(max_tokens=16, prefix=(1,), suffix=(2,), prompts={"query": "ask: "})
@@ -139,15 +142,6 @@ def test_the_estimate_of_texts_follows_what_was_learned():
     rules = evolve(RULES, max_tokens=512)
     request = EmbedRequest("r", texts=("x" * 400, "x" * 4000), prompt_name="query")
     assert estimate(request, rules, ratio) == Work.of([102 + 2, 512])
-
-
-@given(st.text())
-def test_byte_length_is_that_of_utf8(text):
-    assert byte_length(text) == len(text.encode())
-
-
-def test_half_a_surrogate_pair_has_a_length_too():
-    assert byte_length("\ud800") == 3
 
 
 class Broken:

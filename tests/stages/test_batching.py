@@ -6,7 +6,7 @@ from batching_stage import Stage
 from core_builders import chunk_of
 from trio.testing import wait_all_tasks_blocked
 
-from stages.batching import BatchCredit
+from stages.batch_credit import BatchCredit
 from stages.load.cost_model import CostModel
 from stages.messages import Layout
 

@@ -14,8 +14,8 @@ from core_builders import (
 )
 from trio.testing import wait_all_tasks_blocked
 
+from stages.batch_credit import BatchCredit
 from stages.batch_result import DeviceOutput
-from stages.batching import BatchCredit
 from stages.execution import drop_dead, run_execution
 from stages.messages import Layout
 from stages.open_tickets import OpenTickets

@@ -19,8 +19,8 @@ from pipeline.interface.status import ModelInfo, RequestLimits
 from stages.answer import Answer
 from stages.data.input_limits import check_texts
 from stages.errors import Internal, NoItems
-from stages.messages import EmbedRequest, Side
 from stages.output import Output
+from stages.request import EmbedRequest, Side
 
 NS: Final = 1e9  # in a second
 

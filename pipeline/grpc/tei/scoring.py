@@ -19,8 +19,8 @@ from stages.answer import Answer
 from stages.data.input_limits import check_texts
 from stages.data.scores import finish_scores
 from stages.errors import InvalidInput, NoItems, NotOffered
-from stages.messages import EmbedRequest
 from stages.output import Output
+from stages.request import EmbedRequest
 
 RANK_BYTES = 16  # of a score and its place
 

@@ -17,8 +17,8 @@ from pipeline.grpc.tei.request import RequestBuilder, TeiRequest
 from pipeline.grpc.thread_bridge import Bridge
 from stages.answer import Answer, Outcome
 from stages.errors import InvalidInput, PenstockError, TooLarge
-from stages.messages import EmbedRequest
 from stages.output import Output
+from stages.request import EmbedRequest
 
 Read: TypeAlias = Callable[[Any, RequestBuilder], TeiRequest]
 Asked: TypeAlias = tuple[StreamRequest, TeiRequest]

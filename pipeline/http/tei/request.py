@@ -9,8 +9,8 @@ from pipeline.interface.request_checks import prompt_name_of, require_output, to
 from pipeline.interface.status import ModelInfo
 from stages.answer import Answer
 from stages.errors import NoItems
-from stages.messages import EmbedRequest, Side
 from stages.output import Output
+from stages.request import EmbedRequest, Side
 
 SIDES = {"right": Side.RIGHT, "left": Side.LEFT}
 

@@ -14,8 +14,9 @@ from pipeline.http.tei.request import check_not_empty, request_for, timing_heade
 from pipeline.interface.request_checks import input_limits
 from stages.data.scores import finish_scores
 from stages.errors import InvalidInput, NoItems, NotOffered
-from stages.messages import EmbedRequest, Float32
+from stages.messages import Float32
 from stages.output import Output
+from stages.request import EmbedRequest
 
 PAIRS = "a text, a pair of texts, or a list of lists of one or of two texts"
 

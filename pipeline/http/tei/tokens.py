@@ -12,8 +12,8 @@ from pipeline.http.items import read_items, read_texts
 from pipeline.http.json_response import json_response, written_response
 from pipeline.interface.request_checks import input_limits, prompt_name_of
 from stages.errors import InvalidInput
-from stages.messages import EmbedRequest
 from stages.output import Output
+from stages.request import EmbedRequest
 from stages.text.tokenizer_work import TokenList
 
 SLICE_TOKENS = 4096  # written in a millisecond or two

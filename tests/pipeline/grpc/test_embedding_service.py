@@ -18,7 +18,7 @@ from penstock.v1 import embedding_pb2 as pb
 from rpc import EMBED, INFO, method, refused, trailer
 
 from stages.answer import ItemError
-from stages.messages import Side
+from stages.request import Side
 
 
 def i32(*values):

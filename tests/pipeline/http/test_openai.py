@@ -10,7 +10,7 @@ from attrs import evolve
 from frontend_fakes import LIMITS, MODEL, answer_to, vectors_of
 
 from stages.lane import Lane
-from stages.messages import Side
+from stages.request import Side
 
 PATH = "/v1/embeddings"
 

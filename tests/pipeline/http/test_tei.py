@@ -8,7 +8,7 @@ from frontend_fakes import LIMITS, SNAPSHOT, answer_to, vectors_of
 from pipeline.interface.status import Phase
 from stages.answer import Timings
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
-from stages.messages import Side
+from stages.request import Side
 
 
 def unit(vectors):

@@ -12,8 +12,9 @@ from pipeline.interface.status import ModelInfo, Phase, RequestLimits
 from pipeline.topology import Pipeline
 from stages.answer import Answer
 from stages.errors import NotOffered, NotServing
-from stages.load.admission_policies import LatencyPolicy, TokenBudget
 from stages.load.cost_model import CostModel, Work
+from stages.load.policies.budgets import TokenBudget
+from stages.load.policies.latency_policy import LatencyPolicy
 from stages.open_tickets import OpenTickets
 from stages.output import Output
 

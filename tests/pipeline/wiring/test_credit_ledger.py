@@ -4,7 +4,7 @@ import pytest
 from core_builders import batch_of, chunk_of, open_ticket, result_of
 
 from pipeline.wiring.credit_ledger import CreditLedger
-from stages.batching import BatchCredit
+from stages.batch_credit import BatchCredit
 from stages.open_tickets import OpenTickets
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import make_batch, make_engine, pooling, random_texts, write_checkpoint
 
-from stages.device.checkpoint import choose_device
+from stages.device.device_choice import choose_device
 from stages.device.errors import ModelError
 from stages.messages import Layout
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from tiny_models import make_engine, pooling, random_texts, write_checkpoint
 
+from stages.data.ragged_ids import RaggedIds
 from stages.device import cpu_executor
-from stages.messages import Batch, Chunk, Layout, RaggedIds
+from stages.messages import Batch, Chunk, Layout
 from stages.ticket import Ticket
 
 

@@ -8,19 +8,15 @@ from hypothesis import strategies as st
 from load_views import demand, texts, texts_waiting, view
 
 from stages.lane import Lane
-from stages.load.admission_policies import (
-    DeadlinePolicy,
-    LatencyPolicy,
-    TextBudget,
-    ThroughputPolicy,
-    TokenBudget,
-    pressure,
-    refusal,
-)
+from stages.load.admission_policies import pressure, refusal
 from stages.load.cost_model import CostModel, Work
 from stages.load.demand import Demand
 from stages.load.fair_share import FairShare
 from stages.load.load_view import LoadView
+from stages.load.policies.budgets import TextBudget, TokenBudget
+from stages.load.policies.deadline_policy import DeadlinePolicy
+from stages.load.policies.latency_policy import LatencyPolicy
+from stages.load.policies.throughput_policy import ThroughputPolicy
 
 BUDGET = TokenBudget(max_tokens=1000)
 THROUGHPUT = ThroughputPolicy(max_drain_s=2.0)

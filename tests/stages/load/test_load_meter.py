@@ -1,35 +1,16 @@
 """What the pipeline knows of its own load."""
 
-import numpy as np
 import pytest
 from attrs import evolve
 from core_builders import batch_of, chunk_of, open_ticket
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stages.lane import Lane
 from stages.load.cost_model import NO_WORK, CostModel, Work
-from stages.load.load_meter import LatencyWindow, LoadMeter
+from stages.load.latency_window import LatencyWindow
+from stages.load.load_meter import LoadMeter
 from stages.load.load_view import LoadView
 from stages.messages import Layout
 from stages.open_tickets import OpenTickets
-
-
-@given(
-    samples=st.lists(st.tuples(st.floats(0.0, 0.5), st.floats(0.0, 10.0)), max_size=80),
-    window_s=st.floats(0.1, 3.0),
-)
-def test_p95_is_numpys_over_the_samples_in_the_window(samples, window_s):
-    window, now, kept = LatencyWindow(window_s), 0.0, []
-    for wait_s, latency_s in samples:
-        now += wait_s
-        window.add(latency_s, now)
-        kept.append((now, latency_s))
-    inside = [latency_s for at, latency_s in kept if at >= now - window_s]
-    expected = np.percentile(inside, 95, method="higher") if inside else None
-    assert window.p95_s(now) == expected
-    assert window.p95_s(now, min_samples=len(inside) + 1) is None
-    assert window.p95_s(now + window_s + 1.0) is None
 
 
 def meter_of(cost=None):

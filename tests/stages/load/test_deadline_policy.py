@@ -5,13 +5,9 @@ from load_views import demand, texts, texts_waiting, view
 
 from stages.errors import TooLate
 from stages.lane import Lane
-from stages.load.admission_policies import (
-    SPREADS,
-    SURE,
-    DeadlinePolicy,
-)
 from stages.load.cost_model import Work
 from stages.load.fair_share import FairShare
+from stages.load.policies.deadline_policy import SPREADS, SURE, DeadlinePolicy
 
 DEADLINE = DeadlinePolicy()
 

@@ -1,0 +1,18 @@
+"""What execution sends back to batching: room for one more batch."""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from stages.ticket import Ticket
+
+
+@frozen
+class BatchCredit:
+    """Execution has room for one more batch, for that of ``answered`` items has ended."""
+
+    answered: int = 0
+
+    def shares(self) -> Sequence[tuple[Ticket, int]]:
+        """Nobody's items."""
+        return ()
