@@ -20,7 +20,7 @@ from pipeline.configuration import engine_specs
 from pipeline.models.loaded_model import LoadedModel
 from pipeline.models.loading import load_model
 from pipeline.settings.table import Settings
-from stages.device.calibration import Shape, measure, shapes_of
+from stages.device.calibration import BatchShape, measure, shapes_of
 from stages.device.spec import Device, EngineSpec
 from stages.load.cost_model import CostModel, CostSample
 from stages.messages import Batch, Chunk, Layout
@@ -127,17 +127,17 @@ def _measure(spec: EngineSpec, loaded: LoadedModel) -> list[CostSample]:
     return measure(lambda shape: _run_in_trio(loaded, shape), shapes, BUDGET_S)
 
 
-def _run_in_trio(loaded: LoadedModel, shape: Shape) -> float:
+def _run_in_trio(loaded: LoadedModel, shape: BatchShape) -> float:
     return trio.from_thread.run(_seconds, loaded, shape)
 
 
-async def _seconds(loaded: LoadedModel, shape: Shape) -> float:
+async def _seconds(loaded: LoadedModel, shape: BatchShape) -> float:
     """How long the device is busy with a batch of this shape."""
     done = await loaded.device_runners[0].submit(_batch(loaded.device, shape)).wait()
     return done.finished_at - done.started_at
 
 
-def _batch(device: Device, shape: Shape) -> Batch:
+def _batch(device: Device, shape: BatchShape) -> Batch:
     """A batch of one request that nobody made."""
     ticket = OpenTickets().open("", shape.texts, deadline=0.0, reply=lambda _: None, now=0.0)
     ids = shape.sample(device.vocabulary).ids

@@ -1,15 +1,15 @@
 """Stage 1: lets a request in, or answers it with an overload at once.
 
-**The estimate.** Texts are reserved by what their bytes are likely to be in tokens, and
-the tokenizing stage puts the truth in its place, up or down: what is counted as queued
-is then exact, and so are the predictions made with it. So requests whose texts have
-more tokens than their like can take the count above the budget, by no more than what
+**The estimate.** Tokens are reserved for a text by its bytes, and the tokenizing stage
+replaces this estimate with the true number, up or down: what is counted as queued is
+then exact, and so are the predictions made with it. Requests whose texts have more
+tokens than estimated can therefore take the count above the budget, by no more than what
 was admitted and not yet tokenized; nobody else enters until that has drained. What is
-held in memory keeps to its bound whatever was estimated: the planner counts true tokens
-and takes no more of them.
+held in memory stays within its bound whatever was estimated: the planner counts true
+tokens and takes no more of them.
 
-**Texts** cost before they are tokens: their bytes are counted until they are tokenized
-(:mod:`stages.load.tokenizer_load`).
+**Texts** cost something before they are tokens: their bytes are counted until they are
+tokenized (:mod:`stages.load.tokenizer_load`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -73,18 +73,18 @@ async def run_admission(
 def estimate_work(
     request: EmbedRequest, rules: TokenRules, ratio: TokenRatio, sizes: Iterable[int]
 ) -> Work:
-    """What the request is likely to run as; exact where it brings ids.
+    """The work that the request is likely to be; exact where it brings ids.
 
-    ``sizes`` are those of its texts (:func:`stages.text.text_sizes.text_sizes`).
-    Special tokens add a few to a text's own, and the model's maximum bounds them all.
-    Squares are those of the same lengths.
+    ``sizes`` are the bytes of its texts (:func:`stages.text.text_sizes.text_sizes`).
+    Special tokens are added to each text's own, and no item counts for more than the
+    model's maximum.
     """
     if request.output.by_tokenizer:
         return NO_WORK
     rules = rules.within(request.max_tokens)
     if request.ids is not None:
         ids = request.ids
-        fits = ids.tokens <= rules.max_tokens  # as most requests: then no item is longer
+        fits = ids.tokens <= rules.max_tokens  # like most requests: then no item is longer
         lengths = ids.lengths if fits else ids.lengths.clip(max=rules.max_tokens)
         return Work.of(lengths.tolist())
     special = rules.special_tokens

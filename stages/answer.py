@@ -44,8 +44,8 @@ class Answer:
     for Output.SCORES as the model gives them (a failed item's row is zeros). What has
     no fixed size is in ``ragged`` (a failed item has no rows), tokens in ``pieces`` and
     texts in ``texts``; ``vectors`` then has no columns. ``token_counts`` is int32
-    [items], special tokens included and before truncation; ``truncated`` the indices of
-    the items that were cut.
+    [items], special tokens included and before truncation; ``truncated`` holds the
+    indices of the items that were cut.
     """
 
     vectors: NDArray[np.float32]
@@ -54,11 +54,11 @@ class Answer:
     errors: tuple[ItemError, ...]
     timings: Timings
     ragged: RaggedRows | None = None
-    pieces: Sequence[TokenList] = ()  # an item each
-    texts: Sequence[str] = ()  # an item each
+    pieces: Sequence[TokenList] = ()  # one per item
+    texts: Sequence[str] = ()  # one per item
 
     def item(self, index: int) -> "Answer":
-        """What came of one item, where that is a row of ``vectors``."""
+        """The answer for one item alone, where that is a row of ``vectors``."""
         place = slice(index, index + 1)
         return Answer(
             vectors=self.vectors[place],

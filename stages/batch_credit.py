@@ -9,10 +9,10 @@ from stages.ticket import Ticket
 
 @frozen
 class BatchCredit:
-    """Execution has room for one more batch, for that of ``answered`` items has ended."""
+    """Execution has room for one more batch, since one of ``answered`` items has ended."""
 
     answered: int = 0
 
     def shares(self) -> Sequence[tuple[Ticket, int]]:
-        """Nobody's items."""
+        """None: a credit carries nobody's items."""
         return ()

@@ -3,7 +3,7 @@
 Three tasks share the planner: *intake* fills it, *dispatch* empties it, and a
 third collects the room credits that execution sends back. A batch is formed only
 against a credit, so its send never blocks. At its bound the planner takes no more,
-and the channels behind it fill up to the door.
+and the channels behind it fill up, back to the edge.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ async def run_batching(
 ) -> None:
     """Batch until the channel of chunks has drained and ``planner`` is empty.
 
-    ``device_idle`` says whether some device has nothing, and nothing on its way to it.
+    ``device_idle`` says whether some device has no batch, and none on its way to it.
     """
     state = _Batching(planner, tickets, load, device_idle)
     async with trio.open_nursery() as nursery:
@@ -99,7 +99,7 @@ class _Batching:
                 await self._wait_for_change()
 
     def _next_batch(self) -> Batch | None:
-        """The batch to send now, if any; with the end in sight there is no waiting."""
+        """The batch to send now, if any; once the channel has drained nothing is waited for."""
         if not self.planner.held_items:
             return None
         return self.planner.next_batch(

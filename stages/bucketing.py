@@ -28,7 +28,7 @@ async def run_bucketing(
     tickets: OpenTickets,
     buckets: tuple[int, ...],
 ) -> None:
-    """Send each request's items on, one chunk a bucket, until the channel drains."""
+    """Send each request's items on, one chunk per bucket, until the channel drains."""
     edges = np.array(buckets, np.int32)
     async for items in tokenized:
         if tickets.alive(items.ticket, trio.current_time()):
@@ -41,7 +41,7 @@ def sort_into_buckets(items: TokenizedItems, edges: Int32) -> Iterator[Chunk]:
 
     ``edges`` is int32 [buckets], ascending; no item is longer than the last.
     """
-    if len(edges) == 1:  # as where texts are packed: none are kept apart
+    if len(edges) == 1:  # packed: lengths are not kept apart
         yield _whole(items, int(edges[0]))
         return
     which = np.searchsorted(edges, items.ids.lengths)

@@ -13,7 +13,7 @@ from stages.ticket import Ticket
 
 
 class Message(Protocol):
-    """Anything that crosses a channel: it knows whose items it carries."""
+    """Anything that crosses a channel: it says whose items it carries."""
 
     def shares(self) -> Sequence[tuple[Ticket, int]]:
         """Each ticket in this message with its number of items."""
@@ -46,5 +46,5 @@ class ReceiveEnd(Protocol[M_co]):
         ...
 
     def receive_nowait(self) -> M_co:
-        """A message that is there, or raise ``trio.WouldBlock``."""
+        """A message that is already there, or raise ``trio.WouldBlock``."""
         ...

@@ -1,4 +1,4 @@
-"""Which errors of a device leave nothing that later batches could run on, and which want memory.
+"""Which of a device's errors are final for this process, and which are for want of memory.
 
 CUDA reports some faults once and from then on with every call: the context is broken,
 and only a new process gets another (CUDA's manual, "CUDA error handling": sticky
@@ -27,7 +27,7 @@ STICKY: Final = (
 )
 
 # torch's allocator has an error of its own; a kernel's launch, a graph's capture or
-# cuBLAS's workspace may want memory too, and say so in these words.
+# cuBLAS's workspace may lack memory too, and say so in these words.
 OUT_OF_MEMORY: Final = ("out of memory", "status_alloc_failed")
 
 

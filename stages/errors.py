@@ -35,7 +35,7 @@ class InvalidInput(PenstockError):
 
 
 class Unauthenticated(PenstockError):
-    """The caller does not say who it is, or is not known; which of them is not told."""
+    """The caller did not identify itself, or is not known; the message does not say which."""
 
     code: ClassVar[str] = "UNAUTHENTICATED"
 
@@ -60,8 +60,9 @@ class Overloaded(PenstockError):
     """Refused now to protect what is already queued: retry after ``retry_after_s``.
 
     ``reason`` is a short word for metrics: ``drain_time``, ``queued_tokens``,
-    ``latency`` (a policy's), ``policy_error`` (one raised), ``snapshot`` (refused before
-    the body was read), ``streams``, ``bridge`` or ``channel_full`` (a bound was reached).
+    ``tokenizing`` or ``latency`` (a policy refused), ``policy_error`` (a policy raised),
+    ``snapshot`` (refused before the body was read), ``streams``, ``bridge`` or
+    ``channel_full`` (a bound was reached).
     """
 
     code: ClassVar[str] = "UNAVAILABLE"
@@ -89,7 +90,10 @@ class DeadlineExceeded(PenstockError):
 
     @classmethod
     def of(cls, allowed_s: float, left_s: float, needs_s: float) -> "DeadlineExceeded":
-        """Of a request that had ``allowed_s``, has ``left_s``, and needs ``needs_s`` more."""
+        """The error of a request that had ``allowed_s``, of which ``left_s`` are left.
+
+        ``needs_s`` is how long it would still take.
+        """
         if left_s <= 0.0:
             return cls(f"no answer within {allowed_s * 1e3:.0f} ms")
         return cls(f"the answer needs {needs_s:.2f} s more, the deadline leaves {left_s:.2f} s")
@@ -98,7 +102,7 @@ class DeadlineExceeded(PenstockError):
 class TooLate(DeadlineExceeded):
     """Refused at once: the answer would come after the deadline.
 
-    After ``retry_after_s`` one with as much time would be answered in it.
+    After ``retry_after_s`` a request with as much time would be answered within it.
     """
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:

@@ -36,7 +36,7 @@ async def run_execution(
     """Run every batch that somebody still waits for, until the channel drains.
 
     The number of batches in hand is bounded by the room credits. An exception of
-    the device becomes the result of its batch. ``number`` is the device's own.
+    the device becomes the result of its batch. ``number`` is the device's index.
     """
     async with trio.open_nursery() as nursery:
         async for batch in batches:
@@ -82,7 +82,7 @@ async def _finish(
 
 
 def _give_back(room: SendEnd[BatchCredit], answered: int = 0) -> None:
-    """Say that there is room; after the last batch nobody listens any more."""
+    """Say that there is room; after the last batch nobody is listening any more."""
     with suppress(trio.BrokenResourceError):
         room.send_nowait(BatchCredit(answered))
 

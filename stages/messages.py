@@ -40,9 +40,9 @@ class Submission:
 class TokenizedItems:
     """Some items of one request as token ids, on the way to bucketing.
 
-    ``positions`` are the items' indices in the request; the first ``pool_from``
-    tokens of each item stay out of the pooling (a prompt that the model's recipe
-    leaves out; 0 otherwise).
+    ``positions`` are the items' indices in the request, int32 [items]; the first
+    ``pool_from`` tokens of each item stay out of the pooling (a prompt that the model's
+    recipe leaves out; 0 otherwise).
     """
 
     ticket: Ticket
@@ -111,7 +111,7 @@ class Layout(Enum):
     """How a batch lies on the device."""
 
     PACKED = "packed"  # one row, texts one after another
-    PADDED = "bucketed"  # one row a text, padded to the bucket
+    PADDED = "bucketed"  # one row per text, padded to the bucket
 
 
 @frozen(eq=False)
@@ -138,7 +138,7 @@ class Batch:
 
     @work.default
     def _work(self) -> Work:
-        return Work.together([chunk.work for chunk in self.chunks])
+        return Work.total([chunk.work for chunk in self.chunks])
 
     @_shares.default
     def _by_ticket(self) -> Sequence[tuple[Ticket, int]]:

@@ -21,8 +21,8 @@ async def run_notification(
 ) -> None:
     """Deliver every result to its tickets, until the channel drains.
 
-    A batch that failed as a whole fails its tickets: a device that is lost is no fault
-    of theirs, so they may be tried elsewhere. A row that is not finite fails only its item.
+    A batch that failed as a whole fails its tickets; if the device was lost, that is not
+    their fault, so they may be tried elsewhere. A row that is not finite fails only its item.
     """
     async for result in results:
         if result.error is not None:
@@ -77,7 +77,7 @@ def _deliver(
 
 
 def _why(result: BatchResult) -> PenstockError:
-    """What the callers of a batch without vectors are told."""
+    """The error that the callers of a failed batch get."""
     if result.error is not None and is_sticky(result.error):
         return NotServing("the device was lost")
     return Internal("the device failed to run a batch")

@@ -1,8 +1,8 @@
 """The tickets that wait, and the work they have reserved.
 
-It is given back when the *ticket ends*, so that dead work never refuses live work. Whoever
-touches a chunk asks :meth:`OpenTickets.alive` first, and drops what nobody waits for.
-Clock-free, as :mod:`stages.ticket`, and of the same thread.
+It is given back when the *ticket ends*, so that live work is never refused because of dead
+work. Whoever touches a chunk asks :meth:`OpenTickets.alive` first, and drops what nobody
+waits for. Like :mod:`stages.ticket` it is clock-free, and belongs to the same thread.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,9 +24,9 @@ EndListener: TypeAlias = Callable[[Ticket, Outcome | None, float], None]
 
 
 class OpenTickets:
-    """The registry of waiting tickets, and the tokens they have reserved.
+    """The registry of waiting tickets, and the work they have reserved.
 
-    ``requests`` of callers' travel on them.
+    ``requests`` is how many of their callers' requests they stand for.
     ``on_end`` listeners hear of every end once, with the outcome (None when the
     caller went away) and the time.
     """
@@ -61,7 +61,7 @@ class OpenTickets:
         tenant: str = "",
         requests: int = 1,
     ) -> Ticket:
-        """A new ticket, WAITING; ``requests`` of its caller's travel on it."""
+        """A new ticket, WAITING; it stands for ``requests`` of its caller's requests."""
         number = next(self._numbers)
         ticket = Ticket(number, request_id, items, deadline, now, reply, lane, tenant, requests)
         ticket.admitted_at = ticket.tokenized_at = now
@@ -73,7 +73,7 @@ class OpenTickets:
     def alive(self, ticket: Ticket, now: float, needs_s: float = 0.0) -> bool:
         """Whether ``ticket`` is still wanted; one past its deadline ends here.
 
-        So does one that needs at least ``needs_s`` more, and has less.
+        So does one that needs at least ``needs_s`` more and does not have it.
         """
         if ticket.state is not TicketState.WAITING:
             return False
@@ -94,7 +94,7 @@ class OpenTickets:
         return self.backlog.total.tokens
 
     def reserve(self, ticket: Ticket, work: Work) -> None:
-        """Count ``work`` as queued until the ticket ends, in place of what was counted."""
+        """Count ``work`` as queued until the ticket ends, replacing what it counted for."""
         if ticket.waiting and work != ticket.reserved:
             self._count(ticket, work)
             ticket.reserved = work
@@ -103,7 +103,7 @@ class OpenTickets:
         self.backlog.change(ticket.lane, ticket.tenant, ticket.deadline, ticket.reserved, work)
 
     def planned(self, ticket: Ticket, items: int) -> None:
-        """Some items have reached the planner: they are on their way no more."""
+        """Some items have reached the planner: they are no longer on their way."""
         if ticket.waiting:
             ticket.items_on_their_way -= items
             self.items_on_their_way -= items
@@ -124,7 +124,7 @@ class OpenTickets:
             self._end(ticket, TicketState.DONE, ticket.answer(queue_s, device_s, now), now)
 
     def spell(self, ticket: Ticket, now: float, **spelled: Any) -> None:
-        """Answer what the tokenizer alone was asked, by an Answer's ``pieces`` or ``texts``."""
+        """Answer a request for the tokenizer alone, with an Answer's ``pieces`` or ``texts``."""
         if ticket.waiting:
             ticket.tokenized_at = now
             self._end(ticket, TicketState.DONE, ticket.answer(0.0, 0.0, now, **spelled), now)

@@ -1,13 +1,13 @@
-"""What is wanted of a request's items."""
+"""What a request wants for each of its items."""
 
 from enum import StrEnum
 
 
 class Output(StrEnum):
-    """What comes of each item.
+    """What an item is turned into.
 
-    A loaded model offers some of the first four: POOLED or SCORES, which every batch of
-    its can give as one matrix, and those beside it. The last two need no device.
+    A loaded model offers some of the first four: either POOLED or SCORES, which a batch
+    gives as one matrix, and possibly others. The last two need no device.
     """
 
     POOLED = "pooled"  # one vector

@@ -20,12 +20,12 @@ class Side(Enum):
 class EmbedRequest:
     """What an edge hands in: exactly one of ``texts`` and ``ids`` is set.
 
-    With ``queries`` each item is a pair of texts, a query first: there is one for each
-    of ``texts`` (None: that one is no pair), or one for all of them. Items are cut to
-    ``max_tokens`` where that is less than the model's maximum. ``tenant`` is on whose
-    account it runs, a name that is safe to log; "" where callers are not told apart.
-    ``traceparent`` is the caller's place in a trace, as it came, or "". ``requests`` is how
-    many of its requests travel as this one.
+    With ``queries`` each item is a pair of texts, a query first: there is one query for
+    each of ``texts`` (None: that text is not a pair), or one for all of them. Items are cut
+    to ``max_tokens`` where that is less than the model's maximum. ``tenant`` is the account
+    that it runs on, a name that is safe to log; "" where callers are not told apart.
+    ``traceparent`` is the caller's W3C trace context as it came, or "". ``requests`` is how
+    many of the caller's requests travel as this one.
     """
 
     request_id: str

@@ -1,4 +1,4 @@
-"""One request's life, from the door to exactly one outcome.
+"""One request's life, from the edge to exactly one outcome.
 
 A ticket is WAITING until it is answered (DONE) or its caller goes away
 (ABANDONED); both are final::
@@ -46,7 +46,7 @@ Reply: TypeAlias = Callable[[Outcome], None]
 
 @define(eq=False)
 class Ticket:
-    """One request: who waits, until when, and the answer as far as it has come.
+    """One request: who waits, until when, and the answer so far.
 
     Times are seconds on the clock that ``now`` comes from. ``reply`` is called
     once, on DONE, and never when the caller has gone.
@@ -60,7 +60,7 @@ class Ticket:
     reply: Reply
     lane: Lane = Lane.INTERACTIVE
     tenant: str = ""
-    requests: int = 1  # of the caller's
+    requests: int = 1  # of its caller's, which travel as this one
     state: TicketState = TicketState.WAITING
     reserved: Work = NO_WORK
     items_on_their_way: int = field(init=False)  # to the planner
@@ -102,7 +102,7 @@ class Ticket:
         return self._partial.missing == 0
 
     def answer(self, queue_s: float, device_s: float, now: float, **spelled: Any) -> Answer:
-        """The whole answer; ``spelled`` is what the tokenizer alone was asked."""
+        """The whole answer; ``spelled`` is what the tokenizer alone has answered."""
         timings = Timings(
             admission_s=self.admitted_at - self.opened_at,
             tokenize_s=self.tokenized_at - self.admitted_at,

@@ -2,13 +2,13 @@
 
 Texts are encoded in slices, with several requests in turn: a request of megabytes
 does not hold up a short one (1 MiB in one call takes 0.5 s, in which other threads
-go on but for 10 ms at most), and short ones share a slice: a trip to the thread
+stand still for 10 ms at most), and short ones share a slice: a trip to the thread
 costs more than a short text, and very short ones do without it
 (:mod:`stages.threads.inline_runner`). Within a request short texts go first, so that a slice
 falls into few buckets. What is encoded goes on at once.
 
-Requests that bring token ids pass through without the thread. What the tokenizer alone
-answers (how it spells a text, which text ids stand for) ends here.
+Requests that bring token ids pass through without the thread. Requests that the tokenizer
+alone answers (a text's tokens, the text of some ids) end here.
 """
 
 from collections.abc import Callable, Sequence
@@ -108,7 +108,7 @@ async def _encode_slice(
     tickets: OpenTickets,
     load: TokenizerLoad,
 ) -> None:
-    """Encode one slice, of those whose turn it is, and send it on; they line up again."""
+    """Encode one slice, of the requests whose turn it is, and send it on; they queue again."""
     now = trio.current_time()
     parts = scheduler.next_parts(lambda ticket: tickets.alive(ticket, now))
     if len(parts) > 1:
@@ -170,14 +170,14 @@ async def _encode_alone(
 
 
 def _count(parts: Sequence[SlicePart], found: Timed[Sequence[Any]], load: TokenizerLoad) -> None:
-    """What was in a slice waits no more, and tells how fast the tokenizer is."""
+    """Learn from a slice how fast the tokenizer is; what was in it no longer waits."""
     load.observe(sum(part.size for part in parts), found.finished_at - found.started_at)
     for part in parts:
         load.tokenized(part.owner.submission.ticket, part.size)
 
 
 def _answer(part: SlicePart, found: Sequence[Any], tickets: OpenTickets) -> None:
-    """Keep what the tokenizer says of some items; with the last ones the request is answered."""
+    """Keep what the tokenizer gave for some items; with the last ones the request is answered."""
     owner = part.owner
     owner.spelled.update(zip(part.positions.tolist(), found, strict=True))
     if owner.finished:

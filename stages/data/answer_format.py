@@ -1,4 +1,4 @@
-"""How vectors leave: normalised, cut to fewer dimensions, and in which numbers.
+"""How vectors leave: normalised, cut to fewer dimensions, and in which number format.
 
 The pipeline ends with float32, pooled and not normalised; what the caller asked
 for is done here, on a whole request at once. A failed item's row is zeros and
@@ -13,13 +13,13 @@ from attrs import frozen
 
 from stages.messages import Float32
 
-SMALLEST_NORM: Final = 1e-12  # as torch.nn.functional.normalize: zeros stay zeros
+SMALLEST_NORM: Final = 1e-12  # as in torch.nn.functional.normalize: zeros stay zeros
 HALF_MAX: Final = 65504.0  # the largest float16
 INT8_MAX: Final = 127
 
 
 class Encoding(Enum):
-    """The numbers of an answer; the values are those on the wire."""
+    """The number format of an answer; the values are those on the wire."""
 
     FLOAT32 = 0
     FLOAT16 = 1
@@ -34,8 +34,8 @@ BITS = {Encoding.FLOAT32: 32, Encoding.FLOAT16: 16, Encoding.INT8: 8, Encoding.B
 class AnswerFormat:
     """What the caller asked for.
 
-    ``dimensions`` keeps the first so many (Matryoshka), which are normalised after
-    the cut where ``normalize`` is set; None keeps all.
+    ``dimensions`` is how many of the first ones are kept (Matryoshka); they are normalised
+    after the cut where ``normalize`` is set. None keeps all.
     """
 
     normalize: bool
@@ -43,7 +43,7 @@ class AnswerFormat:
     encoding: Encoding = Encoding.FLOAT32
 
     def size(self, items: int, dimension: int) -> int:
-        """The bytes of so many vectors of ``dimension``, without scales."""
+        """The bytes that ``items`` vectors of ``dimension`` come to, without scales."""
         kept = min(self.dimensions or dimension, dimension)
         return items * -(-kept * BITS[self.encoding] // 8)
 
@@ -64,8 +64,8 @@ class Formatted:
 def finish_vectors(vectors: Float32, wanted: AnswerFormat) -> Float32:
     """Cut and normalise; float32 [items, dimension].
 
-    Norms are summed in float64, so a value is within 1.2e-7 of itself in exact
-    arithmetic. The argument itself comes back when there is nothing to do.
+    Norms are summed in float64, so a value is within 1.2e-7 of the exact one. The
+    argument itself comes back when there is nothing to do.
     """
     if wanted.dimensions is not None and wanted.dimensions < vectors.shape[1]:
         vectors = vectors[:, : wanted.dimensions]
@@ -81,7 +81,7 @@ def format_vectors(vectors: Float32, wanted: AnswerFormat) -> Formatted:
     """The bytes of ``vectors`` (float32 [items, dimension], finite) as asked for.
 
     The bytes are the only copy when nothing else is to be done. FLOAT16 saturates
-    at 65504; BINARY is ``packbits(x > 0)``, ceil(dimension / 8) bytes an item.
+    at 65504; BINARY is ``packbits(x > 0)``, ceil(dimension / 8) bytes per item.
     """
     values = finish_vectors(vectors, wanted)
     dimension = values.shape[1]

@@ -13,7 +13,7 @@ from stages.text.tokenizer_work import TokenList
 
 @define(eq=False)
 class PartialAnswer:
-    """Values of ``items`` items, of which so many are still ``missing``."""
+    """The values of ``items`` items, ``missing`` of which have not come yet."""
 
     items: int
     missing: int = field(init=False)

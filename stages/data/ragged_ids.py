@@ -1,4 +1,4 @@
-"""Token ids of several items as one array, int32 and unpadded; they are never copied."""
+"""Token ids of several items as one array, int32 and unpadded; selecting items copies no ids."""
 
 import numpy as np
 from attrs import field, frozen

@@ -1,18 +1,19 @@
 """Token ids as they come over the wire, checked and pointed into, never copied.
 
-Two byte forms and two of numbers, all ending as :class:`~stages.data.ragged_ids.RaggedIds`:
+Two forms in bytes and two in numbers, each of which becomes a
+:class:`~stages.data.ragged_ids.RaggedIds`:
 
-- :func:`from_lengths`: ids one item after another, and a length an item;
-- :func:`from_items`: an array of ids an item;
+- :func:`from_lengths`: ids one item after another, and one length per item;
+- :func:`from_items`: one array of ids per item;
 - :func:`from_mask`: a padded matrix of ids and one of 0 and 1. Padding may stand on
   either side; the ids under a 0 are never looked at;
 - :func:`from_rows`: the same, as rows of numbers.
 
-What is right is found right by ``min`` and ``max`` alone: ``argmax`` lets go of the
-interpreter even for one number, and under load it takes 20 us to come back.
+Good input is recognised by ``min`` and ``max`` alone: ``argmax`` releases the interpreter
+lock even for one number, and under load it takes 20 us to get it back.
 
-Whatever is wrong is said with field, item and what is allowed, and never with the
-ids themselves. All numbers are little-endian int32.
+An error names the field, the item and what is allowed, and never shows the ids
+themselves. All numbers are little-endian int32.
 """
 
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ def from_lengths(token_ids: bytes, lengths: bytes, limits: InputLimits) -> Ragge
 
 
 def from_items(items: Sequence[NDArray[np.int64]], field: str, limits: InputLimits) -> RaggedIds:
-    """An array of ids an item, any whole numbers; ``field`` names them in messages.
+    """One array of ids per item, any whole numbers; ``field`` names them in messages.
 
     Raises:
         InvalidInput: no items, an empty one, an id outside the vocabulary.
@@ -87,7 +88,7 @@ def from_mask(
 
     Raises:
         InvalidInput: no items, sizes that do not agree, a mask that is not one run
-            of 1 an item, an id outside the vocabulary.
+            of 1 per item, an id outside the vocabulary.
         TooLarge: too many items, or one above ``max_item_bytes``.
     """
     limits.check_count(items, "num_items")
@@ -156,7 +157,7 @@ def _extent(sizes: Int32) -> tuple[int, int, int]:
 def _one_after_another(
     flat: Int32, sizes: Int32, largest: int, field: str, limits: InputLimits
 ) -> RaggedIds:
-    """The items, the largest of which has so many ids."""
+    """Ids [sum of sizes] as items of ``sizes`` ids, ``largest`` of them at most."""
     if ID_BYTES * largest > limits.max_item_bytes:
         limits.check_item(ID_BYTES * largest, int(sizes.argmax()), field)
     ends = np.cumsum(sizes, dtype=np.int32)
@@ -204,7 +205,7 @@ def _unsigned(ids: Int32) -> NDArray[np.uint32]:
 
 
 def _outside(flat: Int32, vocabulary: int) -> int | None:
-    """The place of the largest id when it is outside the vocabulary."""
+    """The index of the largest id when it is outside the vocabulary."""
     if _unsigned(flat).max() < vocabulary:
         return None
     return int(_unsigned(flat).argmax())

@@ -1,4 +1,4 @@
-"""Results of which items have different amounts: vectors of tokens, or sparse weights."""
+"""Results that differ in size from item to item: vectors of tokens, or sparse weights."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeAlias
@@ -7,7 +7,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-# One weight of a sparse vector: a token of the vocabulary and what it weighs.
+# One entry of a sparse vector: a token of the vocabulary and its weight.
 SPARSE_ENTRY: Final = np.dtype([("index", np.int32), ("value", np.float32)])
 
 
@@ -40,7 +40,7 @@ class RaggedRows:
         return RaggedRows.of([self.item(index) for index in items], self.rows)
 
     def without(self, items: Iterable[int]) -> "RaggedRows":
-        """The same, but that ``items`` have no rows."""
+        """The same, except that ``items`` have no rows."""
         lengths = self.lengths.copy()
         lengths[list(items)] = 0
         return RaggedRows(self.rows, self.starts, lengths)
@@ -65,7 +65,7 @@ class RaggedRows:
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[NDArray[np.integer[Any]], "RaggedRows"]]) -> "RaggedRows":
-        """Several parts as one; each comes with its items' places in the whole."""
+        """Several parts as one; each comes with its items' indices in the whole."""
         items = sum(len(part) for _, part in parts)
         starts, lengths = np.empty(items, np.int32), np.empty(items, np.int32)
         before = 0
@@ -76,7 +76,7 @@ class RaggedRows:
         return cls(rows[0] if len(rows) == 1 else np.concatenate(rows), starts, lengths)
 
 
-Values: TypeAlias = NDArray[np.float32] | RaggedRows  # [items, columns] where all have as many
+Values: TypeAlias = NDArray[np.float32] | RaggedRows  # a matrix is [items, columns]
 
 
 def concatenated(one: Values, two: Values) -> Values:
@@ -88,7 +88,7 @@ def concatenated(one: Values, two: Values) -> Values:
 
 
 def without(values: Values, items: Sequence[int]) -> Values:
-    """A copy of ``values`` in which ``items`` have nothing: a row of zeros, or no rows."""
+    """A copy of ``values`` in which ``items`` are empty: a row of zeros, or no rows."""
     if isinstance(values, RaggedRows):
         return values.without(items)
     values = values.copy()

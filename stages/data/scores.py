@@ -13,7 +13,7 @@ def finish_scores(scores: Float32, *, raw: bool) -> Float32:
     if raw:
         return scores
     if scores.shape[1] == 1:
-        small = np.exp(-np.abs(scores))  # of whichever sign: exp is asked for nothing above 0
+        small = np.exp(-np.abs(scores))  # never of a positive number: that could overflow
         unit = np.where(scores >= 0, np.float32(1), small)
         sigmoid: Float32 = np.divide(unit, np.float32(1) + small, dtype=np.float32)
         return sigmoid

@@ -53,7 +53,7 @@ class Packing:
 
 
 def register() -> None:
-    """Make the name ``packed`` known to transformers; again does no harm."""
+    """Make the name ``packed`` known to transformers; doing it again does no harm."""
     AttentionInterface.register(IMPLEMENTATION, packed_attention)
 
 
@@ -96,7 +96,7 @@ def packed_attention(
     and none after itself when causal.
 
     Raises:
-        NotImplementedError: the model wants what is not known here (a bias, a mask,
+        NotImplementedError: the model uses what is not supported here (a bias, a mask,
             soft caps, sinks); the check while loading turns that into a reason.
     """
     unknown = [

@@ -1,8 +1,8 @@
-"""What a loaded model can give, and the parts of it that do: made once, while loading.
+"""What a loaded model can give, and the parts of it that give it: found once, while loading.
 
-A classifier's head is the model's own, put behind a pooling to one vector a text: the
+A classifier's head is the model's own, put behind a pooling to one vector per text: the
 first token's, the last one's or the mean, whichever gives the scores of the model as a
-whole. So its batches go the way of any pooled ones, graphs included.
+whole. So its batches run like any pooled ones, graphs included.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,8 +36,8 @@ LENGTHS = (7, 3)  # of the texts that a head is tried with
 class Capabilities:
     """A loaded model: its encoder, and what may be made of its token vectors.
 
-    ``dense`` is what ``readout`` gives: as many numbers for every text. ``readers`` give
-    what has no fixed size.
+    ``dense`` is what ``readout`` gives: the same number of values for every text.
+    ``readers`` give what has no fixed size.
     """
 
     encoder: Encoder
@@ -47,12 +47,12 @@ class Capabilities:
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """All of it."""
+        """All that it can give."""
         return (self.dense, *self.readers)
 
     @property
     def dimension(self) -> int:
-        """How many numbers ``readout`` gives."""
+        """How many values ``readout`` gives for a text."""
         device = self.encoder.device
         hidden = torch.ones((1, self.encoder.hidden_size), device=device)
         ids = torch.zeros(1, dtype=torch.int32, device=device)

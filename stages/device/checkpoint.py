@@ -2,7 +2,7 @@
 
 transformers initialises whatever a checkpoint lacks and only warns, so what was
 missing is read from its report and is an error here. The pooler is the exception:
-its weights are often absent and nothing uses it, but for a classifier's head. A head
+its weights are often absent and nothing but a classifier's head uses it. A head
 for masked language modelling that is not there is not offered.
 
 Checkpoints often hold the encoder below another module (``encoder.``,
@@ -48,7 +48,7 @@ SHOWN: Final = 3  # names in an error message
 
 @frozen(eq=False)
 class Report:
-    """What transformers says about a load: names of weights without and beyond a match."""
+    """What transformers says about a load: weights that are missing, and those left over."""
 
     missing: tuple[str, ...]
     left_over: tuple[str, ...]
@@ -81,8 +81,8 @@ def load_model(
 ) -> PreTrainedModel:
     """The model in ``folder``, in eval mode on ``device``.
 
-    With Task.EMBED that is the encoder without a pooler, and else what stands above it,
-    too, unless its head for Task.MASKED_LM is not in the checkpoint.
+    With Task.EMBED that is the encoder without a pooler; otherwise its head is loaded too,
+    unless the one for Task.MASKED_LM is not in the checkpoint.
 
     ``table_rows`` is the least number of rows of the embedding table (0: as it is);
     rows are added only when it is too small.
@@ -128,7 +128,7 @@ def _load_stripped(
 ) -> tuple[PreTrainedModel, Report]:
     model, report = _load(folder, options, task)
     if report.missing and report.prefix():
-        # All of a name is matched: transformers 5.3 takes a match out wherever it stands.
+        # The whole name is matched: transformers 5.3 removes a match wherever it stands.
         strip = {f"^{re.escape(report.prefix())}(.+)$": r"\1"}
         model, report = _load(folder, {**options, "key_mapping": strip}, task)
     return model, report

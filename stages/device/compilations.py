@@ -10,7 +10,7 @@ DEVICES: Final = 64  # each compiles for itself, and all count as one function
 def allow_compilations(each: int) -> None:
     """Let every device compile a function ``each`` times; what was allowed before stays allowed.
 
-    From torch 2.13 on that is so for the calling thread.
+    From torch 2.13 on this holds for the calling thread only.
     """
     config = torch._dynamo.config  # noqa: SLF001
     config.recompile_limit = max(config.recompile_limit, DEVICES * each)

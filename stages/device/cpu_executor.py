@@ -1,6 +1,6 @@
-"""The way of a batch on the CPU: in pieces, computed while the caller waits.
+"""Runs a batch on the CPU: in pieces, computed while the caller waits.
 
-Where the layers are known to bear it, the pieces are computed side by side
+Where the layers allow it, the pieces are computed side by side
 (:mod:`stages.device.workers`), else one after another.
 
 The ids are copied once: from where the request keeps them straight to their place
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class InputBuffer:
-    """The int32 input, allocated once and made larger only for an over-large batch."""
+    """The int32 input, allocated once and enlarged only for an unusually large batch."""
 
     def __init__(self, tokens: int) -> None:
         self._host = torch.empty(tokens, dtype=torch.int32)

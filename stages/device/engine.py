@@ -1,8 +1,8 @@
 """The device thread's work: a batch of token ids in, what was asked of them out.
 
 Made inside the device thread: it loads, checks itself, warms up, and only then
-counts as there. Every forward pass runs under ``torch.inference_mode()``. What a
-batch does on its way is the executor's business (:mod:`stages.device.cpu_executor`,
+counts as ready. Every forward pass runs under ``torch.inference_mode()``. How a batch
+runs is the executor's business (:mod:`stages.device.cpu_executor`,
 :mod:`stages.device.cuda.gpu_executor`).
 """
 
@@ -16,7 +16,7 @@ from stages.batch_result import DeviceOutput
 from stages.data.ragged_rows import RaggedRows, Values
 from stages.device.attention import Kernel, choose_kernel, dtype_name
 from stages.device.bert_layers import replace_layers, restore_layers
-from stages.device.calibration import Shape, calibrated, shapes_of
+from stages.device.calibration import BatchShape, calibrated, shapes_of
 from stages.device.capabilities import find_capabilities
 from stages.device.checkpoint import load_model
 from stages.device.cpu_executor import CpuExecutor
@@ -39,7 +39,7 @@ from stages.threads.pending_work import Completed, Pending
 
 
 class Engine:
-    """A :class:`stages.device.spec.Device` on torch. One thread only, the one that made it.
+    """A :class:`stages.device.spec.Device` on torch. Only for the thread that made it.
 
     Raises:
         ModelError: the checkpoint or the device cannot be used as asked.
@@ -83,7 +83,7 @@ class Engine:
     def _choose_layout(
         self, spec: EngineSpec, kernel: Kernel | str
     ) -> tuple[PackedPath | None, str]:
-        """The packed path where it was asked for and is right, else why not."""
+        """The packed path where it was asked for and is correct, else why not."""
         if spec.layout is Layout.PACKED:
             if isinstance(kernel, str):
                 reason = kernel
@@ -97,7 +97,7 @@ class Engine:
         return None, reason
 
     def _packed_path(self, kernel: Kernel) -> tuple[PackedPath | None, str]:
-        """The packed path, with layers of this project's where they compute the same."""
+        """The packed path, with this project's own layers where they compute the same."""
         encoder = self._encoder
         if kernel is Kernel.GROUPS and replace_layers(encoder.model):
             path = PackedPath(encoder, kernel, CPU_SCRATCH_RUN_TOKENS, side_by_side=True)
@@ -129,7 +129,7 @@ class Engine:
         )
 
     def _warm_up(self, spec: EngineSpec) -> CostModel:
-        """Run what will be run; what a batch costs."""
+        """Run batches like those to come; returns what a batch costs."""
         captured = self.layout is Layout.PADDED and self._encoder.device.type == "cuda"
         shapes = shapes_of(spec, longest=self._max_tokens, captured=captured)
         self._try(shapes[0])  # untimed: a first pass allocates
@@ -137,13 +137,13 @@ class Engine:
         self._executor.counts = ExecutorCounts()  # what callers bring is counted
         return cost
 
-    def _try(self, shape: Shape) -> Values:
+    def _try(self, shape: BatchShape) -> Values:
         """Run a batch of this shape that belongs to nobody."""
         sample = shape.sample(self.vocabulary)
         return self._executor.start([sample], self.layout, shape.texts, shape.length).finish()
 
-    def _time(self, shape: Shape) -> float:
-        """How many seconds it takes; with a graph from the second time on."""
+    def _time(self, shape: BatchShape) -> float:
+        """How many seconds a batch of this shape takes; with a graph from the second time on."""
         self._executor.idle()
         started = time.perf_counter()
         self._try(shape)
@@ -174,8 +174,8 @@ class Engine:
     def start(self, batch: Batch) -> Pending[DeviceOutput]:
         """Begin one forward pass over ``batch``; see :class:`stages.device.spec.Device`.
 
-        A PACKED batch on an engine that cannot pack is an error of the caller's, and so
-        is an output that it does not offer.
+        A PACKED batch on an engine that cannot pack is the caller's error, and so is an
+        output that it does not offer.
         """
         if is_mixed(batch):
             return start_mixed(self.start, batch)
@@ -198,7 +198,7 @@ class Engine:
 
 @frozen(eq=False)
 class _Checked:
-    """A batch under way, whose vectors are looked over when it is over."""
+    """A batch under way, whose vectors are checked when it is finished."""
 
     pending: Pending[Values]
     computed_tokens: int

@@ -1,4 +1,4 @@
-"""One short name for everything that decides what a vector is.
+"""One short name for everything that a vector depends on.
 
 Two servers with the same fingerprint give the same vectors (up to rounding): it
 covers the weights and the config that shapes them, the tokenizer, the pooling
@@ -40,7 +40,7 @@ def fingerprint(
     exclude_tokens: Iterable[str] = (),
     exclude_special: bool = False,
 ) -> str:
-    """The first 16 hex digits of a SHA-256 over files and choices; reads every byte once.
+    """The first 16 hex digits of a SHA-256 over files and settings; reads every byte once.
 
     ``dtype`` is the one in force (``float32``), not the one asked for (``auto``).
     """

@@ -1,15 +1,15 @@
 """How glibc's heap treats activations: kept between passes, given back when it has grown.
 
-As glibc ships, a freed block of megabytes goes back to the system at once or not,
-depending on what was freed before, and the next pass pays for every page anew: a
+By default glibc returns a freed block of megabytes to the system at once or not,
+depending on what was freed before, and then the next pass pays for every page anew: a
 feed-forward layer of all-MiniLM-L6-v2 takes 3.3 ms where it takes 2.5 ms on memory
 that was kept, and the whole engine is 2 to 13% slower, differently in each process.
 So what is freed is kept. Runs differ in size, though, and a heap that keeps everything
-fragments: it is given back when the process has grown by ``GROWTH_BYTES`` above its floor.
-That is the least that remained when it was given back. What other threads hold at such a
-moment remains too, and is no floor: it would be a higher one each time. What remains for
-good raises it by ``RISE_BYTES`` a time. Looking takes 20 us, giving back 1 ms and 1 to 3%
-of the throughput when it is done every few thousand tokens.
+fragments: it is trimmed when the process has grown by ``GROWTH_BYTES`` above its floor,
+the least that ever remained after a trim. What other threads hold at such a moment
+remains too; counted into the floor, it would raise it each time. What remains for good
+raises the floor by ``RISE_BYTES`` at a time. Looking takes 20 us; trimming takes 1 ms, and
+1 to 3% of the throughput when it is done every few thousand tokens.
 """
 
 import ctypes

@@ -8,7 +8,7 @@ from stages.device.errors import ModelError
 
 
 def read_json(file: Path) -> Any:
-    """What ``file`` holds; ModelError where it is missing or no JSON."""
+    """What ``file`` holds; ModelError where it is missing or not JSON."""
     try:
         return json.loads(file.read_text("utf-8"))
     except FileNotFoundError:

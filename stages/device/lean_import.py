@@ -1,12 +1,12 @@
 """Imports without what serving does not need: scipy and, on a CPU, torch's compiler.
 
-transformers imports scipy (40 MB) for the losses of vision models, scikit-learn, which
-needs scipy, up to 5.17 for a way to generate text, torch's compiler for
-a few decorators and one context manager, and sharded tensors where torch was built with
-them: 40 MB and 0.7 s of a start, and a model on a CPU never calls either. While
+transformers imports scipy (40 MB) for the losses of vision models, and up to 5.17
+scikit-learn, which needs scipy, for a way to generate text. It imports torch's compiler
+for a few decorators and one context manager, and sharded tensors where torch was built
+with them: 40 MB and 0.7 s of a start, and a model on a CPU never calls either. While
 transformers is imported for one, torch says that it was built without
 ``torch.distributed``, as it is for some systems, and stand-ins take the compiler's place:
-what they mark is left as it is. Afterwards all is as before, so that who asks for the
+what they decorate is left as it is. Afterwards all is as before, so whoever asks for the
 compiler gets it.
 """
 
@@ -24,7 +24,7 @@ MARKS: Final = ("allow_in_graph", "assume_constant_result", "disable")  # of tor
 
 
 def import_lean(module: str, *, compiler: bool) -> None:
-    """Import ``module`` and, at first, transformers; in full where they cannot do without.
+    """Import ``module`` and transformers; in full where they cannot do without.
 
     ``compiler``: with all that compiling needs.
     """
@@ -32,7 +32,7 @@ def import_lean(module: str, *, compiler: bool) -> None:
         with hidden("scipy"), hidden("sklearn"), nullcontext() if compiler else without_compiler():
             import_module(module)
             import_module(OF_MODELS)
-    except (ImportError, AttributeError):  # a transformers that wants more of what stands in
+    except (ImportError, AttributeError):  # a transformers that needs more than the stand-ins
         import_module(module)
 
 
@@ -51,7 +51,7 @@ def hidden(package: str) -> Iterator[None]:
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Let torch look as if it could neither compile nor shard, unless it was asked to already."""
+    """Let torch look as if it could neither compile nor shard, unless its compiler is loaded."""
     import torch  # noqa: PLC0415 (it reads the environment once)
 
     if COMPILER in sys.modules:
@@ -80,6 +80,6 @@ def _unmarked(function: Any = None, *_: object, **__: object) -> Any:
 
 
 def _item_as_index() -> AbstractContextManager[None]:
-    """The compiler's own, from the first time that masks are made with it."""
+    """The compiler's own, imported when masks are first made with it."""
     made: AbstractContextManager[None] = import_module(INDEXING).TransformGetItemToIndex()
     return made

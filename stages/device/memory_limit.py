@@ -1,8 +1,8 @@
 """What to do when a device's memory does not suffice for a batch.
 
-The batch is split in two and each half tried once more, after unused memory was given
-back; and later batches are to stay below the one that failed. A single text cannot be
-split: it is tried once more as it is.
+Unused memory is given back, the batch is split in two and each half is tried once more;
+later batches are to stay below the one that failed. A single text cannot be split: it is
+tried once more as it is.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,8 @@ class MemoryLimit:
             return start(batch)
         except RuntimeError as error:
             if not (isinstance(error, torch.OutOfMemoryError) or wants_memory(error)):
-                raise  # else what the error holds has to go before its memory can
+                raise
+        # Only here: within the block the error would keep its tensors alive.
         self._lower(batch)
         if batch.items == 1:
             return start(batch)
@@ -54,7 +55,7 @@ class MemoryLimit:
             second = start(second_half)
         except Exception:
             with suppress(Exception):
-                first.finish()  # its place is free again
+                first.finish()  # frees its place
             raise
         return _Both(first, second)
 
@@ -64,7 +65,7 @@ class MemoryLimit:
         self.lowered += 1
         self.release()
         log.warning(
-            "out of device memory: larger batches are not formed any more",
+            "out of device memory: larger batches are no longer formed",
             tokens=computed,
             max_tokens=self.tokens,
         )

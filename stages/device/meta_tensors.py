@@ -1,9 +1,8 @@
 """A model's tensors before it has weights, made without torch's kernels in Python.
 
-transformers builds a model on the ``meta`` device, where tensors have no values. torch
-computes their shapes in Python for some operations and imports sympy for it: 40 MB that
-stay. There is nothing to fill in a tensor without values, and the shapes of the others
-are known.
+transformers builds a model on the ``meta`` device, where tensors have no values. For some
+operations torch computes their shapes in Python and imports sympy for that: 40 MB that
+stay. Here the shapes are known, and a tensor without values has nothing to be filled.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class MetaTensors(TorchFunctionMode):
-    """While it is entered, in the calling thread."""
+    """In force while it is entered, in the calling thread."""
 
     def __torch_function__(
         self,

@@ -1,6 +1,6 @@
-"""A batch whose requests do not all want the same of their items.
+"""A batch whose requests do not all want the same output.
 
-It runs as several, one for each kind of output, and comes back as one.
+It runs as several, one for each output, and comes back as one.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,13 +19,13 @@ Start: TypeAlias = Callable[[Batch], Pending[DeviceOutput]]
 
 
 def is_mixed(batch: Batch) -> bool:
-    """Whether not all of its chunks want the same."""
+    """Whether its chunks want different outputs."""
     wanted = batch.chunks[0].output
     return any(chunk.output is not wanted for chunk in batch.chunks)
 
 
 def start_mixed(start: Start, batch: Batch) -> Pending[DeviceOutput]:
-    """``start`` a batch for each kind of output in ``batch``."""
+    """``start`` a batch for each output in ``batch``."""
     kinds = dict.fromkeys(chunk.output for chunk in batch.chunks)
     started: list[tuple[Sequence[int], Pending[DeviceOutput]]] = []
     for kind in kinds:
@@ -35,7 +35,7 @@ def start_mixed(start: Start, batch: Batch) -> Pending[DeviceOutput]:
         except Exception:
             for _, pending in started:
                 with suppress(Exception):
-                    pending.finish()  # its place is free again
+                    pending.finish()  # frees its place
             raise
     return _Mixed(batch, started)
 

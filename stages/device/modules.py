@@ -37,7 +37,7 @@ class Dense:
 
 @frozen
 class Normalize:
-    """Scaling to unit length in the midst of the modules, done on the device."""
+    """Scaling to unit length between other modules, done on the device."""
 
 
 def read_module(folder: Path, kind: str, path: str) -> Dense | Normalize:

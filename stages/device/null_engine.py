@@ -1,6 +1,6 @@
 """A device that computes nothing: for load tests and for measuring everything else.
 
-Its vectors are made of the ids alone, so that a test can tell whose vector it
+Its vectors depend on the ids alone, so that a test can tell whose vector it
 holds. Imports no torch.
 """
 
@@ -17,7 +17,7 @@ from stages.messages import Batch, Float32, Int32, Layout
 from stages.output import Output
 from stages.threads.pending_work import Completed
 
-NULL_COST: Final = CostModel(1e-4, 1e-8, 0.0)  # what the vectors take, about
+NULL_COST: Final = CostModel(1e-4, 1e-8, 0.0)  # roughly what the vectors take
 MODULUS: Final = 65521  # the largest prime below 2**16: products of two residues fit into 32 bits
 
 
@@ -38,7 +38,7 @@ class NullEngine:
         self.excluded_ids: Int32 = np.zeros(0, np.int32)
 
     def figures(self) -> DeviceFigures:
-        """Those of a device without graphs and without end of memory."""
+        """Those of a device without graphs whose memory always suffices."""
         return self._figures
 
     def start(self, batch: Batch) -> Completed[DeviceOutput]:

@@ -22,20 +22,20 @@ from stages.device.encoder import Encoder
 from stages.device.packing import Run, Texts
 from stages.device.run_plans import even_runs, packed_runs
 
-CPU_RUN_TOKENS: Final = 1024  # of four bytes a value
+CPU_RUN_TOKENS: Final = 1024  # at four bytes per value
 CPU_SCRATCH_RUN_TOKENS: Final = 2048
 UNBOUNDED_TOKENS: Final = 1 << 30
 
 
 def cpu_run_tokens(dtype: torch.dtype) -> int:
-    """How many tokens run at once on a CPU in ``dtype``; as many bytes in each."""
+    """How many tokens run at once on a CPU in ``dtype``; the same bytes in each dtype."""
     return CPU_RUN_TOKENS * 4 // dtype.itemsize
 
 
 class PackedPath:
     """Plans and runs packed forward passes of ``encoder``.
 
-    ``cpu_tokens`` is the size of a piece on a CPU; 0: what suits transformers' layers.
+    ``cpu_tokens`` is the size of a run on a CPU; 0: what suits transformers' layers.
     ``side_by_side``: several threads may run pieces at a time.
     """
 
@@ -59,7 +59,7 @@ class PackedPath:
         return packed_runs(chunks, self._run_tokens)
 
     def even_plan(self, chunks: Sequence[Texts], workers: int) -> list[Run]:
-        """The runs of a batch for so many threads; none where it does not divide evenly."""
+        """The runs of a batch for ``workers`` threads; none where it does not divide evenly."""
         self._encoder.attend_packed()  # not by several threads at once
         return even_runs(chunks, self._run_tokens // workers, workers, self._encoder.hidden_size)
 

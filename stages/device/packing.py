@@ -93,7 +93,7 @@ class Run:
 
     @property
     def offsets(self) -> Int32:
-        """Where texts begin, and where the last one ends: int32 [texts + 1]; packed only."""
+        """Where the texts begin, and where the last one ends: int32 [texts + 1]; packed only."""
         return np.append(self.starts, np.int32(self.size))
 
     def positions(self, first: int) -> Int32:

@@ -1,10 +1,10 @@
-"""The padded path: one row a text, rows as long as the bucket (on the CPU, as the longest text).
+"""The padded path: one row per text, as long as the bucket (on the CPU, as the longest text).
 
 On CUDA the model is compiled with ``mode="reduce-overhead"``, which captures a
 CUDA graph for every shape, in thread-local state: so shapes are warmed in the
 device thread, and one that was not warmed runs eagerly instead of compiling while
-callers wait. On the CPU, compiling brings nothing (0.97 to 1.04 times), so plain
-calls it is, in pieces as the packed path.
+callers wait. On the CPU compiling gains nothing (0.97 to 1.04 times), so the model is
+called as it is, in runs like those of the packed path.
 """
 
 from collections import defaultdict
@@ -69,8 +69,7 @@ class PaddedPath:
         """Token vectors [rows, width, hidden] of ``ids`` int32 [rows, width].
 
         ``lengths`` are int32 [rows], each at least 1; ``types`` are int32 [rows, width],
-        None: all 0. A shape that was warmed replays
-        its graph, any other runs eagerly.
+        None: all 0. A shape that was warmed replays its graph, any other runs eagerly.
         """
         places = torch.arange(ids.shape[1], dtype=torch.int32, device=ids.device)
         mask = places < lengths.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""From token vectors to one vector a text, in float32.
+"""From token vectors to one vector per text, in float32.
 
 One implementation serves both layouts: the token vectors are a flat table and a
 text is a bag of rows in it, so every sum is one ``embedding_bag`` (0.29 ms where
@@ -8,9 +8,9 @@ concatenated in the recipe's order.
 **Tokens that are left out** (``excluded`` ids; the first ``pool_from`` tokens of a
 text) do not count in mean, mean_sqrt_len_tokens, weightedmean and max; a token
 keeps its own weight in weightedmean. ``cls`` is the first token after
-``pool_from``, as in sentence-transformers; neither it nor ``lasttoken`` minds
-excluded ids, because they name the one token that the model was trained to gather
-its meaning in, and that is mostly a special token.
+``pool_from``, as in sentence-transformers; neither it nor ``lasttoken`` heeds excluded
+ids, because they name the one token in which the model was trained to gather the
+meaning, and that is usually a special token.
 
 **A text with nothing left** has no mean: its row is NaN in every mode, never
 zeros, and the engine reports it as broken.
@@ -65,7 +65,7 @@ class Bags:
 
 
 class Pooler:
-    """Pools as ``modes`` say; tokens whose id is in ``excluded`` do not count.
+    """Pools in each of ``modes``; tokens whose id is in ``excluded`` do not count.
 
     ``excluded`` is int32 [ids] on the device, or None. One ``torch.isin`` over the
     ``vocabulary`` tells which ids count, and each batch looks its tokens up: unlike

@@ -1,4 +1,4 @@
-"""From token vectors to results that have no fixed size: the vectors themselves, or weights."""
+"""From token vectors to outputs that have no fixed size: the vectors themselves, or weights."""
 
 from collections.abc import Callable
 from typing import Final, TypeAlias
@@ -25,8 +25,8 @@ def read_tokens(hidden: Tensor, run: Run) -> RaggedRows:
 class SparseReader:
     """Weights of the vocabulary's tokens: max over a text's tokens of log(1 + relu(logit)).
 
-    As SPLADE (Formal et al., 2021) and TEI have it; special tokens take part. The
-    logits exist for a piece of the run at a time, and only what is not zero leaves the
+    As SPLADE (Formal et al., 2021) and TEI define it; special tokens take part. The
+    logits exist for a part of the run at a time, and only what is not zero leaves the
     device.
     """
 
@@ -54,7 +54,7 @@ class SparseReader:
 
 
 def _entries(logits: Tensor) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-    """What the largest logits [vocabulary] of a text come to, zeros left out."""
+    """The weights for a text's largest logits [vocabulary], zeros left out."""
     weights = logits.clamp(min=0).log1p()
     indices = weights.nonzero().squeeze(1)
     entries = np.empty(len(indices), SPARSE_ENTRY)

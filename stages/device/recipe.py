@@ -4,8 +4,8 @@ A sentence-transformers folder declares it in ``modules.json``: an encoder
 (Transformer), then Pooling, then any of Dense and Normalize. Both spellings of
 the module types are in use (``sentence_transformers.models.Pooling`` and the long
 dotted paths of later versions), and both spellings of the pooling mode (one
-boolean a mode, or a name). Without ``modules.json`` the encoder's tokens are
-averaged and normalised, which ``declared=False`` lets the server say aloud; a
+boolean per mode, or a name). Without ``modules.json`` the encoder's tokens are
+averaged and normalised, and ``declared=False`` lets the server say so; a
 classifier's are not pooled at all.
 """
 
@@ -66,7 +66,7 @@ class Recipe:
         return "+".join(self.pooling)
 
     def named_labels(self, scores: int) -> tuple[str, ...]:
-        """The labels of so many scores; as transformers calls them where none are named."""
+        """The labels of ``scores`` scores; where none are named, those of transformers."""
         if len(self.labels) == scores:
             return self.labels
         return tuple(f"LABEL_{number}" for number in range(scores))
@@ -100,7 +100,9 @@ def _declared(folder: Path, modules: Any) -> Recipe:
     try:
         steps = [(_kind(str(module["type"])), str(module["path"])) for module in modules]
     except (TypeError, KeyError) as error:
-        raise ModelError(f"{folder / 'modules.json'} is no list of modules: {error!r}") from error
+        raise ModelError(
+            f"{folder / 'modules.json'} is not a list of modules: {error!r}"
+        ) from error
     kinds = [kind for kind, _ in steps]
     if kinds[1:] == ["SpladePooling"] and kinds[0] in {"Transformer", "MLMTransformer"}:
         _check_splade(folder / steps[1][1] / "config.json")

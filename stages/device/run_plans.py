@@ -12,7 +12,7 @@ from stages.device.packing import Run, Texts
 from stages.messages import Int32
 
 EVEN: Final = 1.08  # how much more than its share a worker may have of a batch
-SHARE_TOKENS: Final = 64  # smaller shares are done sooner by all threads together
+SHARE_TOKENS: Final = 64  # smaller shares are computed sooner by all threads together
 
 
 def _flat(chunks: Sequence[Texts]) -> tuple[Int32, Int32, Int32 | None]:
@@ -50,9 +50,9 @@ def packed_runs(chunks: Sequence[Texts], max_tokens: int) -> list[Run]:
 def even_runs(
     chunks: Sequence[Texts], max_tokens: int, workers: int, hidden_size: int
 ) -> list[Run]:
-    """Packed runs of nearly the same work, a multiple of ``workers``, to be run side by side.
+    """Packed runs of nearly equal work, a multiple of ``workers``, to be run side by side.
 
-    As :func:`packed_runs`, but of ``max_tokens`` tokens on average at most. Empty when
+    Like :func:`packed_runs`, but of at most ``max_tokens`` tokens on average. Empty when
     the texts are too few or too different for that.
     """
     lengths, pool_from, second_at = _flat(chunks)
@@ -60,7 +60,7 @@ def even_runs(
         return []
     order = np.argsort(lengths, kind="stable")
     tokens = lengths[order].astype(np.float64)
-    # A token's part in its text's attention, beside what it costs in matrix products.
+    # A token costs its matrix products, and its part in its text's attention.
     work = tokens * (1 + tokens / (6 * hidden_size))
     ends = np.cumsum(work)
     count = workers * math.ceil(tokens.sum() / (workers * max_tokens))

@@ -1,4 +1,4 @@
-"""Does the packed path tell the truth for this model? Asked once, while loading.
+"""Does the packed path give the right vectors for this model? Asked once, while loading.
 
 Some models never call the attention hook (mpnet, deberta-v2, rembert, ...) and
 would silently let texts see one another; others compute positions their own way.

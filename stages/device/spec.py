@@ -69,8 +69,8 @@ class Device(Protocol):
 
     layout: Layout  # what batches should be planned as
     layout_reason: str  # why, when it is not what was asked for; else ""
-    dimension: int  # columns of what a batch gives where all items have as many
-    outputs: tuple[Output, ...]  # what it offers
+    dimension: int  # columns of the dense output
+    outputs: tuple[Output, ...]  # those that it offers
     dtype: str
     device: str
     vocabulary: int  # ids are in 0 ... vocabulary - 1
@@ -82,9 +82,9 @@ class Device(Protocol):
         ...
 
     def start(self, batch: Batch) -> Pending[DeviceOutput]:
-        """Begin one forward pass; it, or its ``finish``, raises what the device raises."""
+        """Begin one forward pass; this, or its ``finish``, raises what the device raises."""
         ...
 
     def idle(self) -> bool:
-        """Prepare for what may come, a moment's worth; whether there is more to prepare."""
+        """Prepare for what may come, for a moment only; whether there is more to prepare."""
         ...

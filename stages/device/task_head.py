@@ -1,8 +1,7 @@
 """What a model has above its encoder, run on token vectors that come from elsewhere.
 
-Every architecture builds its head in its own way. So the model's own code runs it: in
-its encoder's place stands a module that gives back what it is given, as
-``inputs_embeds``.
+Every architecture builds its head in its own way, so the model's own code runs it: the
+encoder is replaced by a module that returns what it is given as ``inputs_embeds``.
 """
 
 from typing import Any
@@ -17,7 +16,7 @@ from stages.device.errors import ModelError
 
 
 class _Given(nn.Module):
-    """Stands where ``encoder`` stood, and keeps what that one has above its last layer."""
+    """Takes the place of ``encoder``, and keeps what that has above its last layer."""
 
     def __init__(self, encoder: PreTrainedModel) -> None:
         super().__init__()
@@ -25,7 +24,7 @@ class _Given(nn.Module):
         self.activation = getattr(encoder, "pooler_activation", None)  # ALBERT's is apart
 
     def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> ModelOutput:
-        """The given vectors as if they were the encoder's."""
+        """The given vectors, as if the encoder had computed them."""
         pooled = None
         if self.activation is not None and self.pooler is not None:
             pooled = self.activation(self.pooler(inputs_embeds[:, 0]))

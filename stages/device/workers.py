@@ -1,7 +1,7 @@
 """Threads that compute the runs of a batch side by side on a CPU.
 
-In an operation that all cores share each waits for the slowest, and between two of them
-all wait for Python. Runs that have a core each do neither.
+In an operation that all cores share, each waits for the slowest, and between two
+operations all wait for Python. Runs that have a core each wait for neither.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import torch
 
-MOST: Final = 4  # more would wait for one another in Python
+MAX_WORKERS: Final = 4  # more would wait for one another in Python
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ class Workers:
     """
 
     def __init__(self, threads: int) -> None:
-        self.count = next(n for n in range(min(threads, MOST), 0, -1) if threads % n == 0)
+        self.count = next(n for n in range(min(threads, MAX_WORKERS), 0, -1) if threads % n == 0)
         ready = Barrier(self.count + 1)
         self._pool = ThreadPoolExecutor(
             self.count, "device-worker", _begin, (threads // self.count, ready)
@@ -40,5 +40,5 @@ class Workers:
 
 def _begin(threads: int, ready: Barrier) -> None:
     torch.set_num_threads(threads)
-    torch.get_num_threads()  # a thread's first use of torch sets its number once more
+    torch.get_num_threads()  # a thread's first use of torch sets its number again
     ready.wait()

@@ -1,1 +1,1 @@
-"""What is known of the server's load, and what is judged by it. Pure."""
+"""What is known of the server's load, and what is decided by it. Pure."""

@@ -1,19 +1,19 @@
-"""Whether a request may enter: pure functions of the load and of what is asked.
+"""Whether a request may enter: pure functions of the load and of what the request asks.
 
 They are asked in this order, and the first that refuses decides:
 
 * the *token budget* bounds what is queued, for a request of many items as a whole, and the
   *text budget* the bytes that wait for the tokenizer;
-* the *deadline*: who would be answered too late is told so at once, not after the wait;
+* the *deadline*: whoever would be answered too late is told so at once, not after the wait;
 * *throughput*, a strategy that predicts: it refuses when the queue, with this request in
   it, would take longer to drain than allowed, the tokenizer's part included for texts;
 * *latency*, a strategy that reacts: above a soft 95th percentile it sheds a share of the
   requests, above a hard one all of them.
 
 A request that finds nothing queued is never refused for its own size: split over
-batches it can be served, and refusing it would refuse it for ever. Bulk requests meet
-lower limits, so they are shed first; where tenants compete, those above their share are
-(:mod:`stages.load.fair_share`).
+batches it can be served, and once refused it would be refused for ever. Bulk requests
+meet lower limits, so they are shed first; so are tenants above their share where several
+compete (:mod:`stages.load.fair_share`).
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class AdmissionPolicy(Protocol):
     def refusal(self, load: LoadView, demand: Demand, draw: float) -> PenstockError | None:
         """Why a request may not enter now, or None.
 
-        ``draw`` is uniform in [0, 1): the only chance in a decision.
+        ``draw`` is uniform in [0, 1): all that is random in a decision.
         """
         ...
 

@@ -1,17 +1,17 @@
-"""Moving averages of the device's speed, over its *busy* time: a pause changes none.
+"""Moving averages of the device's speed, over its *busy* time: a pause changes neither.
 
-A batch weighs by its share of a full one's time: short ones say little.
+A batch's weight is its share of a full one's time: short ones say little.
 """
 
 from typing import Final
 
 from attrs import define
 
-FARTHEST: Final = 4.0
+MAX_STEP: Final = 4.0  # times the average, for a single batch
 
 
 def share_of_full(busy_s: float, full_s: float) -> float:
-    """What a batch weighs; ``full_s`` is how long a full one may take."""
+    """The weight of a batch; ``full_s`` is how long a full one may take."""
     return min(1.0, busy_s / full_s)
 
 
@@ -41,20 +41,20 @@ class ServiceRate:
 class Drift:
     """Moving average of observed over predicted time: 2 on a device half as fast as measured.
 
-    ``alpha`` is the weight of the newest full batch. A batch weighs by what it took or by
-    what was expected of it, whichever is more: so an average that is far too high comes
-    down with the first batches that show it. One batch counts as FARTHEST times the
-    average at most: a hang says nothing about those after it.
+    ``alpha`` is the weight of the newest full batch. A batch's weight is by the time it
+    took or the time that was expected, whichever is more: so an average that is far too
+    high comes down with the first batches that show it. One batch counts as MAX_STEP times
+    the average at most: a hang says nothing about those after it.
     """
 
     alpha: float
     ratio: float = 1.0
-    spread: float = 0.0  # how far a batch is from the average, on average
+    spread: float = 0.0  # mean deviation of a batch from the average
 
     def observe(self, predicted_s: float, busy_s: float, full_s: float) -> None:
         """Learn from a batch that took ``busy_s``."""
         if busy_s > 0 and predicted_s > 0:
-            seen = min(busy_s / predicted_s, FARTHEST * self.ratio)
+            seen = min(busy_s / predicted_s, MAX_STEP * self.ratio)
             weight = self.alpha * share_of_full(max(busy_s, predicted_s * self.ratio), full_s)
             self.spread += weight * (abs(seen - self.ratio) - self.spread)
             self.ratio += weight * (seen - self.ratio)

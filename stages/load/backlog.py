@@ -1,4 +1,4 @@
-"""The work that open requests have reserved: in all, by lane, tenant and deadline."""
+"""The work that open requests have reserved: in total, by lane, tenant and deadline."""
 
 from collections.abc import Mapping
 from typing import Final, TypeVar
@@ -16,8 +16,8 @@ SLOT_S: Final = 0.25  # how finely deadlines are told apart
 class Backlog:
     """Reserved work. Clock-free; belongs to Trio's thread.
 
-    ``total`` is all of it and ``bulk`` the bulk lane's. What is due when is known of the
-    interactive lane.
+    ``total`` is all of it and ``bulk`` the bulk lane's. Deadlines are kept for the
+    interactive lane only.
     """
 
     total: Work = NO_WORK
@@ -31,7 +31,7 @@ class Backlog:
         return self._tenants
 
     def change(self, lane: Lane, tenant: str, deadline: float, before: Work, after: Work) -> None:
-        """A request that had reserved ``before`` has reserved ``after``."""
+        """A request that had reserved ``before`` now reserves ``after``."""
         tokens, squares = after.tokens - before.tokens, after.squares - before.squares
         self.total = Work(self.total.tokens + tokens, self.total.squares + squares)
         _add(self._tenants, tenant, tokens)
@@ -41,7 +41,7 @@ class Backlog:
             _add(self._due, _slot(deadline), tokens)
 
     def due_by(self, deadline: float) -> int:
-        """Tokens of the interactive lane that are due then or earlier, to a slot exactly."""
+        """Tokens of the interactive lane that are due by ``deadline``, to within SLOT_S."""
         last = _slot(deadline)
         return sum(tokens for slot, tokens in self._due.items() if slot <= last)
 

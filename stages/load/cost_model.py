@@ -1,6 +1,6 @@
-"""What work costs on a device: seconds = a + b * tokens + c * sum(length^2), a batch.
+"""What a batch costs on a device: seconds = a + b * tokens + c * sum(length^2).
 
-``a`` is what every launch costs, ``b`` the matrix products, which know tokens
+``a`` is what every launch costs, ``b`` the matrix products, which depend on tokens
 only, and ``c`` attention, in which every token of a text meets every other. Pure:
 measured in the warm-up (``stages.device.calibration``), used by batching, which
 bounds a batch in time, by admission, which predicts the wait, and by the simulator.
@@ -14,7 +14,7 @@ import numpy as np
 from attrs import asdict, frozen
 from numpy.typing import NDArray
 
-MOST_S: Final = 1000.0  # of a coefficient in a file: no device is slower
+MAX_S: Final = 1000.0  # of a coefficient in a file: no device is slower
 FEW: Final = 16  # numbers that Python adds up sooner than numpy does
 
 
@@ -33,22 +33,22 @@ class Work:
 
     @classmethod
     def of_array(cls, lengths: NDArray[np.int32]) -> "Work":
-        """As :meth:`of`."""
+        """Like :meth:`of`, for int32 [texts]."""
         if len(lengths) <= FEW:
             return cls.of(lengths.tolist())
         return cls(int(lengths.sum()), int(np.square(lengths, dtype=np.int64).sum()))
 
     @classmethod
-    def together(cls, parts: Sequence["Work"]) -> "Work":
-        """All the parts."""
+    def total(cls, parts: Sequence["Work"]) -> "Work":
+        """The sum of ``parts``."""
         return cls(sum([part.tokens for part in parts]), sum([part.squares for part in parts]))
 
     def __add__(self, other: "Work") -> "Work":
-        """Both together."""
+        """The sum of both."""
         return Work(self.tokens + other.tokens, self.squares + other.squares)
 
     def __sub__(self, other: "Work") -> "Work":
-        """What is left of this without ``other``."""
+        """What is left once ``other`` is taken off."""
         return Work(self.tokens - other.tokens, self.squares - other.squares)
 
 
@@ -67,12 +67,12 @@ class CostSample:
 class CostModel:
     """Seconds of device time; no coefficient is negative."""
 
-    fixed_s: float  # a batch
-    token_s: float  # a token
-    square_s: float  # a unit of length^2
+    fixed_s: float  # per batch
+    token_s: float  # per token
+    square_s: float  # per unit of length^2
 
     def seconds(self, work: Work, batches: float = 1.0) -> float:
-        """How long ``work`` takes in so many batches."""
+        """How long ``work`` takes in this many batches."""
         return self.fixed_s * batches + self.token_s * work.tokens + self.square_s * work.squares
 
     def scaled(self, ratio: float) -> "CostModel":
@@ -85,11 +85,11 @@ class CostModel:
         return 1.0 / token_s if token_s else 0.0
 
     def largest_error(self, samples: Iterable[CostSample]) -> float:
-        """The largest difference of a prediction from its sample, as a share of the sample."""
+        """The largest relative error of a prediction among ``samples``."""
         return max(abs(self.seconds(each.work) / each.seconds - 1.0) for each in samples)
 
     def as_dict(self) -> dict[str, float]:
-        """As JSON has it; :meth:`from_dict` reads it."""
+        """The coefficients by name; :meth:`from_dict` reads them."""
         return asdict(self)
 
     @classmethod
@@ -97,13 +97,13 @@ class CostModel:
         """The reverse of :meth:`as_dict`; other keys are ignored.
 
         Raises:
-            ValueError: a coefficient is missing, or no number of seconds in 0 ... 1000.
+            ValueError: a coefficient is missing, or not a number of seconds in 0 ... 1000.
         """
         found = {}
         for name in ("fixed_s", "token_s", "square_s"):
             value = values.get(name)
-            if not isinstance(value, int | float) or not 0 <= value <= MOST_S:
-                raise ValueError(f"cost model: {name} must be a number from 0 to {MOST_S:g}")
+            if not isinstance(value, int | float) or not 0 <= value <= MAX_S:
+                raise ValueError(f"cost model: {name} must be a number from 0 to {MAX_S:g}")
             found[name] = float(value)
         return cls(**found)
 

@@ -13,9 +13,9 @@ BULK_SHARE: Final = 0.5  # of a limit, for the bulk lane
 
 @frozen
 class Demand:
-    """One request: its estimated work, how long its caller waits, and who goes before it.
+    """One request: its estimated work, how long its caller waits, its lane and its tenant.
 
-    ``text_bytes`` are for the tokenizer; 0 where ids are brought.
+    ``text_bytes`` are for the tokenizer; 0 for a request that brings ids.
     """
 
     work: Work

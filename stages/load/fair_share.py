@@ -12,8 +12,8 @@ OVERDRAFT: Final = 2.0  # times a limit, for those within their share: a burst i
 class FairShare:
     """The tenants that have something queued.
 
-    ``tokens`` is what each of them has; ``weights`` their shares by name, 1 where there is
-    none. A tenant that asks counts as one that has something.
+    ``tokens`` is what each of them has queued; ``weights`` their shares by name, 1 where
+    there is none. A tenant that asks to enter counts as one that has something.
     """
 
     tokens: Mapping[str, int] = field(factory=dict)
@@ -37,11 +37,11 @@ class FairShare:
         return (self.tokens.get(tenant, 0) + more) / queued if queued else 1.0
 
     def admits(self, tenant: str, more: int, wanted: float, limit: float) -> bool:
-        """Whether a queue of ``wanted`` is within ``limit`` as far as the tenant has to do with it.
+        """Whether the tenant may let the queue grow to ``wanted``.
 
-        Both are in one unit. A queue within the limit is open to all, so no room is kept
-        back for those who are not there. It may go to twice the limit for those who stay
-        within their share of that, or had nothing in it: not for those who filled it.
+        ``wanted`` and ``limit`` are in one unit. A queue within the limit is open to all, so
+        no room is kept for those who are absent. It may grow to twice the limit for those
+        who stay within their share of that, or had nothing in it: not for those who filled it.
         """
         if wanted <= limit:
             return True

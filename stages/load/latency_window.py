@@ -1,4 +1,4 @@
-"""The latencies of late, for their 95th percentile."""
+"""Recent latencies, and their 95th percentile."""
 
 from bisect import bisect_left, insort
 from collections import deque

@@ -28,8 +28,8 @@ TYPICAL_LENGTH: Final = 64  # tokens of a text, for a rate before any text has b
 class LoadMeter:
     """The one owner of the load's figures; execution and notification report here.
 
-    ``cost`` is what a device was measured to take, on the average of all; where it is
-    None the first batch sets it. ``full_tokens`` and ``full_s`` are the bounds of a full batch
+    ``cost`` is what was measured, averaged over the devices; where it is None the first
+    batch sets it. ``full_tokens`` and ``full_s`` are the bounds of a full batch
     (MAX_TOKENS_PER_BATCH, MAX_BATCH_MS).
     """
 
@@ -43,7 +43,7 @@ class LoadMeter:
     devices: Sequence[DeviceLoad] = field(factory=lambda: [DeviceLoad()])
     weights: Mapping[str, float] = field(factory=dict)  # of tenants
     tokenizer: TokenizerLoad = field(factory=TokenizerLoad)
-    rate: ServiceRate = field(init=False)  # of true tokens: for people
+    rate: ServiceRate = field(init=False)  # of true tokens: only shown to people
     drift: Drift = field(init=False)  # of true work: what admission predicts with
     computed_drift: Drift = field(init=False)  # padding included: what bounds a batch in time
     _share: FairShare = field(init=False)
@@ -56,7 +56,7 @@ class LoadMeter:
         self.tickets.on_end(self.tokenizer.ended)
 
     def launched(self, batch: Batch, now: float, device: int = 0) -> None:
-        """A batch was handed to the device of this number."""
+        """A batch was handed to the device with this index."""
         self.devices[device].launched(batch, now)
 
     def finished(self, batch: Batch, busy_s: float | None, now: float, device: int = 0) -> None:
@@ -81,7 +81,7 @@ class LoadMeter:
 
     @property
     def busy_share(self) -> float:
-        """The part of the devices that has something in hand."""
+        """The share of the devices that have something in hand, 0 to 1."""
         return sum(device.batches > 0 for device in self.devices) / len(self.devices)
 
     @property

@@ -13,7 +13,7 @@ from stages.load.tokenizer_load import TokenizerLoad
 
 @frozen(eq=False)
 class LoadView:
-    """The load, to be looked at at once: its parts go on counting.
+    """The load, to be used at once: some of its parts go on counting.
 
     A queue is served in full batches: of ``full_tokens`` at most, within ``full_s``.
     """
@@ -46,13 +46,13 @@ class LoadView:
         return self.drain_s + (self.tokenizer.drain_s if demand.text_bytes else 0.0)
 
     def answer_in_s(self, demand: Demand) -> float:
-        """When a request would be answered; without the device's part while that is unknown.
+        """In how long a request would be answered; without the device's part while unknown.
 
-        Before it goes the interactive lane, if it is not bulk itself. Where tenants compete,
-        each has its own queue before it, and its share of the device's time: others may
-        come at any time and take theirs. Of its own lane only what is due earlier goes
-        first. A full batch is added, for it is answered with all that runs together with it.
-        Texts have to be tokenized before.
+        An interactive request waits for its own lane only, a bulk one for everything. Where
+        tenants compete, each waits for its own queue, served with its share of the device's
+        time: others may come at any time and take theirs. Of its own lane only what is due
+        earlier goes first. A full batch is added, since a request is answered with all that
+        runs together with it. Texts have to be tokenized before.
         """
         tokenize_s = self.tokenizer.wait_s(demand.text_bytes)
         if self.cost is None:
@@ -71,7 +71,7 @@ class LoadView:
 
     @property
     def _interactive(self) -> Work:
-        """What is queued beside the bulk lane's, some of which may be on the device."""
+        """What is queued without the bulk lane's, some of which may be on the device."""
         if not self.bulk.tokens:
             return self.queued
         tokens = self.queued.tokens - self.bulk.tokens

@@ -19,14 +19,14 @@ FULL_BYTES: Final = 4096  # a sample of fewer weighs less: short texts say littl
 
 @define
 class TokenRatio:
-    """Tokens by byte of text; 1, the most there can be, until something was tokenized."""
+    """Tokens per byte of text; 1, the most there can be, until something was tokenized."""
 
     mean: float = 1.0
     deviation: float = 0.0
     _learned: bool = False
 
     def observe(self, size: int, tokens: int) -> None:
-        """Learn from texts of ``size`` bytes together that had so many ``tokens``."""
+        """Learn from texts of ``size`` bytes in total that came to ``tokens`` tokens."""
         if size <= 0:
             return
         ratio = min(1.0, tokens / size)

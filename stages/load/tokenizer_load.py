@@ -1,8 +1,8 @@
-"""What the tokenizer has before it, and how fast it is.
+"""What waits for the tokenizer, and how fast it is.
 
 A request counts with its bytes from admission on; they are given back slice by slice, and
-the rest when its ticket ends. Tokens say little of this: a text of a megabyte is cut to a
-few hundred of them after it was tokenized as a whole. Clock-free; belongs to Trio's thread.
+the rest when its ticket ends. Tokens say little about this: a text of a megabyte is cut to
+a few hundred of them after it was tokenized as a whole. Clock-free; belongs to Trio's thread.
 """
 
 from typing import Final
@@ -14,9 +14,9 @@ from stages.ticket import Ticket
 
 SLICE_BYTES: Final = 64 * 1024  # what the tokenizer is given at once, if no text has more
 PRIOR_BYTES_PER_S: Final = 2e6
-LEAST_BYTES: Final = 4096  # a slice of fewer says more of the trip to the thread than of texts
+MIN_BYTES: Final = 4096  # a smaller slice measures the trip to the thread rather than the texts
 ALPHA: Final = 1 / 4  # weight of the newest full slice
-FARTHEST: Final = 4.0  # one slice counts as so many times the average at most
+MAX_STEP: Final = 4.0  # times the average, for a single slice
 
 
 @define(eq=False)
@@ -29,11 +29,11 @@ class TokenizerLoad:
     _left: dict[Ticket, int] = field(factory=dict)
 
     def admitted(self, ticket: Ticket, size: int) -> None:
-        """A request with so many bytes for the tokenizer has entered."""
+        """A request with ``size`` bytes for the tokenizer has entered."""
         self._count(ticket, 0, size)
 
     def tokenized(self, ticket: Ticket, size: int) -> None:
-        """So many bytes of a request have been in a slice."""
+        """``size`` bytes of a request have been in a slice."""
         before = self._left.get(ticket, 0)
         self._count(ticket, before, max(0, before - size))
 
@@ -44,9 +44,9 @@ class TokenizerLoad:
 
     def observe(self, size: int, busy_s: float) -> None:
         """Learn from a slice of ``size`` bytes that took ``busy_s``."""
-        if size < LEAST_BYTES or busy_s <= 0:
+        if size < MIN_BYTES or busy_s <= 0:
             return
-        seen = min(busy_s / size, FARTHEST * self.second_per_byte)
+        seen = min(busy_s / size, MAX_STEP * self.second_per_byte)
         weight = ALPHA * min(1.0, size / SLICE_BYTES)
         self.second_per_byte += weight * (seen - self.second_per_byte)
 
@@ -56,9 +56,9 @@ class TokenizerLoad:
         return self.waiting * self.second_per_byte
 
     def wait_s(self, size: int) -> float:
-        """When a request with ``size`` more bytes would be tokenized; 0 without any.
+        """In how long a request with ``size`` more bytes would be tokenized; 0 without any.
 
-        A short one waits for other short ones, and slices of long ones take turns with those
+        A short one waits for other short ones, with which slices of long ones take turns
         (:mod:`stages.text.slice_scheduler`).
         """
         if not size:

@@ -1,1 +1,1 @@
-"""The queue before the device: what waits, in which order, and which batch is next. Pure."""
+"""The queue before the device: what waits, in which order, and what runs next. Pure."""

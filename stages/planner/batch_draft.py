@@ -29,7 +29,7 @@ class BatchDraft:
     ) -> int:
         """Move items out of ``queue`` until ``tokens`` are reached; returns how many tokens.
 
-        The last item may go beyond ``tokens``; what is not ``wanted`` is dropped.
+        The last item may exceed ``tokens``; what is not ``wanted`` is dropped.
         """
         taken = 0
         while queue and taken < tokens and self.room.items > 0:
@@ -51,7 +51,7 @@ class BatchDraft:
         return taken
 
     def _fitting(self, chunk: Chunk, tokens: float) -> int:
-        """How many of the chunk's first items may come in."""
+        """How many of the chunk's first items may be taken."""
         fitting = self.room.fitting(chunk)
         if not self.chunks:
             fitting = max(1, fitting)  # an item above the budget runs alone

@@ -12,10 +12,10 @@ from stages.planner.precedence import Precedence
 
 @frozen
 class BatchLimits:
-    """The bounds, and the order in which what waits is served.
+    """The bounds, and the order in which waiting items are served.
 
     ``batch_sizes`` are the row counts that captured graphs exist for, ascending;
-    empty where any number of rows runs as well as another. ``ceiling`` is asked at
+    empty where any number of rows runs as well as another. ``ceiling`` is asked for
     each batch: a device that ran out of memory takes fewer than ``max_tokens``.
     """
 
@@ -33,11 +33,11 @@ class BatchLimits:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The lengths that are kept apart: those of the rows; packed, none are."""
+        """The row widths that are queued apart; packed, all lengths wait together."""
         return self.buckets if self.layout is Layout.PADDED else self.buckets[-1:]
 
     def room(self, cost: CostModel | None) -> Room:
-        """What fits into an empty batch on a device of this ``cost``."""
+        """What fits into an empty batch on a device with this ``cost``."""
         ceiling = self.max_tokens if self.ceiling is None else self.ceiling()
         return Room.of_batch(
             max_items=self.max_items,
@@ -52,6 +52,6 @@ class BatchLimits:
         return max((size for size in self.batch_sizes if size <= rows), default=rows)
 
     def rows_for(self, items: int, width: int) -> int:
-        """The rows that so many items are run in: up to the next fixed size."""
+        """How many rows ``items`` items run in: the next fixed size, where it fits."""
         rows = min((size for size in self.batch_sizes if size >= items), default=items)
         return rows if rows * width <= self.max_tokens else items  # else run it as it is

@@ -17,20 +17,21 @@ saturated.
 
 **Who.** The first lane in which something waits, and in it the tenant whose turn it is
 (:mod:`stages.planner.lane_queue`); then the earliest deadline, or the newest while the queue
-stands, then arrival (:mod:`stages.planner.deadline_queue`). A bulk item that has waited for long
-moves to the interactive lane. What is left of the batch goes to the next tenant and the
+stands, then arrival (:mod:`stages.planner.deadline_queue`). A bulk item that has waited for
+long moves to the interactive lane. What is left of the batch goes to the next tenant and the
 next lane, so no room is lost to the order.
 
-**What.** PADDED: items of one bucket, each a row padded to it: of the one with a deadline
-that presses, else with the oldest stale head, else the largest, a full one before others;
-the number of rows is rounded up to a fixed size where captured graphs need it. PACKED:
-whatever is next, of any length, without padding. Collected by length as well, the items of
-a request go into many batches and it is answered with the last: simulated with 16
-documents a call, a second to answer them and five times the load, 26% of the device's time
-went to calls that came too late, and without 10%. In both layouts a batch is of one output.
-It is bounded in items, in tokens (padded ones, where there are any) and in predicted time on
-the device, which cannot be interrupted; one item always fits, and so does the smallest
-fixed size in time. What its batch could not answer in time is answered so and not run.
+**What.** PADDED: items of one bucket, each a row padded to it. The bucket is one with a
+pressing deadline, else the one with the oldest stale head, else the largest, full ones
+before others; the number of rows is rounded up to a fixed size where captured graphs need
+it. PACKED: whatever is next, of any length, without padding. (Collected by length here too,
+the items of a request went into many batches, and it was answered with the last: simulated
+with 16 documents a call, a second to answer them and five times the load, 26% of the
+device's time went to calls that came too late, instead of 10%.) In both layouts a batch has
+one output. It is bounded in items, in tokens (padded ones, where there are any) and in
+predicted time on the device, which cannot be interrupted; one item always fits, and so does
+the smallest fixed size in time. An item that its batch could not answer in time is failed
+with DEADLINE_EXCEEDED and not run.
 """
 
 from itertools import count
@@ -50,14 +51,14 @@ from stages.planner.returning_callers import ReturningCallers
 
 NOTHING: Final[Int32] = np.zeros(0, np.int32)
 SURE: Final = 0.9  # of a predicted time: a device may be faster than it was
-REAL_SHARE: Final = 0.1  # of a batch's time: a fixed cost below it is not worth a wait
+REAL_SHARE: Final = 0.1  # of a batch's time: a smaller fixed cost is not worth a wait
 
 
 class BatchPlanner:
     """The queue between tokenizing and the device.
 
-    ``alive`` says whether a ticket is still wanted, and can be answered in so many
-    seconds; what is not is dropped when it is next touched.
+    ``alive`` says whether a ticket is still wanted and has so many seconds left; what is
+    not is dropped when it is next touched.
     """
 
     def __init__(self, limits: BatchLimits, alive: Alive) -> None:
@@ -80,7 +81,7 @@ class BatchPlanner:
     def waiting(self) -> list[tuple[int, int, int]]:
         """For each bucket its width in tokens, and the items and tokens that wait in it.
 
-        By true lengths, in both layouts. Looks at every item: for who watches now and then.
+        By true lengths, in both layouts. Looks at every item: not for every batch.
         """
         lengths = np.concatenate([NOTHING, *(chunk.ids.lengths for chunk in self._queue)])
         buckets = self.limits.buckets
@@ -123,9 +124,9 @@ class BatchPlanner:
     ) -> Batch | None:
         """The batch to run now, or None when it is better to wait.
 
-        ``cost`` is the device's, None while unknown, which begins with the batch in
-        ``starts_in_s``. With ``more_coming`` requests are known to be on their way to
-        the planner.
+        ``cost`` is the device's, None while unknown; the device can begin in
+        ``starts_in_s``. ``more_coming``: requests are known to be on their way to the
+        planner.
         """
         self._queue.tidy(now)
         room = self.limits.room(cost)
@@ -172,7 +173,7 @@ class BatchPlanner:
         )
 
     def _most_urgent(self, now: float, room: Room, hurry_s: float) -> Kind:
-        """What is served first of the tenant whose turn it is."""
+        """The kind that is served first of the tenant whose turn it is."""
         queues = list(self._queue.first() or ())
         if len(queues) == 1:
             return queues[0].kind
@@ -186,7 +187,7 @@ class BatchPlanner:
         return max(full or queues, key=lambda queue: queue.totals.tokens).kind
 
     def _patience_ends_at(self, more_coming: bool, cost: CostModel | None) -> float:
-        """Until when an idle device may wait for work that comes, known or likely."""
+        """Until when an idle device may wait for work that is on its way or likely to come."""
         oldest_at = self._queue.oldest_at
         if cost and cost.fixed_s < REAL_SHARE * cost.seconds(self._queue.totals.work):
             return oldest_at
@@ -198,7 +199,7 @@ class BatchPlanner:
         return min(self.limits.min_delay_s, inf if cost is None else cost.fixed_s)
 
     def _predicted_s(self, cost: CostModel | None) -> float:
-        """How long the next batch takes, at most; 0 while unknown."""
+        """How long the next batch takes at most; 0 while unknown."""
         return min(self.limits.max_batch_s, cost.seconds(self._queue.totals.work)) if cost else 0.0
 
     def _is_full(self, kind: Kind, room: Room) -> bool:
@@ -215,7 +216,7 @@ class BatchPlanner:
         cost: CostModel | None,
         starts_in_s: float,
     ) -> BatchDraft:
-        busy = starts_in_s > 0  # else it runs: or nothing would show a wrong cost to be wrong
+        busy = starts_in_s > 0  # an idle device runs it: else a wrong cost would never show
 
         def wanted(chunk: Chunk) -> bool:
             needs_s = starts_in_s + cost.seconds(chunk.work) if busy and cost is not None else 0.0
@@ -227,7 +228,7 @@ class BatchPlanner:
         draft = BatchDraft(room)
         self._queue.fill(draft, kind, wanted, now)
         if busy and cost is not None:
-            work = Work.together([chunk.work for chunk in draft.chunks])
+            work = Work.total([chunk.work for chunk in draft.chunks])
             ends = starts_in_s + SURE * cost.seconds(work)
             draft.chunks = [c for c in draft.chunks if self._alive(c.ticket, now, ends)]
         return draft

@@ -13,7 +13,7 @@ from stages.messages import Chunk, Int32
 class Room:
     """What still fits into a batch.
 
-    ``seconds`` are of predicted device time, beside what every batch costs. Where
+    ``seconds`` are of predicted device time, without the fixed cost of a batch. Where
     ``cost`` is None the device's speed is unknown, and time bounds nothing.
     """
 
@@ -28,9 +28,9 @@ class Room:
     ) -> "Room":
         """The room of an empty batch that is to take ``max_s`` at most.
 
-        Half of that is for the work itself, whatever a batch costs before it: with
-        less, a device with a high fixed cost would run its texts one by one, which
-        is the slowest way of all.
+        At least half of that is for the work itself, however high the fixed cost of a
+        batch: with less, a device with a high fixed cost would run its texts one by one,
+        which is the slowest way of all.
         """
         seconds = inf if cost is None else max(max_s - cost.fixed_s, max_s / 2)
         return cls(max_items, max_tokens, seconds, cost)
@@ -68,7 +68,7 @@ class Room:
         )
 
     def is_filled_by(self, items: int, work: Work) -> bool:
-        """Whether so many items, so much work together, leave no room."""
+        """Whether ``items`` items of ``work`` in total leave no room."""
         return (
             items >= self.items
             or work.tokens >= self.tokens

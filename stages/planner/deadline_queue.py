@@ -1,8 +1,7 @@
 """The waiting chunks of one tenant and one kind: earliest deadline first, or newest first.
 
-Both orders are of the same entries: a heap has them by deadline, and by arrival where
-deadlines are equal; a deque has them by arrival. An entry that has left through the one
-is passed over in the other.
+Both orders hold the same entries: a heap by deadline, and by arrival where deadlines are
+equal; a deque by arrival. An entry that has left through one is skipped in the other.
 """
 
 from bisect import insort
@@ -20,11 +19,11 @@ from stages.messages import Chunk
 from stages.output import Output
 from stages.planner.queue_totals import QueueTotals
 
-SLACK: Final = 64  # entries that have left and are still passed over, before they are swept
+SLACK: Final = 64  # entries that have left and are still skipped, before they are removed
 
 
 class Kind(NamedTuple):
-    """What runs together: items of one output, and of at most ``width`` tokens."""
+    """What can run together: items of one output, and of at most ``width`` tokens."""
 
     width: int
     output: Output
@@ -68,7 +67,7 @@ class DeadlineQueue:
         return self._by_deadline[0][0] if self._waiting else inf
 
     def add(self, chunk: Chunk, arrived_at: float) -> None:
-        """Let ``chunk`` wait; it may have arrived before others that do."""
+        """Let ``chunk`` wait; it may have arrived before others that wait."""
         entry = Entry(chunk, arrived_at)
         key = (chunk.ticket.deadline, arrived_at, next(self._numbers), entry)
         heappush(self._by_deadline, key)

@@ -1,10 +1,10 @@
-"""What waits in one lane: its tenants in turns, by deficit round robin in tokens.
+"""What waits in one lane: its tenants take turns, by deficit round robin in tokens.
 
-A tenant whose turn it is takes what its credit allows; what it takes beyond, for an item
-cannot be cut, it pays off in its next turns (Shreedhar and Varghese, 1996, with the
+A tenant whose turn it is takes what its credit allows; what it takes beyond that, since an
+item cannot be cut, it pays off in its next turns (Shreedhar and Varghese, 1996, with the
 deficit as a debt). A turn adds ``quantum`` tokens times the tenant's weight. A tenant
-with nothing waiting leaves the round and keeps no credit, so nobody saves up. Who is
-alone has no need of credit.
+with nothing waiting leaves the round and keeps no credit, so nobody saves up. A tenant that
+is alone needs no credit.
 """
 
 from collections import deque
@@ -72,8 +72,8 @@ class LaneQueue:
         """Move what fits of one kind into ``draft``.
 
         What is not ``wanted`` is dropped. Where the next item of the tenant whose turn
-        it is does not fit, others fill what is left, on their credit, who owes least first;
-        it stays its turn.
+        it is does not fit, others fill what is left on credit, those who owe least first;
+        the turn stays with that tenant.
         """
         while (tenant := self.first()) is not None:
             alone = len(self._turns) == 1

@@ -1,7 +1,7 @@
-"""All that waits before the device, in the order of its precedence: lane, tenant, deadline.
+"""All that waits before the device, in order of precedence: lane, tenant, deadline.
 
-See :mod:`stages.planner.precedence`. A batch is filled from the first lane to the last, so no room
-is lost to the order.
+See :mod:`stages.planner.precedence`. A batch is filled from the first lane to the last, so
+no room is lost to the order.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +39,7 @@ class PriorityQueue:
         self._standing = StandingQueue(order.standing_target_s, order.standing_interval_s)
 
     def __iter__(self) -> Iterator[Chunk]:
-        """All that waits, in no order that counts."""
+        """All that waits, in no particular order."""
         for lane in self._lanes.values():
             for queue in lane:
                 yield from (entry.chunk for entry in queue)
@@ -70,7 +70,7 @@ class PriorityQueue:
         self._lanes[chunk.ticket.lane].add(kind, chunk, now)
 
     def first(self) -> TenantQueue | None:
-        """Whose turn it is; None when nothing waits."""
+        """The tenant whose turn it is; None when nothing waits."""
         for lane in self._lanes.values():
             if (tenant := lane.first()) is not None:
                 return tenant
@@ -85,7 +85,7 @@ class PriorityQueue:
             self._standing.left(now - draft.newest_at, now)
 
     def tidy(self, now: float) -> None:
-        """Drop what nobody waits for in front of a queue, and let old bulk work move up."""
+        """Drop what nobody waits for at the head of each queue, and let old bulk work move up."""
         interactive, bulk = self._lanes[Lane.INTERACTIVE], self._lanes[Lane.BULK]
         for lane in self._lanes.values():
             for queue in lane:

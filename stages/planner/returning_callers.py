@@ -1,11 +1,11 @@
 """Callers who ask again as soon as they are answered, seen from the queue.
 
 With a few of them the device finds one or two waiting when it ends a batch, runs those,
-and has the others, who were just answered, wait for that: two batches, of one and of all
-the rest, where one would do. Whether they come back is not known, only tried: an
-idle device waits for as many items as the last batch answered. Each time that not all are
-there in time twice as many batches as before, and more, go without such a wait; work that
-comes at random therefore waits next to never. Pure.
+and makes the others, who were just answered, wait for that: two batches, of one and of all
+the rest, where one would do. Whether they come back is not known, only tried: an idle
+device waits for as many items as the last batch answered. After each miss (not all were
+there in time) several times as many batches go without such a wait; work that comes at
+random therefore hardly ever waits. Pure.
 """
 
 from math import inf
@@ -14,7 +14,7 @@ from typing import Final
 from attrs import define
 
 MISS: Final = 2  # hits that make up for a miss
-MOST_MISSES: Final = 8  # so 255 batches at most go without a wait
+MAX_MISSES: Final = 8  # so 255 batches at most go without a wait
 
 
 @define
@@ -28,7 +28,7 @@ class ReturningCallers:
 
     @property
     def expected_until(self) -> float:
-        """When those who are likely to come will be there, or not come; else -inf."""
+        """Until when those who are likely to come back are waited for; else -inf."""
         return self._until if self._missing else -inf
 
     def answered(self, items: int, until: float) -> None:
@@ -37,15 +37,15 @@ class ReturningCallers:
         self._missing, self._until = (0 if self._untried else items), until
 
     def came(self, items: int, now: float) -> None:
-        """So many have joined the queue."""
+        """``items`` items have joined the queue."""
         if self._missing and now < self._until:
             self._missing = max(0, self._missing - items)
             if not self._missing:
                 self._misses = max(0, self._misses - 1)
 
     def gone_without(self, now: float) -> None:
-        """The next batch is formed; to have waited in vain until then is a miss."""
+        """The next batch is formed; if it waited in vain, that is a miss."""
         if self._missing and now >= self._until:
-            self._misses = min(self._misses + MISS, MOST_MISSES)
+            self._misses = min(self._misses + MISS, MAX_MISSES)
             self._untried = 2**self._misses
         self._missing = 0

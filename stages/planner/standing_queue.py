@@ -1,23 +1,23 @@
 """Whether the queue stands, judged by how long items wait (Nichols and Jacobson, CoDel, 2012).
 
-A queue that takes up a burst empties again; one that *stands* makes everyone wait and
+A queue that absorbs a burst empties again; one that *stands* makes everyone wait and
 serves nobody sooner. What tells them apart is the *least* wait of an interval: only
 where even that is above the target does the queue stand. It ends when nothing waits
 longer than the target.
 
 While it stands the newest goes first (Facebook's adaptive LIFO): those who have waited
-long are likely to have given up. Not all have, though: of callers who come again as soon
-as they are answered one would wait until its time is over while the others go round. So
-one batch in ``BATCHES_A_TURN`` goes by deadline all the same. Admission keeps the queue
-from standing as long as its predictions hold; so the target lies above the drain time
-that it allows.
+long are likely to have given up. Not all have, though: among callers who come again as
+soon as they are answered, one would wait until its time is over while the others take
+turns. So one batch in ``BATCHES_PER_TURN`` goes by deadline all the same. Admission keeps
+the queue from standing as long as its predictions hold, so the target lies above the drain
+time that it allows.
 """
 
 from typing import Final
 
 from attrs import define
 
-BATCHES_A_TURN: Final = 4
+BATCHES_PER_TURN: Final = 4
 
 
 @define
@@ -33,7 +33,7 @@ class StandingQueue:
     @property
     def newest_first(self) -> bool:
         """Whether the next batch is to be of the newest."""
-        return self.stands and (self._batches + 1) % BATCHES_A_TURN != 0
+        return self.stands and (self._batches + 1) % BATCHES_PER_TURN != 0
 
     def left(self, waited_s: float, now: float) -> None:
         """A batch left; ``waited_s`` is the least that one of its items has waited."""

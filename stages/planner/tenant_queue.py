@@ -12,9 +12,9 @@ from stages.planner.queue_totals import QueueTotals
 
 @define(eq=False)
 class TenantQueue:
-    """One tenant's queues; ``kinds`` count what waits of each kind, whose it ever is.
+    """One tenant's queues; ``kinds`` count what waits of each kind, of all tenants.
 
-    ``credit`` is what the tenant may still take in its turn, in tokens; ``quantum`` what
+    ``credit`` is how many tokens the tenant may still take in its turn; ``quantum`` is what
     a turn adds to it.
     """
 

@@ -60,7 +60,7 @@ def cut_pairs(
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     """How many tokens two texts keep: the longer one gives way until they are equal.
 
-    So cut Hugging Face's tokenizers; of an odd number the longer text has one more.
+    Hugging Face's tokenizers cut like this; of an odd number the longer text has one more.
 
     >>> longest_first(3, 20, 10), longest_first(20, 30, 11), longest_first(4, 4, 10)
     ((3, 7), (5, 6), (4, 4))

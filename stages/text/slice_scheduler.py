@@ -1,8 +1,8 @@
 """Whose texts are in the next slice. Pure.
 
 Requests with a slice or less left are *short*, and do not wait for the *long* ones: the two
-take turns at the front of a slice, so neither keeps the other out. Long ones go round by
-slices. What a slice has room for beside its first is filled from both, short ones first.
+take turns at the front of a slice, so neither keeps the other out. Long ones take turns
+slice by slice. The room behind a slice's first part is filled from both queues.
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ from stages.ticket import Ticket
 
 
 class SliceScheduler:
-    """The requests in hand."""
+    """The requests that are being tokenized."""
 
     def __init__(self) -> None:
         self._short: deque[SlicedRequest] = deque()
@@ -29,9 +29,9 @@ class SliceScheduler:
         (self._short if request.left <= SLICE_BYTES else self._long).append(request)
 
     def next_parts(self, alive: Callable[[Ticket], bool]) -> list[SlicePart]:
-        """What is in the next slice; who has a part in it no longer waits.
+        """The parts of the next slice; a request with a part in it no longer waits.
 
-        What is not plain has a slice of its own, and so has a text that is longer.
+        A part that is not plain has a slice of its own, and so has a text longer than one.
         """
         queues = [self._short, self._long]
         if self._long_is_next:

@@ -1,4 +1,4 @@
-"""The items of a request that the tokenizer is still to look at, cut into slices."""
+"""The items of a request that are still to be tokenized, slice by slice."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -21,7 +21,7 @@ ALONE.setflags(write=False)
 
 @define(eq=False)
 class SlicedRequest:
-    """The items of one request: single texts, then pairs; of each the shortest first."""
+    """The items of one request: single texts, then pairs; the shortest of each first."""
 
     submission: Submission
     rules: TokenRules
@@ -30,7 +30,7 @@ class SlicedRequest:
     spelled: dict[int, Any] = field(factory=dict)  # what the tokenizer alone answers, by item
     left: int = field(init=False)  # bytes that have been in no slice
     _next: int = 0
-    _single: int = field(init=False)  # items that are no pairs
+    _single: int = field(init=False)  # items that are not pairs
     _order: Int32 = field(init=False)
     _sizes: Int32 = field(init=False)  # bytes with the prompt or query, in the order of _order
 
@@ -50,7 +50,7 @@ class SlicedRequest:
 
     @property
     def is_plain(self) -> bool:
-        """Whether its next part is texts to be encoded one by one: such ones share a slice."""
+        """Whether its next part is single texts to be encoded: such parts share a slice."""
         return self._next < self._single and not self.submission.request.output.by_tokenizer
 
     @property
@@ -59,7 +59,7 @@ class SlicedRequest:
         return self._next == len(self._order)
 
     def next_part(self, room: int, *, at_least: int) -> "SlicePart | None":
-        """The next items within ``room`` bytes, ``at_least`` so many; None when that is none."""
+        """The next items within ``room`` bytes, ``at_least`` this many; None if that is none."""
         plain = self.is_plain
         end = self._single if self._next < self._single else len(self._order)
         sizes = self._sizes[self._next : end].cumsum()
@@ -114,7 +114,8 @@ class SlicePart:
     def fit_pairs(self, found: Sequence[Int32]) -> tuple[RaggedIds, Int32, Int32]:
         """The pairs within the model's rules; which of them were cut; their lengths before.
 
-        ``found`` is what came of :meth:`asked`. Raises what the rules raise.
+        ``found`` is what the tokenizer gave for :meth:`asked`, int32 [length] each. Raises
+        what the rules raise.
         """
         request = self.owner.submission.request
         rules = self.owner.rules.within(request.max_tokens)
@@ -131,4 +132,4 @@ class SlicePart:
     def _queries(self) -> list[str]:
         queries = self.owner.submission.request.queries
         asked = [queries[at] for at in self.positions] if len(queries) > 1 else queries
-        return [query for query in asked if query is not None]  # which no pair is without
+        return [query for query in asked if query is not None]  # every pair has one

@@ -79,7 +79,7 @@ class TextTokenizer:
         )
 
     def run(self, work: TokenizerWork) -> Sequence[Any]:
-        """What is asked for, an element an item."""
+        """What ``work`` asks for, one element per item."""
         match work:
             case BareTexts():
                 return self.encode(work.texts, special=False)
@@ -105,10 +105,10 @@ class TextTokenizer:
     def spell(self, texts: Sequence[str], *, special: bool) -> list[TokenList]:
         """The tokens of each text; ``special``: special tokens included.
 
-        Raises ValueError for a tokenizer that does not know where its tokens stand.
+        Raises ValueError for a tokenizer that does not tell where its tokens are in the text.
         """
         if not hasattr(self._tokenizer, "encode_batch"):
-            raise ValueError("this model's tokenizer does not say where its tokens stand")
+            raise ValueError("this model's tokenizer does not tell where tokens are in a text")
         given = [text.lower() for text in texts] if self._lower_case else list(texts)
         encodings = self._tokenizer.encode_batch(given, add_special_tokens=special)
         return [
@@ -160,7 +160,7 @@ def _from_files(folder: Path, trust_remote_code: bool) -> Any:
 
 
 def _pair_template(backend: Any, *, typed: bool) -> PairTemplate | None:
-    """The special ids around and between two texts; None where their types are of no known form.
+    """The special ids around and between two texts; None where their form is not known.
 
     ``typed``: the model was trained with token types.
     """

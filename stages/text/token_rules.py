@@ -69,7 +69,7 @@ class TokenRules:
         return evolve(self, max_tokens=max_tokens)
 
     def check_total(self, token_counts: Int32) -> None:
-        """See whether a request is within bounds; ``token_counts`` are before truncation.
+        """Check a request's size; ``token_counts`` are before truncation, int32 [items].
 
         Raises:
             TooLarge: it has more than ``max_request_tokens``.
@@ -100,7 +100,7 @@ class TokenRules:
         first ``pool_from`` tokens stay: what is cut is its text. Raises
         :class:`InvalidInput` for an over-long item where ``truncate`` is off.
         """
-        if ids.tokens <= self.max_tokens:  # as most requests: then no item is longer
+        if ids.tokens <= self.max_tokens:  # like most requests: then no item is longer
             return ids, NO_ITEMS
         over = np.flatnonzero(ids.lengths > self.max_tokens).astype(np.int32)
         if not len(over):

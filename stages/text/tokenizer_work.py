@@ -1,4 +1,4 @@
-"""What the tokenizer's thread is asked to do, beside turning texts into ids."""
+"""What the tokenizer's thread is asked to do, besides turning texts into ids."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -36,11 +36,11 @@ TokenizerWork: TypeAlias = Sequence[str] | BareTexts | Spelling | Decoding
 
 @frozen(eq=False)
 class TokenList:
-    """The tokens of one text, all of one length.
+    """The tokens of one text, in sequences of equal length.
 
     ``names`` are those of the vocabulary, ``special`` says which of them the tokenizer
-    put there, and ``starts`` and ``stops`` count bytes of ``utf8``, the text (0 and 0 for
-    those; no text knows them).
+    added, and ``starts`` and ``stops`` are offsets in bytes into ``utf8``, the text (0 and
+    0 for added ones, which are not in it).
     """
 
     utf8: bytes
@@ -51,5 +51,5 @@ class TokenList:
     stops: Sequence[int]
 
     def spelled(self, index: int) -> str:
-        """What a token stands for in the text; a piece of a character is shown as U+FFFD."""
+        """The part of the text that a token stands for; a part of a character is U+FFFD."""
         return self.utf8[self.starts[index] : self.stops[index]].decode(errors="replace")

@@ -44,11 +44,11 @@ class CompletionThread(Generic[In, Out]):
 
     @property
     def in_flight(self) -> int:
-        """Of what has been started, how much is not over."""
+        """How many of the started jobs are not over."""
         return self._started - self._completed
 
     def start(self, executor: Executor[In, Out], job: WorkerJob[In, Out]) -> None:
-        """Start ``job``; what becomes of it is its own."""
+        """Start ``job``; its result or its error goes to whoever waits for it."""
         started = self._now()
         try:
             pending = executor.start(job.work)
@@ -82,7 +82,7 @@ class CompletionThread(Generic[In, Out]):
                 self._inbox.put(Signal.COMPLETED)
 
     def _complete(self, job: WorkerJob[In, Out], pending: Pending[Out], started: float) -> None:
-        """Finish ``pending`` in whichever thread the executor's last work is known to."""
+        """Wait for ``pending`` and answer its job; by one thread at a time."""
         value, error = None, None
         try:
             value = pending.finish()

@@ -1,7 +1,7 @@
-"""Work that is over sooner than it would be in another thread is done where it is asked for.
+"""Brief work is done where it is asked for, sooner than in another thread.
 
-A trip to a thread and back costs two wake-ups, which is several short texts' time; what
-is longer goes to the thread, for nothing else can go on meanwhile.
+A trip to a thread and back costs two wake-ups, the time of several short texts. Longer
+work goes to the thread, since nothing else could go on meanwhile.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ Out = TypeVar("Out")
 
 @frozen(eq=False)
 class InlineRunner(Generic[In, Out]):
-    """A :class:`stages.threads.runner.Runner` that does what ``is_brief`` by ``function`` itself.
+    """A :class:`stages.threads.runner.Runner` that does brief work with ``function`` itself.
 
-    The rest goes to ``others``. Brief work does not wait for what is there.
+    The rest goes to ``others``. Brief work does not wait for work that is there.
     """
 
     is_brief: Callable[[In], bool]
@@ -28,7 +28,7 @@ class InlineRunner(Generic[In, Out]):
     others: Runner[In, Out]
 
     def submit(self, work: In) -> Job[Out]:
-        """Take ``work``; it is done, where it is brief, when its job is waited for."""
+        """Take ``work``; where it is brief, it is done when its job is waited for."""
         return _InlineJob(self.function, work) if self.is_brief(work) else self.others.submit(work)
 
 

@@ -20,13 +20,13 @@ class Pending(Protocol[Out_co]):
     """Work under way."""
 
     def finish(self) -> Out_co:
-        """Wait for the result, or raise what became of it. Called once, from any thread."""
+        """Wait for the result, or raise the work's error. Called once, from any thread."""
         ...
 
 
 @frozen(eq=False)
 class Completed(Generic[Out_co]):
-    """Work that was over when it started: ``finish`` never waits."""
+    """Work that is over when it has been started: ``finish`` never waits."""
 
     value: Out_co
 
@@ -43,13 +43,13 @@ class Executor(Protocol[In_contra, Out_co]):
         ...
 
     def idle(self) -> bool:
-        """Use a moment in which nothing runs; whether there is more to do in the next."""
+        """Use a moment in which nothing runs; whether there is more to do in another."""
         ...
 
 
 @frozen(eq=False)
 class Synchronous(Generic[In, Out]):
-    """An :class:`Executor` that does its work when it is started, and nothing between."""
+    """An :class:`Executor` that does its work when it is started, and nothing when idle."""
 
     function: Callable[[In], Out]
 

@@ -35,7 +35,7 @@ class TokenBudget:
 
 @frozen
 class TextBudget:
-    """Bounds the bytes of texts that wait for the tokenizer; no share goes above it."""
+    """Bounds the bytes of texts that wait for the tokenizer; no tenant's share goes above it."""
 
     max_bytes: int
     bulk_share: float = BULK_SHARE

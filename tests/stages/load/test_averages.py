@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.load.averages import FARTHEST, Drift, ServiceRate
+from stages.load.averages import MAX_STEP, Drift, ServiceRate
 
 
 def test_the_first_batch_sets_the_rate_and_later_ones_move_it():
@@ -61,7 +61,7 @@ def test_a_short_batch_moves_the_drift_by_its_share_of_a_full_one():
 def test_one_batch_that_hangs_hardly_moves_the_drift():
     drift = Drift(alpha=0.3)
     drift.observe(predicted_s=0.01, busy_s=60.0, full_s=0.25)
-    assert drift.ratio == pytest.approx(1.0 + 0.3 * (FARTHEST - 1.0))
+    assert drift.ratio == pytest.approx(1.0 + 0.3 * (MAX_STEP - 1.0))
 
 
 def test_a_device_that_stays_slow_is_known_after_a_few_batches():
