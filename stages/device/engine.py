@@ -32,6 +32,7 @@ from stages.device.padded import PaddedPath
 from stages.device.self_check import check_packed, check_padded
 from stages.device.spec import DeviceFigures, EngineSpec
 from stages.device.task import Task
+from stages.device.weight_layout import turn_narrow_weights
 from stages.device.token_choices import TokenChoices
 from stages.load.cost_model import CostModel
 from stages.messages import Batch, Layout
@@ -62,6 +63,8 @@ class Engine:
             trust_remote_code=spec.trust_remote_code,
             table_rows=tokens.table_rows,
         )
+        if device.type == "cpu":
+            turn_narrow_weights(model)
         with torch.inference_mode():
             self._capabilities = find_capabilities(model, folder, recipe, tokens.excluded)
         self._encoder, self.outputs = self._capabilities.encoder, self._capabilities.outputs
