@@ -32,8 +32,8 @@ from stages.device.padded import PaddedPath
 from stages.device.self_check import check_packed, check_padded
 from stages.device.spec import DeviceFigures, EngineSpec
 from stages.device.task import Task
-from stages.device.weight_layout import turn_narrow_weights
 from stages.device.token_choices import TokenChoices
+from stages.device.weight_layout import turn_narrow_weights
 from stages.load.cost_model import CostModel
 from stages.messages import Batch, Layout
 from stages.threads.pending_work import Completed, Pending
