@@ -182,7 +182,7 @@ def test_encoder_folder_prompts_and_case_are_read(folder):
     ("name", "text", "named"),
     [
         ("modules.json", "{", "is not JSON"),
-        ("modules.json", '[{"idx": 0}]', "no list of modules"),
+        ("modules.json", '[{"idx": 0}]', "not a list of modules"),
         ("config.json", "[]", "JSON object"),
         ("config_sentence_transformers.json", '{"prompts": ["a"]}', "prompts must map"),
         ("config_sentence_transformers.json", '{"default_prompt_name": "q"}', "'q' is not among"),
