@@ -2,7 +2,8 @@
 
 The ids go to the model as they are, int32. BERT's own default for token types
 gathers with its position ids, which must then be int64; so token types are handed
-in as int32, zeros for a single text, wherever the model knows them.
+in as int32, zeros for a single text, wherever the model has a table of them. GPT-2
+would look them up among its tokens.
 """
 
 import inspect
@@ -38,8 +39,9 @@ class Encoder:
         self.window = int(getattr(config, "sliding_window", None) or 0)
         self.pad_id = int(getattr(config, "pad_token_id", None) or 0)
         self.first_position = first_position(config.to_dict())
-        self._types = "token_type_ids" in inspect.signature(model.forward).parameters
-        self.tells_texts_apart = self._types and getattr(config, "type_vocab_size", 0) > 1
+        types = int(getattr(config, "type_vocab_size", 0) or 0)
+        self._types = types > 0 and "token_type_ids" in inspect.signature(model.forward).parameters
+        self.tells_texts_apart = self._types and types > 1
         self._own = model.config._attn_implementation  # noqa: SLF001  (transformers has no getter)
 
     def packed(

@@ -29,6 +29,7 @@ TOLERANCE = 2e-6
         ("albert", "mean"),
         ("xlm-roberta", "cls"),
         ("modernbert", "mean"),
+        ("gpt2", "weightedmean"),
         ("qwen3", "lasttoken"),
         ("mistral", "lasttoken"),
     ],

@@ -52,6 +52,10 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "mpnet": ("MPNetConfig", {**BERT_LIKE, "pad_token_id": 1, "max_position_embeddings": 66}),
+    "gpt2": (
+        "GPT2Config",
+        {"vocab_size": 97, "n_embd": 32, "n_layer": 3, "n_head": 4, "initializer_range": 0.2},
+    ),
     "qwen3": ("Qwen3Config", DECODER),
     "mistral": ("MistralConfig", {**DECODER, "sliding_window": 8}),
 }
