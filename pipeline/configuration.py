@@ -149,6 +149,13 @@ def batch_limits(settings: Settings, device: Device, max_tokens: int) -> BatchLi
     )
 
 
+def missing_tokens(tokenizer: TextTokenizer, device: Device) -> int:
+    """How many of the tokenizer's tokens the model does not know; null takes any."""
+    if device.device == "null":
+        return 0
+    return max(0, tokenizer.vocabulary - device.vocabulary)
+
+
 def token_rules(recipe: Recipe, tokenizer: TextTokenizer, device: Device) -> TokenRules:
     """How the model's tokens are cut and pooled."""
     unpooled = None
@@ -161,6 +168,7 @@ def token_rules(recipe: Recipe, tokenizer: TextTokenizer, device: Device) -> Tok
         suffix=tokenizer.suffix,
         unpooled=unpooled,
         pairs=tokenizer.pairs,
+        vocabulary=device.vocabulary if missing_tokens(tokenizer, device) else None,
         prompts=dict(recipe.prompts),
         default_prompt=recipe.default_prompt_name,
         pool_from={} if recipe.include_prompt else _prompt_lengths(recipe, tokenizer),
@@ -216,7 +224,7 @@ def plan_with(
 
 def _prompt_lengths(recipe: Recipe, tokenizer: TextTokenizer) -> dict[str, int]:
     """Tokens of each prompt that stay out of the pooling, the special ones before it too."""
-    names = list(recipe.prompts)
+    names = [name for name, text in recipe.prompts.items() if text]
     encoded = tokenizer.encode([recipe.prompts[name] for name in names])
     return {
         name: len(ids) - len(tokenizer.suffix) for name, ids in zip(names, encoded, strict=True)

@@ -229,6 +229,7 @@ def _fit_or_fail(
     pool_from = rules.pool_from_of(request)
     try:
         fitted, cut, lengths = fit()
+        rules.check_known(fitted, positions)
         rules.check_poolable(fitted, positions, pool_from, pooled=request.output is Output.POOLED)
         if ticket.token_counts is not None:
             ticket.token_counts[positions] = lengths

@@ -102,12 +102,25 @@ def _require_agreement(devices: Sequence[Device]) -> None:
 
 
 def _require_tokens(text_tokenizer: TextTokenizer, device: Device) -> None:
-    """Raise ModelError unless ``device`` knows every token of ``text_tokenizer``."""
-    if text_tokenizer.vocabulary > device.vocabulary and device.device != "null":
+    """Raise ModelError unless ``device`` knows the tokens that texts are made of.
+
+    Some that are added and mean nothing for texts may be missing: Gemma's tokenizer has
+    one that stands for an image.
+    """
+    missing = configuration.missing_tokens(text_tokenizer, device)
+    if not missing:
+        return
+    around = (*text_tokenizer.prefix, *text_tokenizer.suffix)
+    if max(text_tokenizer.base_vocabulary - 1, *around) >= device.vocabulary:
         raise ModelError(
             f"the tokenizer knows {text_tokenizer.vocabulary} tokens and the model only "
-            f"{device.vocabulary}: name the added ones in CONTROL_TOKENS, which widens the model"
+            f"{device.vocabulary}: they do not belong together"
         )
+    log.warning(
+        "the model does not know all tokens that its tokenizer adds: texts with one are refused, "
+        "unless CONTROL_TOKENS names it",
+        tokens=missing,
+    )
 
 
 def _info(

@@ -33,14 +33,13 @@ SHORT: Final = 5
 
 def check_packed(encoder: Encoder, path: PackedPath, max_tokens: int) -> str:
     """Why ``path`` must not be used for this model; "" when all is well."""
-    sample, alone = _alone(encoder, max_tokens)
-    (run,) = path.plan([sample])
-    packing = path.packing(run)
     try:
+        sample, alone = _alone(encoder, max_tokens)
+        (run,) = path.plan([sample])
+        packing = path.packing(run)
         hidden = path.hidden(run, _input(encoder, sample, run), packing)
     except Exception as error:
-        lines = str(error).splitlines() or [""]
-        return f"the model cannot run packed: {type(error).__name__}: {lines[0]}"
+        return f"the model cannot run packed: {_named(error)}"
     if packing.calls != encoder.layers:
         name = type(encoder.model).__name__
         return f"{name} called packed attention {packing.calls} times in {encoder.layers} layers"
@@ -51,17 +50,26 @@ def check_packed(encoder: Encoder, path: PackedPath, max_tokens: int) -> str:
 
 
 def check_padded(encoder: Encoder, path: PaddedPath, max_tokens: int) -> None:
-    """Raise ModelError unless padding leaves texts as they are."""
-    sample, alone = _alone(encoder, max_tokens)
-    (run,) = padded_runs([sample], len(sample.ids), int(sample.ids.lengths.max()))
-    distance = _distance(path.hidden(run, _input(encoder, sample, run)), run, alone)
+    """Raise ModelError unless the model runs, and padding leaves texts as they are."""
+    name = type(encoder.model).__name__
+    try:
+        sample, alone = _alone(encoder, max_tokens)
+        (run,) = padded_runs([sample], len(sample.ids), int(sample.ids.lengths.max()))
+        distance = _distance(path.hidden(run, _input(encoder, sample, run)), run, alone)
+    except Exception as error:
+        raise ModelError(f"{name} cannot be served: {_named(error)}") from error
     if not math.isfinite(distance):
-        raise ModelError(f"{type(encoder.model).__name__} gives vectors that are not finite")
+        raise ModelError(f"{name} gives vectors that are not finite")
     if distance > TOLERANCE[encoder.model.dtype]:
         raise ModelError(
-            f"{type(encoder.model).__name__} gives other vectors in a batch than alone "
+            f"{name} gives other vectors in a batch than alone "
             f"(off by {distance:.1e}): it cannot be served in batches"
         )
+
+
+def _named(error: Exception) -> str:
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 def _alone(encoder: Encoder, max_tokens: int) -> tuple[Sample, list[Tensor]]:

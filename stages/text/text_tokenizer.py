@@ -21,9 +21,13 @@ BRIEF_CHARACTERS: Final = 512  # 0.1 ms of English, 0.15 ms in words of five let
 
 @frozen(eq=False)
 class TextTokenizer:
-    """A loaded tokenizer. ``vocabulary`` counts its ids, added tokens included."""
+    """A loaded tokenizer.
+
+    ``vocabulary`` counts its ids, ``base_vocabulary`` those that no token was added for.
+    """
 
     vocabulary: int
+    base_vocabulary: int
     prefix: tuple[int, ...]  # special ids before and after every text
     suffix: tuple[int, ...]
     pairs: PairTemplate | None  # None: it says nothing of pairs
@@ -58,6 +62,7 @@ class TextTokenizer:
         prefix, suffix = _template(tokenizer)
         return cls(
             vocabulary=len(tokenizer),
+            base_vocabulary=tokenizer.vocab_size,
             prefix=prefix,
             suffix=suffix,
             pairs=None

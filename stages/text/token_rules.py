@@ -33,7 +33,8 @@ class TokenRules:
     ``prefix`` and ``suffix`` are the special tokens that the tokenizer puts around
     every text ([CLS] and [SEP], say). ``unpooled`` is bool [vocabulary], True for
     tokens left out of the pooling, or None when all count. ``pairs`` is how two texts
-    become one item, or None where the tokenizer does not say. ``prompts`` maps names
+    become one item, or None where the tokenizer does not say. Ids from ``vocabulary`` on
+    the tokenizer makes and the model does not know; None: there are none. ``prompts`` maps names
     to texts; ``pool_from`` maps the names of prompts that are left out of the
     pooling to their number of tokens. ``max_request_tokens`` bounds the items of a
     request together.
@@ -44,6 +45,7 @@ class TokenRules:
     suffix: tuple[int, ...] = ()
     unpooled: NDArray[np.bool_] | None = None
     pairs: PairTemplate | None = None
+    vocabulary: int | None = None
     prompts: Mapping[str, str] = field(factory=dict)
     default_prompt: str = ""
     pool_from: Mapping[str, int] = field(factory=dict)
@@ -163,6 +165,19 @@ class TokenRules:
         if request.ids is not None or request.queries:
             return 0
         return self.pool_from.get(self.prompt_name(request.prompt_name), 0)
+
+    def check_known(self, ids: RaggedIds, positions: Int32) -> None:
+        """Raise :class:`InvalidInput` for an item with a token that the model does not know."""
+        if self.vocabulary is None or ids.flat.max(initial=0) < self.vocabulary:
+            return
+        for index, position in enumerate(positions.tolist()):
+            if ids.item(index).max(initial=0) >= self.vocabulary:
+                raise InvalidInput(
+                    f"item {position} has a token that the tokenizer adds and the model does "
+                    "not know",
+                    field="texts",
+                    item=position,
+                )
 
     def check_poolable(
         self, ids: RaggedIds, positions: Int32, pool_from: int, *, pooled: bool = True

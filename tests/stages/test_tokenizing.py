@@ -47,6 +47,18 @@ async def test_a_request_of_too_many_tokens_is_refused_and_what_is_cut_off_does_
     assert within.waiting
 
 
+async def test_a_text_with_a_token_that_the_model_does_not_know_is_refused(stage):
+    stage.rules = evolve(RULES, vocabulary=4)
+    heard = []
+    within = stage.hand_in(texts_request("a", "ccc"))
+    stage.hand_in(texts_request("a", "dddd"), reply=heard.append)
+    await stage.run_to_the_end()
+    (error,) = heard
+    assert isinstance(error, InvalidInput)
+    assert error.item == 1
+    assert within.waiting
+
+
 async def test_the_ratio_of_tokens_to_bytes_is_learned_without_special_tokens():
     rules = TokenRules(max_tokens=16, prefix=(7,), suffix=(9,), prompts={"q": "find: "})
     stage = Stage(InlineRunner(lambda texts: [np.arange(2 + len(t) // 4) for t in texts]), rules)

@@ -1,18 +1,22 @@
 """From a checkpoint's folder to a warm model."""
 
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from attrs import evolve
 from small_model import VOCABULARY, write_checkpoint
+from tokenizers import models, processors
 from transformers import AutoTokenizer
 
 from pipeline import configuration
 from pipeline.models.loading import load_model
 from pipeline.settings.sources import load_settings
 from stages.device.errors import ModelError
+from stages.errors import InvalidInput
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,11 @@ def loaded(folder, nursery):
     return load
 
 
+def write_json(file, content):
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
 def change_specs(monkeypatch, change):
     """Ask each device to be what ``change`` makes of its number and spec."""
     specs_of = configuration.engine_specs
@@ -47,15 +56,52 @@ def change_specs(monkeypatch, change):
     )
 
 
-async def test_a_tokenizer_that_knows_more_tokens_than_the_model_is_refused(loaded):
-    both = f"knows {VOCABULARY + 2} tokens and the model only {VOCABULARY}:"
+async def test_tokens_that_a_tokenizer_adds_may_be_unknown_to_the_model(loaded):
+    model = await loaded()
+    assert model.info.vocabulary == VOCABULARY
+    rules = configuration.token_rules(model.recipe, model.text_tokenizer, model.device)
+    ids = rules.join(model.text_tokenizer.encode(["w5 w6", "w7 new1"]))
+    with pytest.raises(InvalidInput, match="item 1 has a token that the tokenizer adds"):
+        rules.check_known(ids, np.arange(2, dtype=np.int32))
+
+
+@pytest.mark.parametrize("what", ["words", "specials"])
+async def test_a_tokenizer_whose_texts_the_model_does_not_know_is_refused(loaded, tmp_path, what):
+    write_checkpoint(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    if what == "words":
+        vocabulary = tokenizer.get_vocab() | {"new1": VOCABULARY}
+        tokenizer.backend_tokenizer.model = models.WordLevel(vocabulary, unk_token="[UNK]")  # noqa: S106
+    else:
+        tokenizer.add_special_tokens({"eos_token": "new1"})
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single="$A new1", special_tokens=[("new1", VOCABULARY)]
+        )
+    tokenizer.save_pretrained(tmp_path)
+    both = f"knows {VOCABULARY + 1} tokens and the model only {VOCABULARY}:"
     with pytest.raises(ModelError, match=both):
-        await loaded()
+        await loaded(MODEL_PATH=str(tmp_path))
 
 
 async def test_control_tokens_widen_the_model(loaded):
     model = await loaded(CONTROL_TOKENS="new1,new2")
     assert model.info.vocabulary == VOCABULARY + 2
+
+
+async def test_an_empty_prompt_leaves_nothing_out_of_the_pooling(loaded, tmp_path):
+    write_checkpoint(tmp_path)
+    write_json(tmp_path / "1_Pooling/config.json", {"include_prompt": False})
+    types = {"": "Transformer", "1_Pooling": "Pooling"}
+    modules = [
+        {"type": f"sentence_transformers.models.{kind}", "path": path}
+        for path, kind in types.items()
+    ]
+    write_json(tmp_path / "modules.json", modules)
+    prompts = {"query": "w5 w6 ", "document": ""}
+    write_json(tmp_path / "config_sentence_transformers.json", {"prompts": prompts})
+    model = await loaded(MODEL_PATH=str(tmp_path))
+    rules = configuration.token_rules(model.recipe, model.text_tokenizer, model.device)
+    assert rules.pool_from == {"query": 3}  # [CLS] w5 w6
 
 
 async def test_the_null_device_takes_any_tokenizer(loaded, monkeypatch):

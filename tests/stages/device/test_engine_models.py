@@ -28,6 +28,7 @@ TOLERANCE = 2e-6
         ("bert", "mean"),
         ("albert", "mean"),
         ("xlm-roberta", "cls"),
+        ("xmod", "mean"),  # looks like BERT, and does not run with its layers replaced
         ("modernbert", "mean"),
         ("gpt2", "weightedmean"),
         ("qwen3", "lasttoken"),
@@ -58,6 +59,17 @@ def test_a_model_without_the_hook_runs_bucketed_and_says_why(tmp_path):
     assert distance(output.vectors, expected) <= TOLERANCE
     with pytest.raises(ValueError, match="packed batch"):
         engine.run(make_batch(texts, Layout.PACKED))
+
+
+def test_a_model_that_does_not_run_is_refused_with_the_reason(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no such thing\nas this")
+
+    monkeypatch.setattr("stages.device.encoder.Encoder.padded", fail)
+    folder = write_checkpoint(tmp_path, "bert", [pooling("mean")])
+    reason = "^BertModel cannot be served: RuntimeError: no such thing$"
+    with pytest.raises(ModelError, match=reason):
+        make_engine(folder)
 
 
 @pytest.mark.parametrize("kind", ["modernbert", "mistral"])

@@ -34,6 +34,16 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
         "XLMRobertaConfig",
         {**BERT_LIKE, "pad_token_id": 1, "max_position_embeddings": 66, "type_vocab_size": 1},
     ),
+    "xmod": (
+        "XmodConfig",
+        {
+            **BERT_LIKE,
+            "pad_token_id": 1,
+            "max_position_embeddings": 66,
+            "languages": ["en"],
+            "default_language": "en",
+        },
+    ),
     "modernbert": (
         "ModernBertConfig",
         {**BERT_LIKE, "local_attention": 16, "max_position_embeddings": 128},
