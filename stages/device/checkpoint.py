@@ -28,6 +28,7 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoModelForTextEncoding,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.utils import logging
@@ -136,11 +137,17 @@ def _load_stripped(
 
 def _load(folder: Path, options: Mapping[str, Any], task: Task) -> tuple[PreTrainedModel, Report]:
     loader: Any = LOADERS[task]
-    if task is Task.EMBED and getattr(options["config"], "is_encoder_decoder", False):
+    if task is Task.EMBED and _is_half(options["config"]):
         loader = AutoModelForTextEncoding
     with MetaTensors():
         model, info = loader.from_pretrained(folder, output_loading_info=True, **options)
     return model, Report.of(info, task)
+
+
+def _is_half(config: PreTrainedConfig) -> bool:
+    """Whether only the encoder of an encoder and a decoder is wanted, or was kept."""
+    kept = config.architectures or ()
+    return config.is_encoder_decoder or any(name.endswith("EncoderModel") for name in kept)
 
 
 def _first_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 from sentence_transformers.sentence_transformer.modules import Pooling
 from tiny_models import (
     distance,
@@ -59,6 +60,16 @@ def test_a_model_without_the_hook_runs_bucketed_and_says_why(tmp_path):
     assert distance(output.vectors, expected) <= TOLERANCE
     with pytest.raises(ValueError, match="packed batch"):
         engine.run(make_batch(texts, Layout.PACKED))
+
+
+@pytest.mark.parametrize("kept", ["whole", "encoder"])
+def test_of_a_model_with_a_decoder_only_the_encoder_is_served(tmp_path, kept):
+    loaders = {"whole": transformers.AutoModel, "encoder": transformers.AutoModelForTextEncoding}
+    folder = write_checkpoint(tmp_path, "t5", [pooling("mean")], loaders[kept])
+    texts = random_texts(LENGTHS)
+    output = make_engine(folder).run(make_batch(texts, Layout.PADDED, width=64))
+    expected = pooled_by_sentence_transformers(folder, texts, "mean", transformers.T5EncoderModel)
+    assert distance(output.vectors, expected) <= TOLERANCE
 
 
 def test_a_model_that_does_not_run_is_refused_with_the_reason(tmp_path, monkeypatch):
@@ -179,10 +190,10 @@ def test_a_model_whose_vectors_are_not_finite_is_refused(tmp_path, monkeypatch):
         make_engine(folder)
 
 
-def pooled_by_sentence_transformers(folder, texts, mode):
+def pooled_by_sentence_transformers(folder, texts, mode, loader=transformers.AutoModel):
     module = Pooling(32, mode)
     rows = []
-    for tokens in plain_tokens(folder, texts):
+    for tokens in plain_tokens(folder, texts, loader):
         mask = torch.ones(tokens.shape[:2], dtype=torch.int64)
         features = {"token_embeddings": tokens, "attention_mask": mask}
         rows.append(module(features)["sentence_embedding"])

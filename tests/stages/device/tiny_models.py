@@ -61,6 +61,18 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
             "initializer_range": 0.2,
         },
     ),
+    "t5": (
+        "T5Config",
+        {
+            "vocab_size": 97,
+            "d_model": 32,
+            "d_kv": 8,
+            "d_ff": 48,
+            "num_layers": 3,
+            "num_heads": 4,
+            "decoder_start_token_id": 0,
+        },
+    ),
     "mpnet": ("MPNetConfig", {**BERT_LIKE, "pad_token_id": 1, "max_position_embeddings": 66}),
     "gpt2": (
         "GPT2Config",
@@ -173,9 +185,11 @@ def make_batch(
     return Batch(1, tuple(chunks), layout, rows or len(texts), width or longest)
 
 
-def plain_tokens(folder: Path, texts: Sequence[NDArray[np.int32]]) -> list[torch.Tensor]:
+def plain_tokens(
+    folder: Path, texts: Sequence[NDArray[np.int32]], loader: Any = transformers.AutoModel
+) -> list[torch.Tensor]:
     """Token vectors of each text alone through plain transformers, [1, length, hidden]."""
-    model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    model = loader.from_pretrained(folder, attn_implementation="eager").eval()
     with torch.inference_mode():
         return [
             model(torch.from_numpy(text).long().unsqueeze(0)).last_hidden_state for text in texts
