@@ -106,16 +106,29 @@ def packed_attention(
     ]
     if attention_mask is not None or unknown:
         raise NotImplementedError(f"packed attention with {', '.join(unknown) or 'a mask'}")
-    if not torch.compiler.is_compiling():
-        packing.calls += 1
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     # Back to the projections' own layout [tokens, heads, head_dim]: views, not copies.
     q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    if packing.kernel is Kernel.GROUPS:
-        mixed = _by_groups(q, k, v, packing.groups, scaling, sliding_window, causal)
-    else:
-        mixed = _by_offsets(q, k, v, packing, scaling, sliding_window, causal)
+    mixed = attend(q, k, v, packing, scaling, sliding_window, causal=causal)
     return mixed.unsqueeze(0), None
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    packing: Packing,
+    scaling: float | None = None,
+    window: int | None = None,
+    *,
+    causal: bool = False,
+) -> Tensor:
+    """:func:`packed_attention` of [tokens, heads, head_dim], which is what it gives, too."""
+    if not torch.compiler.is_compiling():
+        packing.calls += 1
+    if packing.kernel is Kernel.GROUPS:
+        return _by_groups(q, k, v, packing.groups, scaling, window, causal)
+    return _by_offsets(q, k, v, packing, scaling, window, causal)
 
 
 def _by_groups(

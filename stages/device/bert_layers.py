@@ -195,14 +195,22 @@ class PostNormEncoder(nn.Module):
         return flat
 
 
-def replace_layers(model: PreTrainedModel) -> bool:
-    """Run packed rows of ``model`` here, where it seems to have such layers; whether it does."""
+def replaceable(model: PreTrainedModel) -> tuple[nn.Module, int] | None:
+    """The part of ``model`` that may have such layers, and their heads; None if it cannot."""
     config, own = model.config.get_text_config(), getattr(model, "encoder", None)
     usual = getattr(config, "hidden_act", "") == "gelu" and not getattr(config, "is_decoder", False)
-    if not isinstance(own, nn.Module) or not usual or model.dtype is not torch.float32:
+    if not isinstance(own, nn.Module) or not usual:
+        return None
+    return own, int(config.num_attention_heads)
+
+
+def replace_layers(model: PreTrainedModel) -> bool:
+    """Run packed rows of ``model`` here, where it seems to have such layers; whether it does."""
+    found = replaceable(model)
+    if found is None or model.dtype is not torch.float32:
         return False
     try:
-        model.encoder = PostNormEncoder(own, int(config.num_attention_heads))
+        model.encoder = PostNormEncoder(*found)
     except (AttributeError, RuntimeError, TypeError):  # other parts, or without biases
         return False
     return True

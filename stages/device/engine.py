@@ -20,6 +20,7 @@ from stages.device.calibration import BatchShape, calibrated, shapes_of
 from stages.device.capabilities import find_capabilities
 from stages.device.checkpoint import load_model
 from stages.device.cpu_executor import CpuExecutor
+from stages.device.cuda.fused_layers import fuse_layers
 from stages.device.cuda.gpu import CudaGpu, Gpu
 from stages.device.cuda.gpu_executor import GpuExecutor
 from stages.device.cuda.gpu_setup import make_gpu_executor
@@ -102,7 +103,8 @@ class Engine:
     def _packed_path(self, kernel: Kernel) -> tuple[PackedPath | None, str]:
         """The packed path, with this project's own layers where they compute the same."""
         encoder = self._encoder
-        if kernel is Kernel.GROUPS and replace_layers(encoder.model):
+        replace = replace_layers if kernel is Kernel.GROUPS else fuse_layers
+        if replace(encoder.model):
             path = PackedPath(encoder, kernel, CPU_SCRATCH_RUN_TOKENS, side_by_side=True)
             if not check_packed(encoder, path, self._max_tokens):
                 return path, ""

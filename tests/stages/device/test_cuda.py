@@ -12,6 +12,7 @@ import trio
 from tiny_models import make_batch, pooling, random_texts, write_checkpoint
 from transformers import AutoModel
 
+from stages.device.cuda.fused_layers import FusedEncoder
 from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
@@ -119,6 +120,12 @@ def test_the_compiled_model_gives_the_same_and_is_compiled_once(tmp_path, name):
     wanted = expected(folder, texts, MODELS[name][1], torch.bfloat16)
     assert (run(engine, texts) * wanted).sum(1).min() >= COSINE
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+@pytest.mark.parametrize(("name", "fused"), [("xlm-roberta", True), ("qwen3", False)])
+def test_layers_like_bert_s_run_in_fewer_products(tmp_path, name, fused):
+    model = engine_of(checkpoint(tmp_path, name))._encoder.model
+    assert any(isinstance(module, FusedEncoder) for module in model.modules()) == fused
 
 
 def test_every_size_of_batch_comes_out_right(tmp_path):

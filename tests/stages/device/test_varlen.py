@@ -1,5 +1,7 @@
 """The call of torch's varlen_attn: what it is given, in the versions that there are, and traced."""
 
+from inspect import signature
+
 import pytest
 import torch
 import torch._dynamo
@@ -41,6 +43,8 @@ def test_each_text_is_what_it_is_alone(encoder):
 @pytest.mark.parametrize("encoder", KINDS, indirect=True)
 def test_a_torch_whose_varlen_attn_is_not_asked_for_groups_will_do(encoder, monkeypatch):
     newest = varlen.varlen_attn
+    if "enable_gqa" not in signature(newest).parameters:
+        pytest.skip("the varlen_attn that is installed is such a one")
 
     def oldest(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale, window_size):
         """As in torch 2.11, whose kernel takes grouped queries as they come."""
