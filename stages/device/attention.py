@@ -42,6 +42,7 @@ class Packing:
     """How a packed row divides into texts, for one forward pass.
 
     ``offsets`` is int32 [texts + 1] on the device; ``groups`` serve the CPU kernel.
+    ``tiled``: those may take the keys of neighbours along, masked (:mod:`stages.device.tiles`).
     ``calls`` counts the layers that attended through here, compiled ones excepted.
     """
 
@@ -49,6 +50,7 @@ class Packing:
     offsets: Tensor
     longest: int
     groups: Sequence[Group]
+    tiled: bool = True
     calls: int = 0
 
 

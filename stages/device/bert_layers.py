@@ -3,11 +3,14 @@
 transformers' own layers write a fresh tensor for each bias, activation and sum. Here
 the products of a run share one scratch tensor, are added to the residual by the
 product itself, and the activation is in place: 1.05 to 1.09 times as fast (one thread,
-all-MiniLM-L6-v2), in less memory. Three biases need not be added. A key's adds the
-same to all scores of a query, which softmax does not see. A value's comes out of the
-attention unchanged, since its weights sum to one, so it joins the bias that follows. And
-the last bias of a layer is in the residual already, by the normalisation that makes it;
-the product that also reads it has as much taken from its own.
+all-MiniLM-L6-v2), in less memory. Attention is in tiles (:mod:`stages.device.tiles`), which
+takes 2 to 3% less processor time where lengths differ.
+
+Three biases need not be added. A key's adds the same to all scores of a query, which
+softmax does not see. A value's comes out of the attention unchanged, since its weights sum
+to one, so it joins the bias that follows. And the last bias of a layer is in the residual
+already, by the normalisation that makes it; the product that also reads it has as much
+taken from its own.
 
 For all models whose layers have BERT's names and order (bert, roberta, xlm-roberta,
 camembert, electra, ernie, ...). Whether they compute the same is not taken from the
@@ -26,6 +29,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttenti
 
 from stages.device.attention import Packing
 from stages.device.packing import Group
+from stages.device.tiles import SEEN_BEYOND, Tiles
 
 KEPT_TOKENS: Final = 1 << 11
 
@@ -113,40 +117,51 @@ class PostNormLayer:
 
 
 class Scratch:
-    """What all layers write to in turn: queries, keys and values, and then what is wide.
+    """What all layers write to in turn: keys, values and queries, and then what is wide.
 
-    ``flat`` has at least ``tokens`` times the larger of the two.
+    ``flat`` has at least :func:`scratch_size` numbers.
     """
 
-    def __init__(
-        self, flat: Tensor, x: Tensor, wide: int, heads: int, groups: tuple[Group, ...]
-    ) -> None:
+    def __init__(self, flat: Tensor, x: Tensor, wide: int, heads: int, packing: Packing) -> None:
         tokens, hidden = x.shape
-        self.queries, self.keys, self.values = flat[: 3 * tokens * hidden].view(3, tokens, hidden)
-        self.wide = flat[: tokens * wide].view(tokens, wide)
         size = hidden // heads
-        strides = size, hidden, 1
-        self._groups = [
-            tuple(
-                # One view and not three: there are many groups of short texts.
-                part.as_strided(
-                    (group.count, heads, group.length, size),
-                    (group.length * hidden, *strides),
-                    part.storage_offset() + group.start * hidden,
-                )
-                for part in (self.queries, self.keys, self.values)
+        own = 3 * tokens * hidden
+        # In this order what is read after a group's last key is a number.
+        self.keys, self.values, self.queries = flat[:own].view(3, tokens, hidden)
+        flat[own : own + SEEN_BEYOND * hidden].zero_()
+        self.wide = flat[: tokens * wide].view(tokens, wide)
+
+        def view(part: Tensor, group: Group, tiles: Tiles, rows: int) -> Tensor:
+            # One view and not three: there are many groups of short texts.
+            return part.as_strided(
+                (tiles.count, heads, rows, size),
+                (tiles.rows * hidden, size, hidden, 1),
+                part.storage_offset() + group.start * hidden,
             )
-            for group in groups
-        ]
+
+        self._groups = []
+        for group in packing.groups:
+            tiles = Tiles.of(group, x.dtype) if packing.tiled else Tiles.exact(group)
+            views = (
+                view(self.queries, group, tiles, tiles.rows),
+                view(self.keys, group, tiles, tiles.keys),
+                view(self.values, group, tiles, tiles.keys),
+            )
+            self._groups.append((views, tiles.mask, group.count * group.length))
 
     def mixed(self) -> Tensor:
         """Attention within each text, [tokens, hidden]; uses up the queries."""
         hidden = self.queries.shape[1]
         parts = [
-            scaled_dot_product_attention(*group).transpose(1, 2).reshape(-1, hidden)
-            for group in self._groups
+            scaled_dot_product_attention(*views, mask).transpose(1, 2).reshape(-1, hidden)[:tokens]
+            for views, mask, tokens in self._groups
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, out=self.queries)
+
+
+def scratch_size(tokens: int, hidden: int, wide: int) -> int:
+    """How many numbers layers write to at a time, and what attention reads beyond them."""
+    return max((3 * tokens + SEEN_BEYOND) * hidden, tokens * wide)
 
 
 class PostNormEncoder(nn.Module):
@@ -177,7 +192,7 @@ class PostNormEncoder(nn.Module):
         x = hidden_states[0].clone()  # it is used up
         wide = self._layers[0].up.bias.shape[0]
         flat = self._flat(x, wide)
-        scratch = Scratch(flat, x, wide, self._heads, tuple(packing.groups))
+        scratch = Scratch(flat, x, wide, self._heads, packing)
         for layer in self._layers:
             packing.calls += 1
             x = layer.run(x, scratch)
@@ -185,7 +200,7 @@ class PostNormEncoder(nn.Module):
 
     def _flat(self, x: Tensor, wide: int) -> Tensor:
         tokens, hidden = x.shape
-        size = tokens * max(3 * hidden, wide)
+        size = scratch_size(tokens, hidden, wide)
         kept: Tensor | None = getattr(self._scratch, "kept", None)
         if kept is not None and size <= len(kept):
             return kept

@@ -19,6 +19,7 @@ from stages.messages import Layout
 
 TOLERANCE = 2e-6
 LENGTHS = (5, 30, 1, 7, 7, 60)
+BROKEN = 50  # a token id
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def runs_here(engine):
     return isinstance(engine._encoder.model.encoder, PostNormEncoder)
 
 
-@pytest.mark.parametrize("lengths", [LENGTHS, (9, 9, 9), (17,)])
+@pytest.mark.parametrize("lengths", [LENGTHS, (9, 9, 9), (17,), (1,), (2,) * 19, (33, 33, 48)])
 def test_biases_of_any_size_are_minded(folder, lengths):
     """Those of keys and values are not added where transformers adds them."""
     model = AutoModel.from_pretrained(folder)
@@ -87,3 +88,18 @@ def test_a_text_does_not_depend_on_its_neighbours(folder):
     together = engine.run(make_batch(texts, Layout.PACKED)).vectors
     alone = [engine.run(make_batch([text], Layout.PACKED)).vectors[0] for text in texts]
     assert distance(together, np.stack(alone)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("lengths", [(3, 4, 3, 4, 3), (17, 18, 17), (1, 1, 2)])
+def test_a_broken_text_leaves_its_neighbours_whole(folder, lengths):
+    """Attention reads their keys along, with a weight of zero: which times NaN is NaN."""
+    engine, texts = make_engine(folder), random_texts(lengths)
+    texts = [np.where(ids == BROKEN, BROKEN + 1, ids) for ids in texts]
+    whole = engine.run(make_batch(texts, Layout.PACKED)).vectors
+    texts[len(texts) // 2][0] = BROKEN
+    with torch.inference_mode():
+        engine._encoder.model.get_input_embeddings().weight[BROKEN] = torch.nan
+    output = engine.run(make_batch(texts, Layout.PACKED))
+    assert output.broken == (len(texts) // 2,)
+    others = [row for row in range(len(texts)) if row not in output.broken]
+    assert distance(output.vectors[others], whole[others]) <= TOLERANCE
