@@ -1,1 +1,1 @@
-"""Wires the stages together and faces the world."""
+"""Wires the stages together and serves them over gRPC and HTTP."""

@@ -1,7 +1,7 @@
 """``penstock calibrate``: measures what work costs on this device, for the simulator.
 
-The model is loaded with the settings in force and run in the device's own thread,
-as when it serves; only longer, and on more shapes, than a start has time for.
+The model is loaded with the settings in force and run in the device's own thread, as
+when it serves, but for longer and on more shapes than a start has time for.
 """
 
 import json
@@ -31,7 +31,7 @@ BUDGET_S: Final = 10.0
 
 @frozen(eq=False)
 class Calibration:
-    """What was measured, of what; ``facts`` say on which machine and with which versions."""
+    """What was measured; ``facts`` tell of what, on which machine and with which versions."""
 
     facts: Mapping[str, object]
     samples: tuple[CostSample, ...]
@@ -71,8 +71,8 @@ class Calibration:
                 f"{sample.seconds * 1e3:12.3f} {predicted_s * 1e3:13.3f}"
             )
         lines.append(
-            f"a batch {cost.fixed_s * 1e3:.3f} ms, a token {cost.token_s * 1e6:.3f} us, "
-            f"a unit of length^2 {cost.square_s * 1e9:.3f} ns; "
+            f"per batch {cost.fixed_s * 1e3:.3f} ms, per token {cost.token_s * 1e6:.3f} us, "
+            f"per unit of length^2 {cost.square_s * 1e9:.3f} ns; "
             f"largest error {cost.largest_error(self.samples):.0%}"
         )
         return "\n".join(lines)
@@ -119,7 +119,7 @@ async def measured(settings: Settings) -> Calibration:
 
 
 def _measure(spec: EngineSpec, loaded: LoadedModel) -> list[CostSample]:
-    """In a thread of Trio's: waits for each batch in turn."""
+    """Wait for each batch in turn, in one of Trio's threads."""
     device = loaded.device
     captured = device.layout is Layout.PADDED and device.device.startswith("cuda")
     shapes = shapes_of(spec, longest=loaded.recipe.max_tokens, captured=captured)
@@ -138,7 +138,7 @@ async def _seconds(loaded: LoadedModel, shape: BatchShape) -> float:
 
 
 def _batch(device: Device, shape: BatchShape) -> Batch:
-    """A batch of one request that nobody made."""
+    """A batch of one request, for which nobody waits."""
     ticket = OpenTickets().open("", shape.texts, deadline=0.0, reply=lambda _: None, now=0.0)
     ids = shape.sample(device.vocabulary).ids
     chunk = Chunk(ticket, shape.length, ids, np.arange(shape.texts, dtype=np.int32))

@@ -1,6 +1,6 @@
 """The ``penstock`` command: serve, embed, info, config, calibrate, key, simulate, plan.
 
-Exit codes: 0 done, 1 it failed (one line on stderr says why), 2 wrong usage or a
+Exit codes: 0 done, 1 failed (one line on stderr says why), 2 wrong usage or a
 setting that cannot be used, 130 interrupted. Settings are read before anything
 heavy is imported.
 """
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code = _run(options)
-        sys.stdout.flush()  # here a reader who has gone is no crash
+        sys.stdout.flush()  # here, where a reader who has gone is handled
     except SettingError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
@@ -139,11 +139,11 @@ def prepare_environment(environ: MutableMapping[str, str], cores: int) -> None:
     """Set what libraries read once, at their import; what is set already stays.
 
     With OpenMP's default spinning a busy neighbour costs the CPU engine three
-    quarters of its speed, with PASSIVE half. To spin 1,000 turns between two products
-    (GOMP_SPINCOUNT) would save a short text 17% on an idle machine, and beside a busy
-    neighbour cost it 38%. Tokenizing has a thread of its own;
-    on few cores more of them would only take the engine's. MKL would keep 25 MB for each
-    thread that multiplies; the heap, which keeps what is freed, has it ready for all.
+    quarters of its speed, with PASSIVE half. Spinning 1,000 turns between two products
+    (GOMP_SPINCOUNT) would save a short text 17% on an idle machine, and cost it 38% beside
+    a busy neighbour. Tokenizing has a thread of its own; on few cores more of them would
+    only take the engine's. MKL would keep 25 MB for each thread that multiplies; the heap
+    keeps freed memory for all of them.
     """
     environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environ.setdefault("MKL_DISABLE_FAST_MM", "1")
@@ -206,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_settings(command_with_settings)
     key = add(
         "key",
-        help="make an API key: it is shown this once, with the line that API_KEYS_FILE gets",
+        help="make an API key: it is shown only once, with the line to add to API_KEYS_FILE",
     )
     key.add_argument("name", metavar="NAME", help="whose key it is, for logs and quotas")
     add_embed(add("embed", help="embed texts"))
@@ -223,7 +223,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="FILE", help=f"TOML file with settings (or {CONFIG_VARIABLE})"
     )
     group = parser.add_argument_group(
-        "settings", "Each is an environment variable too (--grpc-port: GRPC_PORT)."
+        "settings", "Each is also an environment variable (--grpc-port: GRPC_PORT)."
     )
     for row in rows():
         meaning = f"{row.meaning} (default: {row.kind.show(row.default) or 'unset'})"

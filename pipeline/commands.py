@@ -1,7 +1,7 @@
-"""Commands of other packages: what they add to ``penstock`` without its knowing them.
+"""Commands that other packages add to ``penstock``.
 
 A package announces them as entry points, and is imported when the command line is
-looked at; so it has to be light to import.
+parsed; so it has to be light to import.
 """
 
 import argparse
@@ -21,11 +21,11 @@ class Command(Protocol):
         ...
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Say what it understands."""
+        """Add its arguments to ``parser``."""
         ...
 
     def run(self, options: argparse.Namespace) -> int:
-        """Do it; returns the exit code."""
+        """Run it; returns the exit code."""
         ...
 
 

@@ -49,8 +49,8 @@ def request_limits(settings: Settings) -> RequestLimits:
 def edge_limits(settings: Settings) -> EdgeLimits:
     """What one gRPC client may cost.
 
-    A few streams more than requests, so that health, Info and the refusals themselves get
-    through where one connection brings everything.
+    A few more streams than requests, so that health, Info and the refusals themselves get
+    through where everything comes on one connection.
     """
     streams = settings.max_streams_per_connection
     return EdgeLimits(
@@ -69,7 +69,7 @@ def edge_limits(settings: Settings) -> EdgeLimits:
 
 
 def admission_policies(settings: Settings) -> tuple[AdmissionPolicy, ...]:
-    """The limits that always hold, and the strategies that are switched on."""
+    """The budgets and the deadline, which always hold, and the strategies in force."""
     return tuple(_policies(settings))
 
 
@@ -200,8 +200,8 @@ def plan_with(
 ) -> PipelinePlan:
     """Everything that the pipeline needs to know.
 
-    ``device`` says what each of ``runners`` is; ``ceiling`` what a batch may have, in
-    tokens; ``draw`` is uniform in [0, 1).
+    ``device`` describes each of ``runners``; ``ceiling`` is how many tokens a batch may
+    have; ``draw`` is uniform in [0, 1).
     """
     limits = batch_limits(settings, device, rules.max_tokens)
     return PipelinePlan(
@@ -223,7 +223,7 @@ def plan_with(
 
 
 def _prompt_lengths(recipe: Recipe, tokenizer: TextTokenizer) -> dict[str, int]:
-    """Tokens of each prompt that stay out of the pooling, the special ones before it too."""
+    """How many tokens each prompt keeps out of the pooling, special ones before it included."""
     names = [name for name, text in recipe.prompts.items() if text]
     encoded = tokenizer.encode([recipe.prompts[name] for name in names])
     return {

@@ -32,14 +32,14 @@ class CommandError(Exception):
 
 
 class UsageError(CommandError):
-    """What was asked for does not go together, or means nothing."""
+    """The arguments do not go together, or make no sense."""
 
     exit_code = 2
 
 
 @frozen
 class Access:
-    """How to reach a server: its address, the API key, and for TLS whom to trust and what to show.
+    """How to reach a server: its address, the API key, and the files for TLS.
 
     ``cert_file`` may hold the key as well.
     """
@@ -56,7 +56,7 @@ class Access:
 
         Raises:
             CommandError: a file cannot be used.
-            UsageError: the target is no address, or a key has no certificate.
+            UsageError: the target is not an address, or a key has no certificate.
         """
         context: ssl.SSLContext | None = None
         if self.key_file is not None and self.cert_file is None:
@@ -86,15 +86,15 @@ def embed(
     """Embed ``texts``, or the lines of ``file``, to stdout or to ``output``.
 
     Raises:
-        CommandError: the file cannot be read, the output not written, or the server
+        CommandError: the file cannot be read, the output cannot be written, or the server
             refused.
-        UsageError: ``output`` is no .npy file, or there is nothing to resume from.
+        UsageError: ``output`` is not a .npy file, or there is nothing to resume from.
     """
     if output is not None and output.suffix != ".npy":
         raise UsageError(f"--output {output}: must end in .npy")
     if resume and (output is None or file in {None, "-"} or Path(str(file)).is_fifo()):
         raise UsageError("--resume: needs --file with a name, and --output")
-    with _in_words(file, output), access.client() as client:
+    with _errors_as_lines(file, output), access.client() as client:
         lines = _lines(texts, file)
         if output is None:
             _print(client.embed(lines.between(0, len(lines)), bulk=True, prompt_name=prompt_name))
@@ -164,8 +164,8 @@ def _bar(total: int, done: int) -> "tqdm[Never]":
 
 
 @contextmanager
-def _in_words(file: str | None, output: Path | None) -> Iterator[None]:
-    """Errors as one line for whoever gave the command."""
+def _errors_as_lines(file: str | None, output: Path | None) -> Iterator[None]:
+    """Turn errors into one line for the command's user."""
     try:
         yield
     except LinesError as error:

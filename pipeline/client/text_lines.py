@@ -21,14 +21,14 @@ class Lines(Protocol):
     def __len__(self) -> int: ...
 
     def between(self, start: int, end: int) -> Iterator[str]:
-        """Those from ``start`` to ``end - 1``."""
+        """The texts from ``start`` to ``end - 1``."""
         ...
 
     def origin(self) -> Mapping[str, object]:
         """What tells these texts from others.
 
         Raises:
-            LinesError: they are not any more what they were.
+            LinesError: they have changed since they were first read.
         """
         ...
 
@@ -125,7 +125,7 @@ def _held(lines: Iterable[bytes]) -> GivenLines:
 
 
 def without_bom(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """``lines`` without the mark that some programs put before the first."""
+    """``lines`` without the byte order mark that some programs write first."""
     for number, line in enumerate(lines):
         rest = line if number else line.removeprefix(BOM)
         if rest or number:
@@ -133,7 +133,7 @@ def without_bom(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def decoded(lines: Iterable[bytes], first: int) -> Iterator[str]:
-    """The texts of ``lines``, of which the first has the number ``first``."""
+    """The texts of ``lines``, the first of which is number ``first`` of the file, from 0."""
     for number, line in enumerate(lines, first + 1):
         try:
             yield line.removesuffix(b"\n").removesuffix(b"\r").decode()

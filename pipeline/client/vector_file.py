@@ -1,10 +1,10 @@
 """A .npy file that is filled in parts, and survives its writer's death.
 
-Until it is whole it is called ``NAME.part``, and beside it stands ``NAME.progress``: what
+Until it is complete it is called ``NAME.part``, and ``NAME.progress`` lies beside it: what
 it is made from, as JSON, and then a line for each range of rows that is safe on disk. A
-range is noted only after its rows have been synced, so whatever is noted is there, also
-when the machine fails; a last line without an end counts for nothing. Rows are written,
-not mapped, and take no memory here.
+range is noted only after its rows have been synced, so whatever is noted is there, even
+if the machine fails; an unfinished last line is ignored. Rows are written, not mapped, and
+take no memory here.
 """
 
 import fcntl
@@ -29,20 +29,20 @@ ROW_TYPE: Final = np.dtype("<f4")
 
 
 class VectorFileError(Exception):
-    """The file cannot be written or gone on with; the message says why."""
+    """The file cannot be written or continued; the message says why."""
 
 
 class VectorFile:
-    """float32 [rows, dimension] at ``output``, of which ``origin`` says what it is made from.
+    """float32 [rows, dimension] at ``output``; ``origin`` says what it is made from.
 
-    With ``resume`` what an earlier run left is gone on with, provided that its origin is
-    the same. The notes then stay beside the whole file, so that the next run sees that it is
-    ``finished``; one of another origin is made anew. Without ``resume`` a rest is an error,
-    and nothing but the whole file stays behind.
+    With ``resume`` what an earlier run left is continued, provided that its origin is the
+    same. The notes then stay beside the complete file, so that the next run sees that it is
+    ``finished``; one of another origin is made anew. Without ``resume`` the rest of an
+    earlier run is an error, and nothing but the complete file stays behind.
 
     Raises:
-        VectorFileError: another run writes it, or what is there has another origin, or is no
-            file of this kind.
+        VectorFileError: another run is writing it, or what is there has another origin, or
+            is not a file of this kind.
         OSError: it cannot be written.
     """
 
@@ -121,7 +121,7 @@ class VectorFile:
         if whole and self._part.exists():
             if not self._resume:
                 raise VectorFileError(
-                    f"{self._part.name} holds a part of it: go on with --resume, or remove that"
+                    f"{self._part.name} holds a part of it: continue with --resume, or remove it"
                 )
             self._go_on(whole, origin)
             return
@@ -147,7 +147,9 @@ class VectorFile:
             raise VectorFileError(f"{self._part.name} is part of something else: {what}")
         self._count(notes)
         if self._part.stat().st_size != self._size:
-            raise VectorFileError(f"{self._part.name} has not the size of {self._shape[0]} vectors")
+            raise VectorFileError(
+                f"{self._part.name} does not have the size of {self._shape[0]} vectors"
+            )
         self._rows = os.open(self._part, os.O_RDWR)
         # A torn last line would swallow the next note.
         os.ftruncate(self._log, sum(len(note.encode()) + 1 for note in notes))
@@ -160,7 +162,7 @@ class VectorFile:
         return next(self.gaps(), None) is None and self._output.stat().st_size == self._size
 
     def _count(self, notes: list[str]) -> None:
-        """What the notes after the first say is done."""
+        """Take over what the notes after the first say is done."""
         for number, note in enumerate(notes[1:], 2):
             found = NOTE.fullmatch(note)
             start, end = map(int, found.groups()) if found else (0, 0)
@@ -180,7 +182,9 @@ class VectorFile:
 
     def _foreign(self, number: int) -> VectorFileError:
         name = self._progress.name
-        return VectorFileError(f"line {number} of {name} is no note of an earlier run: remove it")
+        return VectorFileError(
+            f"line {number} of {name} was not written by an earlier run: remove that file"
+        )
 
     def _sync(self) -> None:
         """Make what has been written safe, then note it."""
@@ -202,7 +206,7 @@ class VectorFile:
         self._sync()
         missing = next(self.gaps(), None)
         if missing is not None:
-            raise VectorFileError(f"the rows {missing[0]} to {missing[1] - 1} are missing")
+            raise VectorFileError(f"rows {missing[0]} to {missing[1] - 1} are missing")
         self._part.replace(self._output)
 
 

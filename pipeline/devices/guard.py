@@ -1,4 +1,4 @@
-"""Runs the pipeline under the eyes of a :class:`~pipeline.devices.watch.DeviceWatch`."""
+"""Runs the pipeline, watched by a :class:`~pipeline.devices.watch.DeviceWatch`."""
 
 from collections.abc import Callable
 
@@ -14,8 +14,7 @@ async def run_guarded(
     """Run ``pipeline`` to its end, or until a device has to be given up.
 
     Raises:
-        DeviceLost: in a group, once ``on_lost`` has been called and then every open
-            request failed.
+        DeviceLost: in a group, after ``on_lost`` was called and every open request failed.
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_guard, pipeline, watch, on_lost)

@@ -1,12 +1,12 @@
 """When a device has to be given up, and the process with it.
 
-Three things say so: an error after which CUDA works no more, too many failed batches
-one after another, and silence for too long with work in hand. Another process gets
-another device context; this one would only fail whoever asks it.
+Three things tell: an error after which CUDA no longer works, too many failed batches one
+after another, and silence for too long with work in hand. A new process gets a new device
+context; this one would only fail its callers.
 
-Silence is counted in looks, not by the clock: where this process was stopped itself
-(SIGSTOP, a machine that slept) there was no device to hear. Pure; belongs to Trio's
-thread.
+Silence is summed up over looks, not taken from the clock: while this process itself was
+stopped (SIGSTOP, a machine that slept) it could not hear the device. Pure; belongs to
+Trio's thread.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from stages.load.device_load import DeviceLoad
 from stages.ticket import Ticket
 
 LOOK_EVERY_S: Final = 0.1
-LONGEST_LOOK_S: Final = 1.0  # of silence that one look adds, however late it comes
+LONGEST_LOOK_S: Final = 1.0  # of silence that one look adds at most, however late it comes
 
 
 class DeviceLost(Exception):
-    """A device cannot be used any more; the message says which and why."""
+    """A device can no longer be used; the message says which and why."""
 
 
 @define
@@ -34,7 +34,7 @@ class _Watched:
 
     progress_at: float = 0.0  # as of the last look
     silent_s: float = 0.0
-    failures: int = 0  # batches, since the last that did not fail
+    failures: int = 0  # batches, since the last one that did not fail
 
 
 @define
@@ -55,7 +55,7 @@ class DeviceWatch:
         self._watched = [_Watched() for _ in range(self.devices)]
 
     def look(self, loads: Sequence[DeviceLoad], now: float) -> None:
-        """See how the devices get on; call it every LOOK_EVERY_S."""
+        """See what the devices have done; call it every LOOK_EVERY_S."""
         before = now if self._looked_at is None else self._looked_at
         passed_s, self._looked_at = min(now - before, LONGEST_LOOK_S), now
         for number, (watched, load) in enumerate(zip(self._watched, loads, strict=True)):
@@ -65,10 +65,10 @@ class DeviceWatch:
             watched.silent_s += passed_s
             if watched.silent_s >= self.hang_timeout_s:
                 silence = f"has finished nothing for {self.hang_timeout_s:g} s"
-                self._give_up(number, f"hangs: it has work and {silence}")
+                self._give_up(number, f"hangs: it has work, but {silence}")
 
     def ran(self, result: BatchResult) -> None:
-        """Count a batch that the device has ended, one way or the other."""
+        """Count a batch that the device has ended, well or not."""
         watched = self._watched[result.device]
         if result.error is None:
             watched.failures = 0

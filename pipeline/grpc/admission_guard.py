@@ -8,7 +8,7 @@ from stages.errors import PenstockError
 
 
 class AdmissionGuard(Protocol):
-    """Who says whether work can be taken, and counts it."""
+    """Says whether work can be taken, and counts it."""
 
     in_flight: int  # requests, over all connections
     success_trailers: SuccessTrailers  # of calls that went well
@@ -21,12 +21,12 @@ class AdmissionGuard(Protocol):
         """Count one more call as in flight.
 
         Raises:
-            PenstockError: there are enough, or the like of it has just been refused.
+            PenstockError: there are enough, or one like it has just been refused.
         """
         ...
 
     def refused_lately(self, request: Request) -> PenstockError | None:
-        """Why the like of ``request`` has just been refused; None when it has not."""
+        """Why a request like ``request`` has just been refused; None when none has."""
         ...
 
     def was_refused(self, request: Request, error: PenstockError) -> None:

@@ -2,8 +2,8 @@
 
 Stands in for ``grpclib.server.Stream`` and mends what that leaves open:
 
-- what is wrong with a message has its status (:mod:`pipeline.grpc.incoming`);
-- what a call keeps waiting is counted, and it shows whether it waits for its client;
+- whatever is wrong with a message has its status (:mod:`pipeline.grpc.incoming`);
+- the bytes that a call keeps are counted, and it shows whether it waits for its client;
 - an answer goes out in one write: first headers, message and trailers together;
 - whatever ends the call, the stream is ended with it.
 
@@ -25,7 +25,7 @@ from pipeline.grpc.framing import framed, prefixed
 from pipeline.grpc.http2.stream import EdgeStream
 from pipeline.grpc.http2.stream_end import end_stream, reset_stream
 from pipeline.grpc.incoming import Incoming
-from pipeline.grpc.route import Route
+from pipeline.grpc.method import Method
 from pipeline.grpc.trailers import OPENING, Headers, hpack_block
 from pipeline.overload.refusal_cache import Request
 from stages.lane import Lane
@@ -38,14 +38,14 @@ class Call:
 
     ``headers`` are the client's, by name. ``deadline`` is a moment on
     ``time.monotonic``'s clock (infinity: none); ``brought`` says that the client
-    set it. ``timeout`` is what ends the call then. ``tenant`` is whose call it is.
-    ``memory`` counts what it keeps waiting.
+    set it. ``timeout`` ends the call then. ``tenant`` is whose call it is.
+    ``memory`` counts the bytes that it keeps.
     """
 
     def __init__(
         self,
         stream: EdgeStream,
-        route: Route,
+        method: Method,
         headers: Mapping[str, str],
         guard: AdmissionGuard,
         memory: CallMemory,
@@ -56,7 +56,7 @@ class Call:
         brought: bool,
         tenant: str = "",
     ) -> None:
-        self.route = route
+        self.method = method
         self.headers = headers
         self.guard = guard
         self.deadline = deadline
@@ -69,7 +69,7 @@ class Call:
         self._has_place = False  # counts as in flight
         self._brought = brought
         self._stream = stream
-        self.incoming = Incoming(stream, route.request, memory, max_bytes)
+        self.incoming = Incoming(stream, method.request, memory, max_bytes)
         self.timeout = timeout
         self._opened = False  # the first header block is out
         self._torn = False  # a message is out in part
@@ -82,7 +82,7 @@ class Call:
 
     @property
     def traceparent(self) -> str:
-        """The caller's place in a trace, as it came; "" where it says nothing."""
+        """The caller's W3C trace context, as it came; "" where there is none."""
         return self.headers.get("traceparent", "")
 
     @property
@@ -90,47 +90,47 @@ class Call:
         """Whether the client keeps the call waiting, with its message or by not reading."""
         stream = self._stream
         return stream.blocked or (
-            stream.buffer.is_waited_for and (self.incoming.within or not self.route.streaming)
+            stream.buffer.is_waited_for and (self.incoming.within or not self.method.streaming)
         )
 
     @property
     def moved(self) -> int:
-        """Bytes that have passed, either way."""
+        """Bytes received and sent."""
         return self._stream.buffer.received + self._stream.sent
 
     def enter(self, size: int) -> None:
         """Count as in flight: the request is here, and has ``size`` bytes.
 
         Raises:
-            PenstockError: so many calls are in flight that this one cannot be, or its like
-                has just been refused.
+            PenstockError: too many calls are in flight, or one like it has just been
+                refused.
         """
         left_s = self.deadline - time.monotonic()
-        self.request = Request((self.tenant, self.route.path), size, left_s)
+        self.request = Request((self.tenant, self.method.path), size, left_s)
         self.guard.enter(self.request)
         self._has_place = True
 
     def hold(self, answer_bytes: int) -> None:
-        """The answer will have so many bytes.
+        """Keep room for an answer of ``answer_bytes``.
 
         Raises:
-            Overloaded: too much waits on this connection, or in the server, already.
+            Overloaded: too much is kept already on this connection, or in the server.
         """
         self.memory.hold(answer_bytes, self.memory.bytes)
 
     def hand_in(self, answer_bytes: int, lane: Lane = Lane.INTERACTIVE) -> None:
-        """As :meth:`hold`, and others count the outcome from here on."""
+        """Like :meth:`hold`; from here on others count the outcome."""
         self.hold(answer_bytes)
         self.handed_in = True
         self.lane = lane
 
     def keep(self, size: int) -> None:
-        """Hold a message of so many bytes until the end of the call, where it is work.
+        """Count a message of ``size`` bytes until the end of the call, if the call is work.
 
         Raises:
-            Overloaded: too much waits on this connection, or in the server, already.
+            Overloaded: too much is kept already on this connection, or in the server.
         """
-        if self.route.guarded:
+        if self.method.guarded:
             self.memory.hold(size, self.memory.bytes)
 
     def leave(self) -> None:
@@ -140,13 +140,13 @@ class Call:
         self._has_place = False
 
     async def receive(self) -> Any:
-        """The next message, an instance of ``route.request``; None after the last.
+        """The next message, an instance of ``method.request``; None after the last.
 
-        Where it is work, it is held until the end of the call.
+        If the call is work, the message counts until its end.
 
         Raises:
             InvalidInput, TooLarge, Unimplemented: see :meth:`Incoming.some`.
-            Overloaded: too much waits on this connection, or in the server, already.
+            Overloaded: too much is kept already on this connection, or in the server.
         """
         some = await self.incoming.some(1)
         if not some:
@@ -164,11 +164,11 @@ class Call:
             yield message
 
     async def send_message(self, message: Message) -> None:
-        """Send one of several answers; waits while the client takes no more."""
+        """Send one of several answers; waits until the client takes more."""
         await self.send_framed(framed(message))
 
     async def send_framed(self, data: bytes, messages: int = 1) -> None:
-        """Send so many answers that are :func:`framed` already; as :meth:`send_message`."""
+        """Like :meth:`send_message`, for ``messages`` answers that are already framed."""
         if not self._opened:
             await self._stream.send_headers(list(OPENING))
             self._opened = True
@@ -186,7 +186,7 @@ class Call:
         stream, data = self._stream, prefixed(serialised)
         del message, serialised  # while a client does not read, one copy is enough
         await stream.writable()
-        h2: Any = stream._h2_connection  # noqa: SLF001 - as grpclib's own send_data
+        h2: Any = stream._h2_connection  # noqa: SLF001 - like grpclib's own send_data
         if stream.id not in h2.streams:
             raise StreamClosedError(stream.id or 0)
         encoded = self.guard.success_trailers.now
@@ -216,7 +216,7 @@ class Call:
         return self._opened
 
     def end(self, trailers: Headers) -> None:
-        """End the call at once; a message that is out in part can only be broken off."""
+        """End the call at once; a message that is partly out can only be broken off."""
         if self._torn:
             reset_stream(self._stream, ErrorCodes.CANCEL)
         else:

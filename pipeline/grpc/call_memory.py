@@ -1,4 +1,4 @@
-"""What one call keeps waiting, counted twice: on its connection and in the whole server."""
+"""The bytes that one call keeps, counted twice: on its connection and in the whole server."""
 
 from pipeline.grpc.connection_memory import ConnectionMemory
 from pipeline.overload.request_memory import MemoryShare
@@ -6,9 +6,9 @@ from stages.errors import Overloaded
 
 
 class CallMemory:
-    """Its ``bytes``: messages until they are answered, and answers until they have left.
+    """``bytes``: messages until they are answered, and answers until they have left.
 
-    ``connection`` counts its connection's, ``share`` what the call has of the server's.
+    ``connection`` counts those of the connection, ``share`` the call's part of the server's.
     """
 
     def __init__(self, connection: ConnectionMemory, share: MemoryShare) -> None:
@@ -17,12 +17,13 @@ class CallMemory:
         self.bytes = 0
 
     def hold(self, size: int, own: int = 0) -> None:
-        """Keep so many bytes until :meth:`let_go`, or the end of the call.
+        """Keep ``size`` bytes until :meth:`let_go`, or the end of the call.
 
-        ``own`` bytes are kept for the same already: alone on its connection it may keep more.
+        ``own`` bytes are kept already for the same request: if nothing else is kept on its
+        connection, it may keep more than the limit.
 
         Raises:
-            Overloaded: too much waits on this connection, or in the server, already.
+            Overloaded: too much is kept already on this connection, or in the server.
         """
         self._share.take(size)
         try:
@@ -32,25 +33,25 @@ class CallMemory:
             raise
 
     def let_go(self, size: int) -> None:
-        """Keep so many bytes no more."""
+        """Give ``size`` bytes back."""
         self._share.give_back(size)
         self._connection.give_back(size)
         self.bytes -= size
 
     def expect(self, size: int, own: int = 0) -> None:
-        """Keep room on the connection for so many bytes, which are still to come.
+        """Keep room on the connection for ``size`` bytes that are still to come.
 
         Raises:
-            Overloaded: too much waits on this connection already.
+            Overloaded: too much is kept already on this connection.
         """
         self._connection.take(size, own)
         self.bytes += size
 
     def came(self, size: int) -> None:
-        """So many of those expected have come.
+        """``size`` of the expected bytes have come.
 
         Raises:
-            Overloaded: too much waits in the server already.
+            Overloaded: too much is kept already in the server.
         """
         self._share.take(size)
 

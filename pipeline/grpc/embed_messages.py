@@ -1,4 +1,4 @@
-"""``penstock.v1``'s EmbedRequest, and what the stages know of it."""
+"""From ``penstock.v1``'s EmbedRequest to the stages' own."""
 
 from penstock.v1.embedding_pb2 import EmbedRequest as WireRequest
 from penstock.v1.embedding_pb2 import Priority, Timings, TruncationDirection
@@ -28,7 +28,11 @@ def read_request(
     tenant: str = "",
     traceparent: str = "",
 ) -> tuple[EmbedRequest, AnswerFormat]:
-    """What is asked for, checked in everything but the number of tokens of a text."""
+    """The request and the format of its answer, checked except for the length of texts in tokens.
+
+    Raises:
+        InvalidInput, TooLarge: a field is wrong, or above a limit.
+    """
     texts, ids = _items(wire, input_limits(model, limits))
     request = EmbedRequest(
         request_id=request_id_of(wire.request_id),
@@ -48,7 +52,7 @@ def answer_bytes(wire: WireRequest, model: ModelInfo) -> int:
     """The bytes of the vectors that are asked for.
 
     Raises:
-        InvalidInput: they cannot be had so.
+        InvalidInput: the model cannot give them in this form.
     """
     items = len(wire.texts) or len(wire.lengths) // ID_BYTES
     return _format(wire, model).size(items, model.dimension)

@@ -7,6 +7,7 @@ from penstock.v1.embedding_pb2 import EmbedRequest, InfoRequest, InfoResponse, L
 
 from pipeline.grpc.call import Call
 from pipeline.grpc.coalescing.concurrent_calls import ConcurrentCalls
+from pipeline.grpc.method import Method
 from pipeline.grpc.route import Route
 from pipeline.grpc.streaming.embed_stream import StreamedEmbed
 from pipeline.grpc.streaming.stream_requests import StreamRequests
@@ -38,11 +39,10 @@ class EmbeddingService:
 
     def routes(self) -> Iterable[Route]:
         """The methods offered."""
-        yield Route(f"/{SERVICE}/Embed", self.embed, EmbedRequest, guarded=True)
-        yield Route(
-            f"/{SERVICE}/EmbedStream", self.embed_stream, EmbedRequest, streaming=True, guarded=True
-        )
-        yield Route(f"/{SERVICE}/Info", self.info, InfoRequest)
+        yield Route(Method(f"/{SERVICE}/Embed", EmbedRequest, guarded=True), self.embed)
+        stream = Method(f"/{SERVICE}/EmbedStream", EmbedRequest, streaming=True, guarded=True)
+        yield Route(stream, self.embed_stream)
+        yield Route(Method(f"/{SERVICE}/Info", InfoRequest), self.info)
 
     async def embed(self, wire: EmbedRequest, call: Call) -> bytes:
         """Check, hand in, wait, and lay the answer out as asked for."""

@@ -1,4 +1,4 @@
-"""What a call may end with that the stages know nothing of."""
+"""An error that a call may end with and that the stages do not know."""
 
 
 class Unimplemented(Exception):

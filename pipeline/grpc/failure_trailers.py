@@ -1,4 +1,4 @@
-"""How a call ends that is not answered: the header block that says why."""
+"""How a call ends that failed: the header block that says why."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -18,17 +18,17 @@ CONTENT_TYPES: Final = frozenset({"application/grpc", "application/grpc+proto"})
 
 
 def failure_trailers(call: Call, error: Exception) -> Headers:
-    """The trailers for ``error``; one that nobody foresaw is logged and becomes INTERNAL."""
+    """The trailers for ``error``; an unexpected one is logged and becomes INTERNAL."""
     if isinstance(error, Unimplemented):
         headers = status_trailers(GrpcStatus.UNIMPLEMENTED, str(error), opened=call.opened)
         return [*headers, ("grpc-accept-encoding", "identity")]
-    if isinstance(error, GRPCError):  # how grpclib's own services speak
+    if isinstance(error, GRPCError):  # from grpclib's own services
         status = GrpcStatus(error.status.value)
         return status_trailers(status, error.message or "", opened=call.opened)
     if not isinstance(error, PenstockError):
-        log.error("gRPC call failed", path=call.route.path, exc_info=error)
+        log.error("gRPC call failed", path=call.method.path, exc_info=error)
         error = Internal("the server failed; its log has the details")
-    return error_trailers(error, call.route.api, opened=call.opened)
+    return error_trailers(error, call.method.api, opened=call.opened)
 
 
 def expired() -> PenstockError:
@@ -42,7 +42,7 @@ def stalled() -> PenstockError:
 
 
 def not_grpc(headers: Mapping[str, str]) -> Headers | None:
-    """The answer to what is not a gRPC call at all, by HTTP status; None when it is one."""
+    """The answer, an HTTP status, to what is not a gRPC call at all; None when it is one."""
     if headers.get(":method") != "POST":
         return [(":status", "405")]
     if headers.get("content-type") not in CONTENT_TYPES:

@@ -6,9 +6,9 @@ never gets there: the stream leaks, and with it a piece of the connection's wind
 Here a stream is released by a done-callback, which always runs.
 
 Work that cannot be taken is refused before a task exists and before the body is
-read, from the newest snapshot; what is like a request that was just refused, as early as
-the size of its message is known. Health, Info and reflection are never refused. A call
-without a key, where one is needed, is refused as early.
+read, from the newest snapshot; a call like one that was just refused, as soon as the size
+of its message is known. Health, Info and reflection are never refused for load. A call
+without a key, where one is needed, is refused at once.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ from pipeline.grpc.http2.stall_timeout import StallTimeout
 from pipeline.grpc.http2.stream import EdgeStream
 from pipeline.grpc.http2.stream_end import end_stream
 from pipeline.grpc.limits import EdgeLimits
+from pipeline.grpc.method import Method
 from pipeline.grpc.route import Route, Streaming, Unary
 from pipeline.grpc.server_state import ServerState
 from pipeline.grpc.trailers import error_trailers, status_trailers
@@ -50,7 +51,7 @@ class CallHandler(EdgeHandler):
         self._state = state
         self._stall_timeout_s = limits.stall_timeout_s
         self._memory = ConnectionMemory(limits.max_held_bytes)
-        self._timeouts: dict[Stream, StallTimeout] = {}  # with those who keep their calls waiting
+        self._timeouts: dict[Stream, StallTimeout] = {}  # of calls that wait for their client
         self._loop = asyncio.get_running_loop()
         self._running: dict[Stream, tuple[Call, asyncio.Task[None]]] = {}
 
@@ -70,25 +71,26 @@ class CallHandler(EdgeHandler):
             end_stream(stream, refusal or [])
             release_stream()
             return
+        method = route.method
         try:
-            tenant = self._tenant(named, route)
-            timeout_s = self._timeout_s(named, route)
-            if route.guarded and (error := self._state.refusal()) is not None:
+            tenant = self._tenant(named, method)
+            timeout_s = self._timeout_s(named, method)
+            if method.guarded and (error := self._state.refusal()) is not None:
                 raise error
         except PenstockError as error:
-            if route.guarded:
+            if method.guarded:
                 self._state.on_refused(error)
-            end_stream(stream, error_trailers(error, route.api))
+            end_stream(stream, error_trailers(error, method.api))
             release_stream()
             return
-        caller = tenant, route.path
-        if route.streaming or not route.guarded or not self._state.is_wary_of(caller):
+        caller = tenant, method.path
+        if method.streaming or not method.guarded or not self._state.is_wary_of(caller):
             self._start(stream, route, named, timeout_s, tenant, release_stream)
             return
         start = partial(self._start, stream, route, named, timeout_s, tenant, release_stream)
         like = Request(caller, 0, math.inf if timeout_s is None else timeout_s)
         refuse = partial(self._refuse_or, start, stream, route, like, release_stream)
-        self._loop.call_soon(refuse)  # once what came with the headers has been looked at
+        self._loop.call_soon(refuse)  # once the frames that came with the headers are processed
 
     def _refuse_or(
         self,
@@ -111,7 +113,7 @@ class CallHandler(EdgeHandler):
             start()
             return
         self._state.on_refused(error)
-        end_stream(stream, error_trailers(error, route.api))
+        end_stream(stream, error_trailers(error, route.method.api))
         release_stream()
 
     def cancel(self, stream: Stream) -> None:
@@ -127,12 +129,12 @@ class CallHandler(EdgeHandler):
     def close_streaming(self) -> None:
         """End what would never end by itself.
 
-        Watches and reflection at once; streams of work when what they have sent is answered.
+        Watches and reflection at once; streams of work once all that has come is answered.
         """
         for call, task in self._running.values():
-            if call.route.streaming and call.route.guarded:
+            if call.method.streaming and call.method.guarded:
                 call.incoming.stop()
-            elif call.route.streaming:
+            elif call.method.streaming:
                 task.cancel()
 
     def end_stalled(self, now: float) -> None:
@@ -146,18 +148,18 @@ class CallHandler(EdgeHandler):
                 call.stalled = True
                 task.cancel()
 
-    def _tenant(self, headers: Mapping[str, str], route: Route) -> str:
-        if route.public:
+    def _tenant(self, headers: Mapping[str, str], method: Method) -> str:
+        if method.public:
             return NOBODY
         access = self._state.access
         return access.tenant(
             headers.get("authorization"), headers.get("x-api-key"), headers.get(access.header)
         )
 
-    def _timeout_s(self, headers: Mapping[str, str], route: Route) -> float | None:
+    def _timeout_s(self, headers: Mapping[str, str], method: Method) -> float | None:
         text = headers.get("grpc-timeout")
         if text is None:
-            unary = route.guarded and not route.streaming  # else each request has its own
+            unary = method.guarded and not method.streaming  # else each request has its own
             return self._state.board.limits.max_wait_s if unary else None
         try:
             return float(decode_timeout(text))
@@ -179,7 +181,7 @@ class CallHandler(EdgeHandler):
         timeout = asyncio.timeout_at(None if timeout_s is None else deadline)
         call = Call(
             cast(EdgeStream, stream),
-            route,
+            route.method,
             headers,
             self._state,
             CallMemory(self._memory, self._state.held.share()),
@@ -189,7 +191,7 @@ class CallHandler(EdgeHandler):
             brought="grpc-timeout" in headers,
             tenant=tenant,
         )
-        task = self._loop.create_task(self._serve(call))
+        task = self._loop.create_task(self._serve(route, call))
         self._running[stream] = call, task
 
         def ended(_task: "asyncio.Task[None]") -> None:
@@ -200,11 +202,11 @@ class CallHandler(EdgeHandler):
 
         task.add_done_callback(ended)
 
-    async def _serve(self, call: Call) -> None:
+    async def _serve(self, route: Route, call: Call) -> None:
         """One call from its first message to its end. Never raises an Exception."""
         try:
             async with call.timeout:
-                await _answer(call)
+                await _answer(route, call)
         except asyncio.CancelledError:
             # Nothing is sent when the client has gone: its stream is closed already.
             if call.stalled:
@@ -220,7 +222,7 @@ class CallHandler(EdgeHandler):
             self._fail(call, error)
 
     def _fail(self, call: Call, error: Exception) -> None:
-        if call.route.guarded and isinstance(error, PenstockError):
+        if call.method.guarded and isinstance(error, PenstockError):
             if not call.handed_in:
                 self._state.on_refused(error)
             elif call.request is not None and call.lane is Lane.INTERACTIVE:
@@ -228,17 +230,16 @@ class CallHandler(EdgeHandler):
         call.end(failure_trailers(call, error))
 
 
-async def _answer(call: Call) -> None:
+async def _answer(route: Route, call: Call) -> None:
     """Run the method. Unary: read one message, send one answer."""
-    route = call.route
-    if route.streaming:
+    if route.method.streaming:
         await cast("Streaming", route.answer)(call)
         await call.finish()
         return
     some = await call.incoming.some(1)
     if not some:
         raise InvalidInput("the call has no message; exactly one is needed")
-    if route.guarded:
+    if route.method.guarded:
         call.enter(len(some[0]))
     call.keep(len(some[0]))
     request = call.incoming.decode(some.pop())

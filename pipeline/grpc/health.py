@@ -1,8 +1,8 @@
 """``grpc.health.v1.Health``, for the server ("") and for each service by name.
 
-SERVING only while the newest snapshot's phase is; a load that is refused for a
-moment does not take a server out of its balancer. Answers come from the snapshot
-and never wait behind work. However many watch, there is one look for all.
+SERVING only while the newest snapshot's phase is: refusing load for a moment does not take
+a server out of its balancer. Answers come from the snapshot and never wait behind work.
+However many clients watch, the phase is looked at once for all of them.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from pipeline.grpc.call import Call
+from pipeline.grpc.method import Method
 from pipeline.grpc.route import Route
 from pipeline.interface.status import Phase, StatusBoard
 
@@ -31,10 +32,9 @@ class Health:
 
     def routes(self) -> Iterable[Route]:
         """The methods offered."""
-        yield Route(f"/{SERVICE}/Check", self.check, HealthCheckRequest, public=True)
-        yield Route(
-            f"/{SERVICE}/Watch", self.watch, HealthCheckRequest, streaming=True, public=True
-        )
+        yield Route(Method(f"/{SERVICE}/Check", HealthCheckRequest, public=True), self.check)
+        watch = Method(f"/{SERVICE}/Watch", HealthCheckRequest, streaming=True, public=True)
+        yield Route(watch, self.watch)
 
     async def check(self, wire: HealthCheckRequest, _call: Call) -> HealthCheckResponse:
         """The state now; NOT_FOUND for a service that is not served."""
@@ -56,7 +56,7 @@ class Health:
             await asyncio.shield(self._next_change(phase))
 
     def _next_change(self, phase: Phase) -> "asyncio.Future[None]":
-        """Done when the phase is not ``phase`` any more; one for all watchers."""
+        """Done when the phase is no longer ``phase``; one future for all watchers."""
         if self._change is None or self._change.done():
             self._change = asyncio.get_running_loop().create_future()
             self._look(phase, self._change)

@@ -18,10 +18,10 @@ SMALL_BYTES: Final = 1 << 16  # a message that is not complete counts from here 
 
 
 class Incoming:
-    """What is read of ``stream``: messages of the type ``kind``, each at most ``max_bytes``.
+    """What is read from ``stream``: messages of the type ``kind``, each at most ``max_bytes``.
 
-    ``within`` says that the prefix of one has come and not yet the rest; ``stopped``
-    that we read no further, although the client had not sent all.
+    ``within``: the prefix of a message has come, but not yet the rest. ``stopped``: nothing
+    more is read, although the client had not sent everything.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class Incoming:
         self._max_bytes = max_bytes
 
     async def arrival(self) -> None:
-        """Wait until there is something to be read, or nothing more to come."""
+        """Wait until there is something to read, or nothing more to come."""
         await self._stream.buffer.arrival()
 
     async def some(self, at_most: int) -> list[bytes]:
         """The next message and those that have come with it, still encoded; none after the last.
 
         Raises:
-            InvalidInput: the stream ended within it.
+            InvalidInput: the stream ended within a message.
             TooLarge: its prefix announces more than the limit; nothing is buffered.
             Unimplemented: it is compressed.
         """
@@ -55,7 +55,7 @@ class Incoming:
         return found
 
     def _here(self) -> bytes | None:
-        """The next message where it has come as a whole, as most have, and is not a large one."""
+        """The next message if all of it has come, as is usual, and it is not a large one."""
         body = self._stream.buffer
         prefix = body.peek(PREFIX.size)
         if prefix is None or (size := self._size_in(prefix)) > SMALL_BYTES:
@@ -67,10 +67,10 @@ class Incoming:
         return whole[PREFIX.size :]
 
     def decode(self, data: bytes) -> Any:
-        """A message of :meth:`some`.
+        """Decode a message from :meth:`some`.
 
         Raises:
-            InvalidInput: it is none of this kind.
+            InvalidInput: it is not of this type.
         """
         try:
             return self._kind.FromString(data)
@@ -79,7 +79,7 @@ class Incoming:
             raise InvalidInput(f"the message is not a valid {name}") from None
 
     def stop(self) -> None:
-        """Take no more than what has come by now: the server is shutting down."""
+        """Read no more than what has come so far: the server is shutting down."""
         self.stopped = self._stream.buffer.stop()
 
     async def _next(self) -> bytes | None:
@@ -99,7 +99,7 @@ class Incoming:
         raise InvalidInput("the stream ended in the middle of a message")
 
     async def _large(self, size: int) -> bytes:
-        """As many bytes as the message has; fewer where the stream ends."""
+        """``size`` bytes, a whole message; fewer where the stream ends."""
         self._memory.expect(size)
         parts, left = [], size
         while left and (part := await self._stream.recv_data(min(left, SMALL_BYTES))):

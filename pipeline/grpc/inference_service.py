@@ -1,8 +1,8 @@
 """``gpu_inference.InferenceService``: existing clients keep working unchanged.
 
-Lengths come from the mask, never from ``bucket_max_len``. Vectors are normalised
-always, because that is what these clients have been getting. A request fails as a
-whole, by gRPC status.
+Lengths come from the mask, never from ``bucket_max_len``. Vectors are always normalised,
+because that is what these clients have been getting. A request fails as a whole, with a
+gRPC status.
 """
 
 from collections.abc import Iterable
@@ -19,6 +19,7 @@ from penstock.compat.gpu_inference_pb2 import (
 )
 
 from pipeline.grpc.call import Call
+from pipeline.grpc.method import Method
 from pipeline.grpc.route import Route
 from pipeline.grpc.thread_bridge import Bridge
 from pipeline.interface.request_checks import input_limits, loaded_model, request_id_of
@@ -33,7 +34,7 @@ from stages.errors import Internal, InvalidInput
 from stages.request import EmbedRequest
 
 SERVICE: Final = "gpu_inference.InferenceService"
-DEFAULT_WAIT_MS: Final = 5000  # what max_wait_ms = 0 stands for
+DEFAULT_WAIT_MS: Final = 5000  # what max_wait_ms = 0 means
 NORMALIZED: Final = AnswerFormat(normalize=True)
 
 
@@ -47,10 +48,10 @@ class InferenceService:
     def routes(self) -> Iterable[Route]:
         """The methods offered."""
         api = Api.GPU_INFERENCE
-        yield Route(f"/{SERVICE}/Infer", self.infer, InferRequest, guarded=True, api=api)
-        yield Route(
-            f"/{SERVICE}/HealthCheck", self.health_check, HealthRequest, api=api, public=True
-        )
+        infer = Method(f"/{SERVICE}/Infer", InferRequest, guarded=True, api=api)
+        health_check = Method(f"/{SERVICE}/HealthCheck", HealthRequest, public=True, api=api)
+        yield Route(infer, self.infer)
+        yield Route(health_check, self.health_check)
 
     async def infer(self, wire: InferRequest, call: Call) -> InferResponse:
         """Check, hand in, wait, and answer in the form of the request."""

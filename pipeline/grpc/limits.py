@@ -7,14 +7,14 @@ from attrs import frozen
 class EdgeLimits:
     """The limits of a connection; a request's own are in :mod:`pipeline.interface.status`.
 
-    ``max_streams`` are a connection's calls at a time, ``max_held_bytes`` what they may
-    keep waiting (:mod:`pipeline.grpc.connection_memory`). ``max_metadata_bytes`` counts a
-    call's headers as HTTP/2 does: 32 bytes more than each has.
+    ``max_streams`` is a connection's calls at a time, ``max_held_bytes`` how many bytes they
+    may keep (:mod:`pipeline.grpc.connection_memory`). ``max_metadata_bytes`` counts a call's
+    headers as HTTP/2 does: each with 32 bytes more than it has.
     ``control_frames_per_s``, ``control_frames_burst``: see
-    :class:`~pipeline.grpc.http2.control_frame_limit.FloodMeter`; ``stall_timeout_s``: see
+    :class:`~pipeline.grpc.http2.flood_meter.FloodMeter`; ``stall_timeout_s``: see
     :class:`~pipeline.grpc.http2.stall_timeout.StallTimeout`; the last four: see
     :class:`~pipeline.grpc.http2.connection_age.ConnectionAge` (0: never).
-    The age of a connection differs by up to ``max_connection_age_jitter`` of it either way.
+    ``max_connection_age_jitter`` is the share by which the age varies, up or down.
     """
 
     max_connections: int = 4096

@@ -1,8 +1,8 @@
 """The listening socket and its connections, and how they end.
 
-The two-phase drain: GOAWAY(2^31-1) tells clients to open no new streams, while all
-that are on their way are still served; 0.3 s later GOAWAY(last stream) names the
-last one that is; each connection closes when its calls are answered. grpclib's own
+The two-phase drain: GOAWAY(2^31-1) tells clients to open no new streams, while those
+that are on their way are still served; 0.3 s later GOAWAY(last stream) names the last
+one that is served; each connection closes when its calls are answered. grpclib's own
 ``Server.close`` cancels calls in flight, with neither trailers nor GOAWAY.
 """
 
@@ -20,7 +20,7 @@ from pipeline.grpc.handler import CallHandler
 from pipeline.grpc.http2.connection import LINGER_S
 from pipeline.grpc.http2.connection_age import ANNOUNCE_S, ConnectionAge
 from pipeline.grpc.http2.protocol import EdgeProtocol
-from pipeline.grpc.http2.rejected_connection import RejectedConnection
+from pipeline.grpc.http2.surplus_connection import SurplusConnection
 from pipeline.grpc.limits import EdgeLimits
 from pipeline.grpc.server_state import ServerState
 from pipeline.security.tls import HANDSHAKE_S
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 LOOK_EVERY_S: Final = 0.25
 SURPLUS_AT_ONCE: Final = 64  # handshakes that are finished only to be closed
-SAY_EVERY_S: Final = 60.0  # that connections are closed
+WARN_EVERY_S: Final = 60.0  # at most, that connections are closed
 BACKLOG: Final = 1024  # connections that wait to be accepted
 CLOSE_S: Final = 0.2  # for the last words to leave, when calls are cut off
 
@@ -41,10 +41,10 @@ class Listener:
         self._state = state
         self._limits = limits
         self._connections: set[EdgeProtocol] = set()
-        # Until when at the latest. Nobody tells of failed handshakes: garbage does, or time.
+        # Until when at the latest: asyncio does not report failed handshakes.
         self._expected: WeakKeyDictionary[EdgeProtocol, float] = WeakKeyDictionary()
-        self._surplus: WeakSet[RejectedConnection] = WeakSet()
-        self._quiet_until = 0.0  # about them
+        self._surplus: WeakSet[SurplusConnection] = WeakSet()
+        self._quiet_until = 0.0  # about surplus connections
         self._empty = asyncio.Event()
         self._empty.set()
         self._server: asyncio.Server | None = None
@@ -55,12 +55,12 @@ class Listener:
         self._timer: asyncio.TimerHandle | None = None
 
     async def bind(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Take the address; the port, which was made up when ``port`` is 0.
+        """Bind the address; returns the port, a free one when ``port`` is 0.
 
-        Until :meth:`listen`, clients that come are refused by the system.
+        Until :meth:`listen` is called, the system refuses clients.
 
         Raises:
-            OSError: the address cannot be had; the message names it.
+            OSError: the address cannot be bound; the message names it.
         """
         with _named(host, port):
             self._server = await self._loop.create_server(
@@ -79,7 +79,7 @@ class Listener:
         return bound
 
     async def listen(self) -> None:
-        """Let clients come. Nothing happens once the end has been announced.
+        """Accept clients. Nothing happens once the end has been announced.
 
         Raises:
             OSError: another process listens there; the message names the address.
@@ -106,18 +106,18 @@ class Listener:
     def _surplus_connection(self) -> asyncio.Protocol:
         now = self._loop.time()
         if now >= self._quiet_until:
-            self._quiet_until = now + SAY_EVERY_S
+            self._quiet_until = now + WARN_EVERY_S
             log.warning(
                 "connections above MAX_CONNECTIONS are closed", most=self._limits.max_connections
             )
         if len(self._surplus) >= SURPLUS_AT_ONCE:
             raise ConnectionRefusedError  # asyncio closes it, and says nothing
-        surplus = RejectedConnection()
+        surplus = SurplusConnection()
         self._surplus.add(surplus)
         return surplus
 
     def _look(self) -> None:
-        """Do for each connection what is due."""
+        """Do what is due for each connection."""
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
         now = self._loop.time()
         for connection in tuple(self._connections):
@@ -141,7 +141,7 @@ class Listener:
             self._empty.set()
 
     async def announce_end(self) -> None:
-        """First phase: stop listening, announce the end, serve what still comes for 0.3 s.
+        """First phase: stop listening, announce the end, serve for another 0.3 s.
 
         Nothing happens the second time.
         """
@@ -192,7 +192,7 @@ class Listener:
 
 @contextmanager
 def _named(host: str, port: int) -> Iterator[None]:
-    """An OSError with the address in it."""
+    """Name the address in an OSError."""
     try:
         yield
     except OSError as error:

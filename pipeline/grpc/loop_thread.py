@@ -46,7 +46,7 @@ class LoopThread(Generic[T]):
     async def call(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run ``function()`` in the loop and wait for its end, or for the loop's.
 
-        Nothing happens when the loop does not run. Cancelled, the function goes on.
+        Nothing happens when the loop does not run. If this is cancelled, the function goes on.
         """
         if self._loop is None or self._task is None or self._task.done():
             return
@@ -81,7 +81,7 @@ class LoopThread(Generic[T]):
 
         async def main() -> None:
             self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-            if not self._stopping:  # or the cancellation came before there was a task
+            if not self._stopping:  # else the cancellation came before there was a task
                 await self._main(started)
 
         try:

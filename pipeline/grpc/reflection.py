@@ -5,11 +5,12 @@ from typing import Any
 
 from grpclib.reflection.service import ServerReflection
 
+from pipeline.grpc.method import Method
 from pipeline.grpc.route import Route
 
 
 class _Named:
-    """A service as far as reflection looks: its name."""
+    """All that reflection needs of a service: its name."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -23,4 +24,4 @@ def reflection_routes(services: Collection[str]) -> Iterable[Route]:
     named = [_Named(name) for name in services]
     for service in ServerReflection.extend(named)[len(named) :]:
         for path, method in service.__mapping__().items():
-            yield Route(path, method.func, method.request_type, streaming=True)
+            yield Route(Method(path, method.request_type, streaming=True), method.func)

@@ -1,35 +1,25 @@
-"""What a method is to the gRPC edge: its path, its messages, and how it is answered."""
+"""How a method is answered."""
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from attrs import frozen
 from google.protobuf.message import Message
 
-from pipeline.interface.statuses import Api
+from pipeline.grpc.call import Call
+from pipeline.grpc.method import Method
 
-if TYPE_CHECKING:
-    from pipeline.grpc.call import Call
+Unary: TypeAlias = Callable[[Any, Call], Awaitable[Message | bytes]]  # bytes: serialised
+Streaming: TypeAlias = Callable[[Call], Awaitable[None]]
 
 
 @frozen(eq=False)
 class Route:
-    """One method: its path, what it takes, and how it is answered.
+    """A method and what answers it.
 
-    A unary method takes the request and the call and returns the answer; a
-    streaming one takes the call and does the rest itself. A ``guarded`` method is
-    work: it counts as in flight, has a deadline, and is refused before its body is
-    read when the server cannot take it. A ``public`` method needs no API key.
+    For a unary method that takes the request and the call and returns the answer; for a
+    streaming one it takes the call and does the rest itself.
     """
 
-    path: str
-    answer: "Unary | Streaming"
-    request: type[Message]
-    streaming: bool = False
-    guarded: bool = False
-    public: bool = False
-    api: Api = Api.PENSTOCK
-
-
-Unary: TypeAlias = Callable[[Any, "Call"], Awaitable[Message | bytes]]  # bytes: serialised
-Streaming: TypeAlias = Callable[["Call"], Awaitable[None]]
+    method: Method
+    answer: Unary | Streaming

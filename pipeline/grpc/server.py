@@ -38,12 +38,12 @@ SERVICES: Final = (embedding_service.SERVICE, inference_service.SERVICE, *servic
 class GrpcServer:
     """Serves ``frontend`` on ``host:port``. One run.
 
-    ``max_concurrent_requests`` bounds the calls in flight over all connections; what
-    is above is refused at once. ``limits`` bound what a client costs; those of a request
+    ``max_concurrent_requests`` bounds the calls in flight over all connections; those above
+    it are refused at once. ``limits`` bound what a client costs; those of a request
     come from ``board.limits``. ``max_stream_requests`` bounds the requests in flight on
-    one stream. ``max_batch_tokens`` is what TEI's Info says of it, ``version`` what every
-    Info says; None: the installed one's. ``held`` counts the bytes of requests.
-    ``access`` says who may call; None: everybody. With ``tls`` nothing else is spoken.
+    one stream. ``max_batch_tokens`` is what TEI's Info reports, ``version`` what every
+    Info reports (None: the installed version). ``held`` counts the bytes of requests.
+    ``access`` says who may call (None: everybody). With ``tls`` only TLS is accepted.
     """
 
     def __init__(
@@ -87,12 +87,11 @@ class GrpcServer:
         """Serve until cancelled; started with the bound port (``port`` 0: a free one).
 
         Clients are let in by :meth:`listen`: until then they are refused at once, and go
-        to a server that can take their calls.
-
-        Cancelled, calls in flight end with UNAVAILABLE, and the thread ends.
+        to a server that can take their calls. When this is cancelled, calls in flight end
+        with UNAVAILABLE, and the thread ends.
 
         Raises:
-            OSError: the address cannot be had.
+            OSError: the address cannot be bound.
             Exception: whatever ended the loop.
         """
         token = trio.lowlevel.current_trio_token()
@@ -118,7 +117,7 @@ class GrpcServer:
             await self._thread.call(self._listener.listen)
 
     async def announce_end(self) -> None:
-        """The drain's first phase: stop listening, GOAWAY, and serve on for 0.3 s.
+        """The drain's first phase: stop listening, send GOAWAY, and serve for another 0.3 s.
 
         Call it before work is refused: then no call that was on its way is lost.
         """
@@ -126,10 +125,10 @@ class GrpcServer:
             await self._thread.call(self._listener.announce_end)
 
     async def drain(self) -> None:
-        """Announce the end (where that is to be done), then let the calls in flight finish.
+        """Announce the end, if that has not been done, and let the calls in flight finish.
 
         Returns when every call is answered and every connection closed; ``run`` still
-        waits to be cancelled. Cancelled, the drain goes on by itself.
+        waits to be cancelled. If this is cancelled, the drain goes on by itself.
         """
         if self._thread is not None and self._listener is not None:
             await self._thread.call(self._listener.announce_end)

@@ -28,7 +28,7 @@ class ServerState:
         success_trailers: SuccessTrailers | None = None,
         held: RequestMemory | None = None,
     ) -> None:
-        self.routes: Mapping[str, Route] = {route.path: route for route in routes}
+        self.routes: Mapping[str, Route] = {route.method.path: route for route in routes}
         self.board = board
         self.max_calls = max_calls
         self.max_bytes = max_bytes
@@ -51,7 +51,7 @@ class ServerState:
         """Count one more call as in flight.
 
         Raises:
-            PenstockError: there are as many as may be, or its like has just been refused.
+            PenstockError: there are enough, or one like it has just been refused.
         """
         if self.in_flight >= self.max_calls and (error := self.refusal()) is not None:
             raise error
@@ -64,7 +64,7 @@ class ServerState:
         return self._recent.knows(caller, time.monotonic())
 
     def refused_lately(self, request: Request) -> PenstockError | None:
-        """Why the like of ``request`` has just been refused; None when it has not."""
+        """Why a request like ``request`` has just been refused; None when none has."""
         return self._recent.refusal(request, time.monotonic())
 
     def was_refused(self, request: Request, error: PenstockError) -> None:

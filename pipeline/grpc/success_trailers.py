@@ -1,4 +1,4 @@
-"""The last header block of a call that went well, with the load where it is to be told."""
+"""The last header block of a successful call, with a load report where that is wanted."""
 
 from base64 import b64encode
 from typing import Final
@@ -14,14 +14,14 @@ OK_TRAILERS: Final = (("grpc-status", "0"),)
 
 @frozen(eq=False)
 class EncodedTrailers:
-    """Trailers, and the same as HPACK that may be sent on any connection at any time."""
+    """Trailers, and their HPACK block, which may be sent on any connection at any time."""
 
     trailers: tuple[tuple[str, str], ...]
     block: bytes
 
     @classmethod
     def of(cls, *trailers: tuple[str, str]) -> "EncodedTrailers":
-        """Of these trailers."""
+        """Encode these trailers."""
         return cls(trailers, hpack_block(trailers))
 
 
@@ -29,7 +29,7 @@ PLAIN: Final = EncodedTrailers.of(*OK_TRAILERS)
 
 
 class SuccessTrailers:
-    """What calls end with now; with ``board`` they say how loaded the server is.
+    """The trailers that calls end with; with ``board`` they say how loaded the server is.
 
     The block is made once for each state that the server publishes. Belongs to asyncio's
     thread.
@@ -42,7 +42,7 @@ class SuccessTrailers:
 
     @property
     def now(self) -> EncodedTrailers:
-        """The newest."""
+        """The trailers as of now."""
         if self._board is None:
             return PLAIN
         report = self._board.snapshot.report

@@ -57,7 +57,7 @@ def read_texts(value: Any, field: str, limits: InputLimits) -> tuple[str, ...]:
 
 
 def _mixed(value: Any, field: str) -> InvalidInput:
-    """The error of what is no list, or a list of several kinds."""
+    """The error of a value that is not a list, or a list of several kinds."""
     if not isinstance(value, list):
         return InvalidInput(f"{field}: must be {ALLOWED}", field=field)
     kinds = [KINDS.get(type(element)) for element in value]

@@ -94,7 +94,7 @@ def test_a_changed_file_is_not_gone_on_with(server, tmp_path):
     assert done.returncode == 1
     assert "is part of something else" in done.stderr
     done = penstock(*arguments(server, lines, output))
-    assert "go on with --resume, or remove that" in done.stderr
+    assert "continue with --resume, or remove it" in done.stderr
 
 
 def test_resume_needs_files(tmp_path):

@@ -1,4 +1,4 @@
-"""One HTTP/2 connection as those who write to it see it, and how it closes.
+"""The writing side of one HTTP/2 connection, and how it closes.
 
 What is mended, and the internals that each mend touches (grpclib is pinned exactly):
 
@@ -7,7 +7,7 @@ What is mended, and the internals that each mend touches (grpclib is pinned exac
   (``Connection._transport``, ``close``)
 - A client that broke the protocol is gone within half a second, whether it reads its
   GOAWAY or not.
-- What has to be sent leaves once a turn of the loop. (``flush``)
+- What has to be sent leaves once per turn of the loop. (``flush``)
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from grpclib.utils import Wrapper
 from pipeline.grpc.http2.server_connection import ServerH2
 from pipeline.grpc.http2.stream import EdgeStream
 
-LINGER_S: Final = 2.0  # for the client to take more of what is left, or to close at the end
+LINGER_S: Final = 2.0  # for the client to read more of what is left, or to close at the end
 CUT_OFF_S: Final = 0.25  # for a GOAWAY to be read by a client that broke the protocol
 
 
 class EdgeConnection(Connection):
-    """grpclib's connection, writing once a turn of the loop.
+    """grpclib's connection, writing once per turn of the loop.
 
-    What the calls of one turn have to say leaves in one write: with 32 in flight a
+    What the calls have to send in one turn leaves in one write: with 32 in flight a
     call costs 210 us of processor time, and 260 us where each flushes by itself.
     """
 
@@ -48,7 +48,7 @@ class EdgeConnection(Connection):
         self, *, stream_id: int | None = None, wrapper: Wrapper | None = None
     ) -> Stream:
         """A stream that the client has opened."""
-        del wrapper  # what ends a client's call
+        del wrapper  # only a client has one
         return EdgeStream(self, self._connection, self._transport, cast(int, stream_id))
 
     def flush(self) -> None:
@@ -69,11 +69,11 @@ class EdgeConnection(Connection):
 
     @property
     def is_blocked(self) -> bool:
-        """Whether what has been written waits for the client to read."""
+        """Whether what has been written still waits for the client to read it."""
         return not self.write_ready.is_set() or self.is_closing()
 
     def drained(self, transport: Transport) -> int:
-        """Bytes that ``transport``, which is ours, has got rid of since the beginning."""
+        """Bytes that ``transport``, this connection's own, has written out so far."""
         return self._handed_over - transport.get_write_buffer_size()
 
     def hang_up(self) -> None:
@@ -86,7 +86,7 @@ class EdgeConnection(Connection):
         self._loop.call_later(LINGER_S, self._linger, transport, _unsent(transport))
 
     def _linger(self, transport: Transport, before: int) -> None:
-        """Close when the client has all, or has taken nothing of it since there were ``before``."""
+        """Close when the client has read all, or nothing since ``before`` bytes were left."""
         left = _unsent(transport)
         if 0 < left < before:
             self._loop.call_later(LINGER_S, self._linger, transport, left)
@@ -118,7 +118,7 @@ class EdgeConnection(Connection):
 
 
 def _unsent(transport: Transport) -> int:
-    """Bytes that wait here or in the system; what is closed with some of them is lost."""
+    """Bytes that wait here or in the system; closing now would lose them."""
     socket = transport.get_extra_info("socket")
     if socket is None or transport.is_closing():
         return 0

@@ -1,12 +1,12 @@
-"""What time does to a connection: pure decisions, looked at a few times a second.
+"""When a connection is to be closed for its age or its silence: pure, asked several times a second.
 
 - One whose client does not finish its preface, or a frame, or does not read what has
   been written, is closed.
 - One that is silent is sent a PING, and closed when nothing comes back: a peer that
   went away without a word leaves no other sign.
-- One that has reached its age is ended in two phases, as in a drain. Clients that ask
-  the DNS for several replicas (``dns:///`` and ``round_robin``) find new ones only when
-  a connection ends. The age differs from one to the next, so that they do not all come
+- One that has reached its age is ended in two phases, as in a drain. Clients that find
+  several replicas by DNS (``dns:///`` and ``round_robin``) look for new ones only when
+  a connection ends. The age differs between connections, so that they do not all come
   back at once.
 """
 
@@ -18,7 +18,7 @@ from attrs import frozen
 from pipeline.grpc.http2.stall_timeout import StallTimeout
 from pipeline.grpc.limits import EdgeLimits
 
-ANNOUNCE_S: Final = 0.3  # between the phases; longer than a client's way here and back
+ANNOUNCE_S: Final = 0.3  # between the phases; longer than a round trip to the client
 LAST_WORDS_S: Final = 1.0  # for the last trailers to be read, when calls are cut off
 
 
@@ -48,7 +48,7 @@ class Observation:
 
 
 class ConnectionAge:
-    """One connection's. ``age_s`` is when it is to end (0: never)."""
+    """The age of one connection, which is to end at ``age_s`` (0: never)."""
 
     def __init__(self, limits: EdgeLimits, now: float, *, age_s: float) -> None:
         self._limits = limits

@@ -1,4 +1,4 @@
-"""h2's buffer of what has been read, with short forms of the frames that come most.
+"""h2's buffer of what has been read, with short forms of the most frequent frames.
 
 Internals touched (h2 is pinned exactly): ``FrameBuffer._data``, ``_headers_buffer``.
 """
@@ -29,7 +29,7 @@ class PlainFrame:
     body: bytes
 
     def as_h2(self) -> HeadersFrame | DataFrame:
-        """The same as h2 knows it."""
+        """The same as a frame of h2."""
         flags = ["END_STREAM"] if self.ends_stream else []
         if self.is_headers:
             return HeadersFrame(self.stream_id, self.body, flags=["END_HEADERS", *flags])
@@ -44,7 +44,7 @@ class PlainUpdate:
     increment: int
 
     def as_h2(self) -> WindowUpdateFrame:
-        """The same as h2 knows it."""
+        """The same as a frame of h2."""
         return WindowUpdateFrame(self.stream_id, self.increment)
 
 

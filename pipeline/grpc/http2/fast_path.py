@@ -1,11 +1,11 @@
 """h2 with fast paths for the frames that small calls are made of.
 
-h2 takes every frame through objects that know all of HTTP/2: most of what a small
-call costs. Nearly all calls consist of the same few: HEADERS, DATA and WINDOW_UPDATE
+h2 takes every frame through objects that know all of HTTP/2, which is most of what a small
+call costs. Nearly all calls consist of the same few frames: HEADERS, DATA and WINDOW_UPDATE
 from the client, and an answer of HEADERS, DATA and trailers from here, or of HEADERS
-alone that refuse it. For these there is a fast path, which leaves h2 in the very state
-that its own way leaves it in (the tests hold both against each other); everything else,
-every doubt and every error goes h2's way.
+alone that refuse it. For these there is a fast path, which leaves h2 in exactly the state
+that its own path does (the tests compare the two); everything else, every doubt and every
+error takes h2's path.
 
 Internals touched (h2 and hpack are pinned exactly): ``_receive_frame``,
 ``_begin_new_stream``, the fields of streams, windows and state machines.
@@ -56,7 +56,7 @@ class FastPathH2(H2Connection):
         return super()._receive_frame(frame.as_h2()) if events is None else events
 
     def _fast_headers(self, frame: PlainFrame) -> list[Event] | None:
-        """A new request whose messages are still to come."""
+        """A new request whose body is still to come."""
         stream_id = frame.stream_id
         if frame.ends_stream or stream_id <= self.highest_inbound_stream_id:
             return None
@@ -70,7 +70,7 @@ class FastPathH2(H2Connection):
         return [RequestReceived(stream_id=stream_id, headers=cast(Any, block.checked))]
 
     def _fast_data(self, frame: PlainFrame) -> list[Event] | None:
-        """A piece of a message, within both windows and what was announced."""
+        """A piece of a message, within both windows and the announced length."""
         stream = self.streams.get(frame.stream_id)
         if stream is None or stream.state_machine.state is not StreamState.OPEN:
             return None
@@ -113,9 +113,9 @@ class FastPathH2(H2Connection):
         """Queue a whole answer: HEADERS, DATA, HEADERS with END_STREAM; False: not possible.
 
         ``head`` and ``trailers`` are HPACK blocks that neither use nor change the
-        encoder's table. It is possible when the client has sent all, nothing has been
-        sent yet, ``data`` fits into one frame and both windows, and no change of the
-        encoder's table is to be announced first.
+        encoder's table. It is possible when the client has sent everything, nothing has
+        been sent to it, ``data`` fits into one frame and both windows, and no change of
+        the encoder's table has to be announced first.
         """
         stream, size = self._unanswered(stream_id), len(data)
         if (
@@ -151,7 +151,7 @@ class FastPathH2(H2Connection):
     def refuse(self, stream_id: int, block: bytes) -> bool:
         """Queue an answer of one header block, HEADERS with END_STREAM; False: not possible.
 
-        As :meth:`answer`, which needs more of what is possible.
+        Possible as for :meth:`answer`, whatever the windows are.
         """
         stream, size = self._unanswered(stream_id), len(block)
         if stream is None or size > self.max_outbound_frame_size:
@@ -162,7 +162,7 @@ class FastPathH2(H2Connection):
         return True
 
     def _unanswered(self, stream_id: int) -> H2Stream | None:
-        """The stream, if its client has sent all, and its answer may begin with a plain block."""
+        """The stream, if its client has sent everything and its answer may be a plain block."""
         stream = self.streams.get(stream_id)
         if (
             stream is None

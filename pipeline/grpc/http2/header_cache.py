@@ -12,7 +12,7 @@ from hpack.table import HeaderTable
 
 from pipeline.grpc.http2.header_rules import CheckedHeaders
 
-ENCODING: Final = "latin-1"  # which every byte is: headers that are not ASCII are no error
+ENCODING: Final = "latin-1"  # it decodes any byte: headers that are not ASCII are no error
 CACHED_BLOCKS: Final = 64  # of a connection; most clients need one or two
 CACHED_BYTES: Final = 1024  # of one block
 
@@ -39,7 +39,7 @@ class HeaderBlock(list[HeaderTuple]):
 
 
 class CachingDecoder(Decoder):
-    """hpack's decoder, which knows the blocks again that leave its table as it is.
+    """hpack's decoder, which remembers the blocks that leave its table as it is.
 
     A client's calls mostly have the same headers, which become the same block once
     they are in the table. Whatever changes the table makes it forget them all.

@@ -1,8 +1,8 @@
 """What RFC 9113 (8.2, 8.3) forbids in the headers of a request and in its trailers.
 
-h2 has such a check too, but ends the connection at the first fault, where the rule
-is one of the stream; and it takes its time at every call. Here a block that a client
-sends again and again is looked at once: its verdict is kept with it.
+h2 has such a check too, but ends the connection at the first fault, where the RFC ends the
+stream; and it costs time at every call. Here a block that a client sends again and again
+is checked once, and the verdict is kept with it.
 """
 
 import re

@@ -1,11 +1,11 @@
-"""What becomes of the events of a connection: grpclib's reactions, mended for a server.
+"""The reactions to a connection's events: grpclib's, mended for a server.
 
 What is mended, and the internals that each mend touches (grpclib is pinned exactly;
 h2's own are in :mod:`pipeline.grpc.http2.server_connection`):
 
 - *Surplus streams* are refused alone, with REFUSED_STREAM, which clients may retry
   safely; many of them are a flood. (``EventsProcessor.process_request_received``)
-- *Malformed requests* end their stream alone, and are told why; so do requests with
+- *Malformed requests* end only their stream, and are told why; so do requests with
   too many headers. (``process_request_received``, ``process_trailers_received``)
 - *Two-phase GOAWAY*, and a client's GOAWAY(NO_ERROR): calls in flight finish.
   (``process_connection_terminated``, ``register``)
@@ -41,7 +41,7 @@ from pipeline.interface.statuses import GrpcStatus
 
 
 class EdgeHandler(AbstractHandler):
-    """The calls of one connection; grpclib's interface and one thing more."""
+    """The calls of one connection: grpclib's interface, extended."""
 
     @abstractmethod
     def close_streaming(self) -> None:
@@ -96,7 +96,7 @@ class EdgeProcessor(EventsProcessor):
             super().process_request_received(event)
 
     def process_window_updated(self, event: WindowUpdated) -> None:
-        """Wake those who wait for it: not all streams, which would make an event for each."""
+        """Wake the streams that wait for it; waking all would create an event for each."""
         waiters = self.connection.window_waiters
         for stream in waiters:
             if event.stream_id in (0, stream.id):
@@ -109,7 +109,7 @@ class EdgeProcessor(EventsProcessor):
             stream.window_updated.set()
 
     def process_trailers_received(self, event: TrailersReceived) -> None:
-        """GRPC knows no trailers of requests; those that are well-formed mean nothing."""
+        """Requests have no trailers in gRPC: well-formed ones are ignored."""
         headers: Any = event.headers
         stream = self.streams.get(event.stream_id)
         if stream is not None and trailers_flaw(headers) is not None:
@@ -146,7 +146,7 @@ class EdgeProcessor(EventsProcessor):
             super().process_connection_terminated(event)
 
     def register(self, stream: Stream) -> Callable[[], None]:
-        """Know ``stream`` until the function that comes back is called, once or oftener."""
+        """Know ``stream`` until the returned function is called, once or more often."""
         release = super().register(stream)
 
         def release_once() -> None:

@@ -1,4 +1,4 @@
-"""asyncio's view of one connection: what is read goes to h2, and its events on.
+"""asyncio's view of one connection: what is read goes to h2, and its events to the processor.
 
 Internals touched (grpclib is pinned exactly): all of ``H2Protocol``, whose own
 ``data_received`` lets anything but a ProtocolError out into the loop.
@@ -124,13 +124,13 @@ class EdgeProtocol(H2Protocol):
             self.connection.flush()
 
     def announce_end(self) -> None:
-        """First phase: tell the client to open no new streams; all that come are served."""
+        """First phase: tell the client to open no new streams; those that come are served."""
         if not self.connection.is_closing():
             self.h2.go_away(ALL_STREAMS)
             self.connection.flush()
 
     def finish(self) -> None:
-        """Second phase: name the last stream that is served, and close after it."""
+        """Second phase: name the last stream that is served, and close once all have ended."""
         if not self.connection.is_closing():
             last = self.h2.highest_inbound_stream_id
             self.processor.refuse_above(last)

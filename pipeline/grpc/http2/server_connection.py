@@ -2,22 +2,22 @@
 
 What is mended, and the internals that each mend touches (h2 is pinned exactly):
 
-- *Stream limit.* h2 ends the whole connection at stream 101. The limit is an
-  argument here and announced in the first SETTINGS; what is above is for
+- *Stream limit.* h2 ends the whole connection at stream 101. Here the limit is an
+  argument and announced in the first SETTINGS; streams above it are for
   :class:`~pipeline.grpc.http2.processor.EdgeProcessor` to refuse.
   (``open_inbound_streams``, ``local_settings``)
-- *Sweeping.* h2 walks all streams at each new one; here when their number has
-  doubled, so that 1,000 open streams cost no more than 10. (``_open_streams``)
+- *Sweeping.* h2 walks through all streams at each new one; here only when their number
+  has doubled, so that 1,000 open streams cost no more than 10. (``_open_streams``)
 - *Memory.* h2 remembers how the last 65,536 streams of a connection were closed, in
-  10 MB; that serves only frames that were under way then. (``MAX_CLOSED_STREAMS``)
+  10 MB; only frames that were under way then need that. (``MAX_CLOSED_STREAMS``)
 - *GOAWAY.* h2 takes no more frames after one, in either direction. Here
   GOAWAY(NO_ERROR) passes its state machine by, so that calls in flight can finish.
   (``_prepare_for_sending``, ``_receive_goaway_frame``)
-- *What comes in* is held to the RFCs: see :mod:`pipeline.grpc.http2.server_input`.
+- *Input* is held to the RFCs: see :mod:`pipeline.grpc.http2.server_input`.
   (``incoming_buffer``, ``decoder``)
 - *SETTINGS* come first, as RFC 9113 (3.4) says. (``_receive_frame``)
 - *Headers that are not ASCII* do not end the connection: they are read as latin-1,
-  which every byte is. (``header_cache.ENCODING``)
+  which decodes any byte. (``header_cache.ENCODING``)
 """
 
 from typing import Final
@@ -28,9 +28,9 @@ from h2.exceptions import ProtocolError
 from h2.settings import ChangedSetting, SettingCodes, Settings
 from hyperframe.frame import Frame, GoAwayFrame, SettingsFrame
 
-from pipeline.grpc.http2.control_frame_limit import FloodMeter
 from pipeline.grpc.http2.fast_frames import PlainFrame, PlainUpdate
 from pipeline.grpc.http2.fast_path import FastPathH2
+from pipeline.grpc.http2.flood_meter import FloodMeter
 from pipeline.grpc.http2.server_input import MeteredFrames, ServerDecoder
 from pipeline.grpc.limits import EdgeLimits
 
@@ -74,7 +74,7 @@ class ServerH2(FastPathH2):
 
     @property
     def open_inbound_streams(self) -> int:
-        """Never too many for h2: :class:`EdgeProcessor` counts and refuses."""
+        """0, so never too many for h2: :class:`EdgeProcessor` counts and refuses."""
         if len(self.streams) >= self._sweep_at:
             self._open_streams(1)  # forgets the closed ones
             self._sweep_at = 2 * len(self.streams) + 32

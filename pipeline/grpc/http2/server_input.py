@@ -1,4 +1,4 @@
-"""What comes in, frame by frame and block by block, held to the RFCs more strictly than by h2.
+"""Input frames and header blocks, held to the RFCs more strictly than by h2.
 
 What is mended, and the internals that each mend touches (h2 and hpack are pinned exactly):
 
@@ -21,8 +21,8 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 from hpack.struct import HeaderTuple
 from hyperframe.frame import Frame
 
-from pipeline.grpc.http2.control_frame_limit import Flood, FloodMeter
 from pipeline.grpc.http2.fast_frames import FRAME_HEAD_BYTES, FastFrameBuffer, PlainUpdate
+from pipeline.grpc.http2.flood_meter import Flood, FloodMeter
 from pipeline.grpc.http2.header_cache import CachingDecoder
 
 SETTINGS: Final = 0x4
@@ -53,7 +53,7 @@ class ServerDecoder(CachingDecoder):
 
 
 class MeteredFrames(FastFrameBuffer):
-    """The frames that have been read, those counted that are not plain.
+    """The frames that have been read; those that are not plain are counted.
 
     A header block has ``max_block_bytes`` at most.
     """

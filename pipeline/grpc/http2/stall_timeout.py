@@ -8,11 +8,11 @@ the time that they need.
 
 from typing import Final
 
-SLOWEST_BYTES_PER_S: Final = 16 << 10  # who is slower for long enough is stalled
+SLOWEST_BYTES_PER_S: Final = 16 << 10  # whoever is slower for long enough is stalled
 
 
 class StallTimeout:
-    """With one party that is waited for. ``moved`` counts the bytes that have passed."""
+    """The patience with one client. ``moved`` counts the bytes that have passed."""
 
     def __init__(self, timeout_s: float, now: float, moved: int = 0) -> None:
         self._timeout_s = timeout_s
@@ -21,7 +21,7 @@ class StallTimeout:
         self._moved = moved
 
     def is_over(self, now: float, moved: int) -> bool:
-        """Whether it has been waited for long enough; to be asked again and again."""
+        """Whether the client has been waited for long enough; to be asked repeatedly."""
         earned_s = (moved - self._moved) / SLOWEST_BYTES_PER_S
         spent_s = now - self._looked_at
         self._left_s = min(self._left_s + earned_s, self._timeout_s) - spent_s

@@ -1,4 +1,4 @@
-"""The requests of one stream that are in flight, and the time they have."""
+"""The time that a stream's requests have to be answered."""
 
 import asyncio
 from asyncio import TimerHandle
@@ -8,10 +8,10 @@ from stages.errors import DeadlineExceeded
 
 
 class RequestTimeouts:
-    """Those without an answer, oldest first; all wait equally long, ``max_wait_s`` at most.
+    """The unanswered requests, oldest first; each has the same time, ``max_wait_s`` at most.
 
-    Whoever answers one takes it out. Those that wait for as long as the stream does, which
-    ends at ``stream_ends_at``, end with it: an answer of their own would race with its status.
+    Whoever answers one removes it. Those whose time ends with the stream's, at
+    ``stream_ends_at``, end with it: an answer of their own would race with its status.
     """
 
     def __init__(self, max_wait_s: float, stream_ends_at: float) -> None:
@@ -51,7 +51,7 @@ class RequestTimeouts:
         self.watch()
 
     def forsake(self) -> None:
-        """Nobody waits for them any more."""
+        """Give all of them up: nobody waits for them any more."""
         if self._timer is not None:
             self._timer.cancel()
         for entry in self._entries:

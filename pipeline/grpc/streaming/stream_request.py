@@ -30,10 +30,10 @@ class AnswerSink(Protocol):
 
 
 class StreamRequest:
-    """One request on its way: its place, its deadline (``time.monotonic``), its one answer.
+    """One request on its way: its deadline (on ``time.monotonic``'s clock) and its one answer.
 
     ``give_up`` is called when nobody wants the answer any more. ``handed_in`` says that
-    others count the outcome. ``message`` and ``give_up`` are there until the answer is.
+    others count the outcome. ``message`` and ``give_up`` are kept until it is answered.
     """
 
     __slots__ = (
@@ -58,10 +58,10 @@ class StreamRequest:
         self.request_bytes = 0
 
     def hold(self, answer_bytes: int) -> None:
-        """The answer, and those of others with it, will have so many bytes.
+        """Keep room for its answer, and those of others with it, of ``answer_bytes`` together.
 
         Raises:
-            Overloaded: too much waits on this connection already.
+            Overloaded: too much is kept already on this connection.
         """
         self._stream.hold(self, answer_bytes)
 
@@ -73,12 +73,12 @@ class StreamRequest:
         self._stream.was_refused(self, size, error)
 
     def finish(self, answer: bytes) -> None:
-        """Answer the request with a message, serialised; nothing when it has been answered."""
+        """Answer the request with a serialised message; nothing happens if it has been answered."""
         if self.answer is None:
             self._stream.finished(self, prefixed(answer))
 
     def fail(self, error: PenstockError) -> None:
-        """Answer with what the method makes of ``error``; as :meth:`finish`."""
+        """Like :meth:`finish`, with what the method makes of ``error``."""
         if self.answer is None:
             self._stream.failed(self, error)
 

@@ -1,18 +1,19 @@
 """Many requests in flight on one stream: bounded, answered as they finish or in order.
 
-Three parties. The reader takes requests while there is a place. Whoever works on one
-finishes it, which never waits. The writer sends all that has finished by then in one
-go. A request keeps its place until its answer has gone out: of a client that does not
-read nothing more is read either, and little waits for it.
+There are three parties. The reader takes requests while there is a place. Whoever works on
+a request finishes it, which never waits. The writer sends all that has finished so far in
+one go. A request keeps its place until its answer has gone out: from a client that does
+not read, nothing more is read either, and little waits for it.
 
-What is read in one go costs less than the same in parts. So while some are in flight the
-reader lets more come until one of them finishes (Nagle's algorithm, RFC 896), but never for long.
+Reading several in one go costs less than reading them one by one. So while some are in
+flight the reader lets more come until one of them finishes (Nagle's algorithm, RFC 896),
+but never for long.
 
 A :mod:`~pipeline.grpc.streaming.stream_request` says what a method does with its requests.
-Work that cannot be taken, or takes too long, fails its request alone; what breaks the
-framing of the stream ends it, after the answers to what came before. A server that shuts
-down answers what has come and ends the stream with OK: at any other status clients of
-grpcio throw away answers that they have not read yet.
+Work that cannot be taken, or takes too long, fails its request alone; broken framing ends
+the stream, after the answers to what came before. A server that shuts down answers what
+has come and ends the stream with OK: at any other status grpcio's clients throw away
+answers that they have not read yet.
 """
 
 import asyncio
@@ -68,7 +69,7 @@ class StreamRequests:
     async def run(self) -> None:
         """Serve until the client has sent its last request and all are answered.
 
-        Cancelled, what is in flight is given up.
+        When this is cancelled, what is in flight is given up.
 
         Raises:
             PenstockError, Unimplemented: the stream is broken, or the method ended it.
@@ -127,7 +128,7 @@ class StreamRequests:
 
     def _as_request(self, entry: StreamRequest, size: int) -> Request:
         call = self._call
-        return Request((call.tenant, call.route.path), size, entry.deadline - self._loop.time())
+        return Request((call.tenant, call.method.path), size, entry.deadline - self._loop.time())
 
     async def _read(self) -> None:
         incoming = self._call.incoming
@@ -165,10 +166,10 @@ class StreamRequests:
         return bool(some)
 
     def _take_off(self, data: bytes) -> StreamRequest | None:
-        """A request's place; None when it has failed already."""
+        """Give a request its place; None when it has failed already."""
         call, guard = self._call, self._call.guard
         deadline = min(call.deadline, self._loop.time() + self._max_wait_s)
-        entry = StreamRequest(self, call.route.request(), deadline)
+        entry = StreamRequest(self, call.method.request(), deadline)
         refused = guard.refusal() or guard.refused_lately(self._as_request(entry, len(data)))
         self._open.add(entry)
         if self._in_order:

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from penstock.compat import tei_pb2 as tei
 
 from pipeline.grpc.call import Call
+from pipeline.grpc.method import Method
 from pipeline.grpc.route import Route
 from pipeline.grpc.streaming.stream_requests import StreamRequests
 from pipeline.grpc.tei import scoring, tokenizing, vectors
@@ -58,7 +59,7 @@ class TeiServices:
 
     def routes(self) -> Iterable[Route]:
         """The methods offered."""
-        yield Route("/tei.v1.Info/Info", self.info, tei.InfoRequest, api=Api.TEI)
+        yield Route(Method("/tei.v1.Info/Info", tei.InfoRequest, api=Api.TEI), self.info)
         for name, (read, kind) in METHODS.items():
             yield self._route(name, partial(self.answer, read), kind)
             stream = partial(self.stream, read)
@@ -76,9 +77,8 @@ class TeiServices:
         *,
         streaming: bool = False,
     ) -> Route:
-        return Route(
-            f"/tei.v1.{name}", answer, kind, streaming=streaming, guarded=True, api=Api.TEI
-        )
+        path = f"/tei.v1.{name}"
+        return Route(Method(path, kind, streaming=streaming, guarded=True, api=Api.TEI), answer)
 
     async def answer(self, read: Read, wire: Any, call: Call) -> Message:
         """Check, hand in, wait, and lay the answer out."""

@@ -121,7 +121,7 @@ def test_without_resume_nothing_stays_behind(output):
 
 def test_without_resume_the_rest_of_an_earlier_run_is_not_thrown_away(output):
     die_after(output, [(0, 5)])
-    with pytest.raises(VectorFileError, match="go on with --resume"):
+    with pytest.raises(VectorFileError, match="continue with --resume"):
         opened(output, resume=False)
     with opened(output) as vectors:
         assert vectors.done.count == 5
@@ -236,7 +236,7 @@ def test_notes_that_are_none_are_told(output, line, note):
 def test_a_part_of_another_size_is_not_gone_on_with(output):
     die_after(output, [(0, 50)])
     output.with_name("vectors.npy.part").write_bytes(b"")
-    with pytest.raises(VectorFileError, match="has not the size of 50 vectors"):
+    with pytest.raises(VectorFileError, match="does not have the size of 50 vectors"):
         opened(output)
     assert not output.exists()
 

@@ -57,7 +57,7 @@ def test_a_device_that_finishes_nothing_with_work_in_hand_hangs(devices, watch):
     devices.wait(HANG_S - 2 * LOOK_EVERY_S)
     assert watch.verdict is None
     devices.wait(5 * LOOK_EVERY_S)
-    assert watch.verdict == "device 1 hangs: it has work and has finished nothing for 5 s"
+    assert watch.verdict == "device 1 hangs: it has work, but has finished nothing for 5 s"
 
 
 def test_a_device_without_work_may_be_silent(devices, watch):

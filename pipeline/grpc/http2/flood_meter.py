@@ -1,7 +1,7 @@
-"""How much a client may send that is no work: a token bucket for control frames.
+"""How many frames a client may send that are not work: a token bucket for control frames.
 
-PING, SETTINGS, PRIORITY and their like cost the server as much as small calls and
-bring nothing, so a connection that sends many of them is ended with GOAWAY
+PING, SETTINGS, PRIORITY and the like cost the server as much as small calls and bring
+nothing, so a connection that sends many of them is ended with GOAWAY
 (ENHANCE_YOUR_CALM). Only these are counted: a limit on all frames would end honest
 clients at full rate. Two kinds have an honest use that grows with the work, which
 therefore pays for them:
@@ -13,7 +13,7 @@ therefore pays for them:
   sent pays for two, one for the stream and one for the connection: clients send them
   as they begin to read, and as they read.
 
-What goes beyond comes out of the bucket like the rest. HEADERS and DATA are work,
+Any beyond that come out of the bucket like the rest. HEADERS and DATA are work,
 except DATA that carries nothing.
 """
 
@@ -32,7 +32,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-UPDATES_A_TRANSFER: Final = 2
+UPDATES_PER_TRANSFER: Final = 2
 SETTINGS_COST: Final = 10  # they touch every open stream, and clients send two or three
 SETTING_BYTES: Final = 6
 
@@ -66,7 +66,7 @@ class FloodMeter:
         """Count a frame that is neither plain HEADERS nor plain DATA.
 
         Raises:
-            Flood: it is one too many.
+            Flood: this was one too many.
         """
         if isinstance(frame, HeadersFrame):
             return
@@ -91,7 +91,7 @@ class FloodMeter:
         """Take ``tokens`` out of the bucket.
 
         Raises:
-            Flood: there are not so many in it.
+            Flood: it does not hold that many.
         """
         now = self._clock()
         filled = self._tokens + (now - self._filled_at) * self._per_s
@@ -106,7 +106,7 @@ class FloodMeter:
             Flood: it is one too many.
         """
         if self.transfers:
-            self._updates_paid += UPDATES_A_TRANSFER * min(self.transfers, self._burst)
+            self._updates_paid += UPDATES_PER_TRANSFER * min(self.transfers, self._burst)
             self._updates_paid = min(self._updates_paid, self._burst)
             self.transfers = 0
         if self._updates_paid:
@@ -118,4 +118,6 @@ class FloodMeter:
         if not self.answers:
             self.charge()
             return
-        self.answers = min(self.answers, self._burst) - 1  # or a million calls pay for a flood
+        self.answers = (
+            min(self.answers, self._burst) - 1
+        )  # or a million calls would pay for a flood

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.grpc.http2.stream import Body
+from pipeline.grpc.http2.body import Body
 
 
 async def read_all(body, sizes):

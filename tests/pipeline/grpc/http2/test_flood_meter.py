@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from penstock.v1.embedding_pb2 import EmbedRequest
 from raw_client import framed, raw_client, raw_frame
 
-from pipeline.grpc.http2.control_frame_limit import Flood, FloodMeter
+from pipeline.grpc.http2.flood_meter import Flood, FloodMeter
 from pipeline.grpc.limits import EdgeLimits
 
 BODY = framed(EmbedRequest(texts=["a"]))
