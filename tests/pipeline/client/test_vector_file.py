@@ -229,7 +229,7 @@ def test_notes_that_are_none_are_told(output, line, note):
     progress = output.with_name("vectors.npy.progress")
     notes = progress.read_text().splitlines()
     progress.write_text("\n".join([*notes[: line - 1], note, ""]))
-    with pytest.raises(VectorFileError, match=f"line {line} of vectors.npy.progress is no note"):
+    with pytest.raises(VectorFileError, match=f"line {line} of vectors.npy.progress was not"):
         opened(output)
 
 
