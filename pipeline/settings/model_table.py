@@ -40,8 +40,8 @@ class ModelSettings:
     device_cpus: tuple[tuple[int, ...], ...] = setting(
         (),
         CpuSets(),
-        "Cores that the threads of the device run on, such as `0-1` or `0,2-3`; with several "
-        "devices `0-3;4-7` gives each its own; unset: all cores",
+        "Cores that the threads of the device run on, each on its part of them, such as `0-1` or "
+        "`0,2-3`; with several devices `0-3;4-7` gives each its own; unset: all cores",
     )
     dtype: str = setting(
         "auto",

@@ -55,7 +55,8 @@ class InputBuffer:
 class CpuExecutor:
     """Runs batches where Python runs; ``packed`` is None on a bucketed engine.
 
-    ``tokens`` is how large a batch usually is at most.
+    ``tokens`` is how large a batch usually is at most; ``cores`` are divided among the
+    threads that compute (empty: any).
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class CpuExecutor:
         dimension: int,
         pad_id: int,
         tokens: int,
+        cores: Sequence[int] = (),
     ) -> None:
         self._packed, self._padded = packed, padded
         self._readout, self._readers = readout, readers
@@ -77,7 +79,7 @@ class CpuExecutor:
         self._heap = HeapTrimmer(keep_freed_memory(), resident_bytes)
         self._workers: Workers | None = None
         if packed is not None and packed.side_by_side and torch.get_num_threads() > 1:
-            self._workers = Workers(torch.get_num_threads())
+            self._workers = Workers(torch.get_num_threads(), cores)
         self.counts = ExecutorCounts()
 
     def start(

@@ -123,6 +123,7 @@ class Engine:
                 dimension=self.dimension,
                 pad_id=self._encoder.pad_id,
                 tokens=self._memory_limit.tokens,
+                cores=spec.cores,
             )
         return make_gpu_executor(
             gpu,

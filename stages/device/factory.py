@@ -1,8 +1,10 @@
 """Makes the device that a spec describes. Imports no torch before it is asked to."""
 
-import os
 from importlib import import_module
 
+from attrs import evolve
+
+from stages.device.core_parts import available_cores, bind_team, run_on
 from stages.device.lean_import import import_lean
 from stages.device.spec import Device, EngineSpec
 
@@ -19,13 +21,14 @@ def make_device(spec: EngineSpec) -> Device:
     """Load, check and warm up what ``spec`` describes, in the calling thread.
 
     Imports torch unless the null device is asked for. With ``spec.cores`` the calling
-    thread, and every one that it starts, runs on these from now on.
+    thread, and every one that it starts, runs on these from now on; on a CPU the threads
+    that compute have a part of its cores each (:mod:`stages.device.core_parts`), and the
+    calling one is the first of them.
 
     Raises:
         ModelError: the checkpoint or the device cannot be used as asked.
     """
-    if spec.cores:
-        os.sched_setaffinity(0, spec.cores)  # of this thread; those that torch makes inherit it
+    run_on(spec.cores)  # those that torch makes inherit it
     import_device(spec)
     if spec.device == "null":
         from stages.device.null_engine import NullEngine  # noqa: PLC0415
@@ -33,6 +36,9 @@ def make_device(spec: EngineSpec) -> Device:
         return NullEngine(spec)
     from stages.device.engine import Engine  # noqa: PLC0415  (torch reads the environment once)
 
+    if _is_cpu(spec.device):
+        spec = evolve(spec, cores=available_cores())
+        bind_team(spec.cores, spec.threads)
     return Engine(spec)
 
 

@@ -4,12 +4,14 @@ In an operation that all cores share, each waits for the slowest, and between tw
 operations all wait for Python. Runs that have a core each wait for neither.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any, Final, TypeVar
 
 import torch
+
+from stages.device.core_parts import bind_team, core_parts
 
 MAX_WORKERS: Final = 4  # more would wait for one another in Python
 
@@ -19,14 +21,15 @@ T = TypeVar("T")
 class Workers:
     """``count`` threads that divide the caller's ``threads`` of torch evenly among them.
 
-    They run on the cores of the thread that makes them.
+    And ``cores``; where none are given they run on those of the thread that makes them.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, cores: Sequence[int] = ()) -> None:
         self.count = next(n for n in range(min(threads, MAX_WORKERS), 0, -1) if threads % n == 0)
         ready = Barrier(self.count + 1)
+        parts = iter(core_parts(cores, self.count))
         self._pool = ThreadPoolExecutor(
-            self.count, "device-worker", _begin, (threads // self.count, ready)
+            self.count, "device-worker", _begin, (parts, threads // self.count, ready)
         )
         for _ in range(self.count):
             self._pool.submit(int)  # the pool starts its threads one by one, for work
@@ -38,7 +41,6 @@ class Workers:
         return list(self._pool.map(torch.inference_mode()(work), *inputs))
 
 
-def _begin(threads: int, ready: Barrier) -> None:
-    torch.set_num_threads(threads)
-    torch.get_num_threads()  # a thread's first use of torch sets its number again
+def _begin(parts: Iterator[Sequence[int]], threads: int, ready: Barrier) -> None:
+    bind_team(next(parts), threads)
     ready.wait()

@@ -1,0 +1,52 @@
+"""Which cores the threads that compute one batch run on: each on its own part of them.
+
+Threads that wake together while another thread has a core are often left on those that
+remain, for longer than a batch takes: two of them on one core, on a machine of two, take
+twice their time. Beside a server's own threads, or a neighbour's, that is the usual case.
+Bound to a part each they cannot meet.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Final
+
+GRAIN: Final = 1 << 15  # elements that torch gives a thread at least
+
+
+def available_cores() -> tuple[int, ...]:
+    """The cores that the calling thread may run on, sorted; () where the system does not say."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+
+
+def core_parts(cores: Sequence[int], threads: int) -> list[tuple[int, ...]]:
+    """For each of ``threads`` its part of ``cores``; all of them where there are too few.
+
+    Every so many cores, as the hyperthreads of one core mostly are: these stay together.
+    """
+    if len(cores) < threads:
+        return [tuple(cores)] * threads
+    return [tuple(cores[first::threads]) for first in range(threads)]
+
+
+def run_on(cores: Sequence[int]) -> None:
+    """Bind the calling thread, and every one that it starts from now on; () leaves it be."""
+    if cores:
+        os.sched_setaffinity(0, cores)
+
+
+def bind_team(cores: Sequence[int], threads: int) -> None:
+    """Let the calling thread compute with so many of torch's (0: torch's choice), and bind them.
+
+    Before its first operation: OpenMP starts a team's threads when they are first needed,
+    and they inherit the cores.
+    """
+    import torch  # noqa: PLC0415  (reads the environment once)
+
+    own = torch.get_num_threads()  # asked in any case: a thread's first use of torch sets it
+    first, *others = core_parts(cores, threads or own)
+    for number, part in enumerate(others, start=2):
+        run_on(part)
+        torch.set_num_threads(number)
+        torch.ones(2 * number * GRAIN)
+    torch.set_num_threads(threads or own)
+    run_on(first)
