@@ -8,14 +8,15 @@ over are sequences of no tokens.
 
 Pure: decides on numbers, knows no device.
 
-**Steps.** Tokens: a matrix product computes tiles of 128 rows, so up to 1,024 tokens
-the steps are tiles, and below one tile there is little to gain; above, they are the
-most tiles within 15%. Sequences: 1, then
+**Steps.** Tokens: a matrix product computes tiles of 128 rows, so up to 2,048 tokens
+the steps are tiles, and below one tile there is little to gain; above, they are an eighth
+of the power of two below, and 1,024 at most: what a step is too large by costs as much as
+what is in it, where a graph more costs memory and an idle moment. Sequences: 1, then
 fourfold; one place too many costs an empty block a head and a layer. Longest: one tile
 of the attention kernel is 128 queries, shorter limits gain nothing; doubled up to 512,
 fourfold beyond, where work outgrows empty blocks.
 
-With the defaults (32,768 tokens, 512 texts, 512 tokens a text) that is 379 shapes, of
+With the defaults (32,768 tokens, 512 texts, 512 tokens a text) that is 535 shapes, of
 which 10 are captured before the gate opens.
 """
 
@@ -31,7 +32,8 @@ from stages.messages import Int32
 
 TILE: Final = 128  # rows of a matrix product's tile; queries of an attention block
 SMALL: Final = (32, 64)  # tokens: below one tile, for one short text
-STEP: Final = 0.15  # largest step in tokens, above eight tiles
+OCTAVE_STEPS: Final = 8  # steps in tokens from one power of two to the next
+LARGEST_STEP: Final = 1024  # tokens
 MAX_PADDING: Final = 2.0  # computed tokens by true ones; above it a batch runs eagerly
 SEQUENCE_STEP: Final = 4
 
@@ -109,9 +111,10 @@ class GraphShapes:
 
 def token_steps(max_tokens: int) -> list[int]:
     """Token counts of the lattice, ascending; the last covers ``max_tokens``."""
-    steps = [*SMALL, *range(TILE, 8 * TILE + 1, TILE)]
+    steps = [*SMALL, TILE]
     while steps[-1] < max_tokens:
-        steps.append(steps[-1] + max(1, int(steps[-1] * STEP / TILE)) * TILE)
+        power = 1 << steps[-1].bit_length() - 1
+        steps.append(steps[-1] + min(max(TILE, power // OCTAVE_STEPS), LARGEST_STEP))
     kept = bisect_left(steps, max_tokens)
     top = -(-max_tokens // TILE) * TILE
     return [*steps[:kept], top] if top > SMALL[-1] else steps[: kept + 1]

@@ -53,11 +53,16 @@ def test_sequences_cover_every_token_and_none_is_above_the_longest(lengths):
 
 
 @pytest.mark.parametrize("most", [100, 1000, 4096, 32768, 100_000])
-def test_steps_in_tokens_are_tiles_and_then_at_most_15_percent(most):
+def test_steps_in_tokens_are_tiles_and_then_at_most_an_eighth(most):
     steps = token_steps(most)
     assert most <= steps[-1] < most + TILE
     for before, after in pairwise(steps):
-        assert after - before <= max(TILE, 0.15 * before)
+        assert after - before <= min(max(TILE, before / 8), 1024)
+
+
+@pytest.mark.parametrize(("texts", "length"), [(64, 512), (512, 50), (256, 128), (512, 20)])
+def test_round_numbers_of_tokens_are_not_padded(texts, length):
+    assert WHOLE.key_for(texts * length, texts, length).tokens == texts * length
 
 
 def test_steps_in_length_end_at_the_longest_text():
@@ -99,9 +104,9 @@ def test_one_text_as_long_as_may_be_fits_every_shape(shapes):
         assert shape.covers(length, 1, length)
 
 
-def test_the_defaults_hold_379_shapes_and_the_first_are_full_batches_and_single_texts():
+def test_the_defaults_hold_535_shapes_and_the_first_are_full_batches_and_single_texts():
     hot, rest = hot_first(DEFAULTS)
-    assert (len(DEFAULTS), len(hot)) == (379, 10)
+    assert (len(DEFAULTS), len(hot)) == (535, 10)
     assert {shape.tokens for shape in hot} == {32768, 128, 64, 32}
     assert sorted(hot + rest) == DEFAULTS
     for shapes in (hot, rest):
