@@ -8,11 +8,13 @@ is left out and says so. Weights are random, in the shapes of known encoders. Fi
 device and its libraries do by themselves; then, for each shape:
 
 - correctness: least cosine of packed vectors to plain transformers in float32;
-- one text of 32 tokens: from handing it over to having its vector, and the sum of its
-  kernels; memory on the device before and after all graphs are captured;
+- one text of 32 tokens: from handing it over to having its vector; memory on the device
+  before and after all graphs are captured;
 - the packed engine, plain transformers (padded; in arrival order and sorted) and the
   matrix products in turn, texts of 50 and of 512 tokens and the three mixes;
+- the sum of the kernels of that one text and of full batches, and the costliest of them;
 - end to end over gRPC, 64 texts a call, in turn with the engine alone, for one shape;
+- what else could compute a layer's parts (:mod:`benchmarks.gpu.alternatives`);
 - the bucketed engine, for one shape: each of its graphs is compiled for a long time.
 
 A part that fails prints its error and the rest goes on; one that would not fit into the
@@ -45,6 +47,7 @@ from typing import Any, Final
 import torch
 
 from benchmarks import results
+from benchmarks.gpu import alternatives
 from benchmarks.gpu.end_to_end import end_to_end
 from benchmarks.gpu.extent import QUICK, Extent
 from benchmarks.gpu.parts import LIMIT_S, Parts
@@ -54,6 +57,7 @@ from benchmarks.gpu.subject import ENGINE_MIXES, Subject
 from benchmarks.shapes import SHAPES
 
 DEFAULT_SHAPES: Final = ("bert-base", "minilm-l6", "modernbert-base")
+KERNELS_OF: Final = ((1, 32), (64, 512), (512, 50))  # texts and their length
 
 
 def measure(parts: Parts, shapes: Sequence[str], device: torch.device, extent: Extent) -> None:
@@ -63,6 +67,8 @@ def measure(parts: Parts, shapes: Sequence[str], device: torch.device, extent: E
         subjects = [Subject(shape, Path(folder) / shape, device, extent) for shape in shapes]
         for subject in subjects:
             _measure_one(parts, subject, served=subject is subjects[0])
+            if subject is subjects[0] and device.type == "cuda":
+                parts.run("alternatives", 60, partial(alternatives.measured, str(device)))
             if subject is not subjects[0]:
                 subject.engine = None
                 gc.collect()
@@ -80,8 +86,9 @@ def _measure_one(parts: Parts, subject: Subject, *, served: bool) -> None:
     parts.run(f"{shape}: all graphs", 90, subject.prepare)
     for mix in ENGINE_MIXES:
         parts.run(f"{shape}: {mix}", 40, partial(subject.rates, mix))
-    if subject.device.type == "cuda":
-        parts.run(f"{shape}: kernels of one text", 20, subject.kernels)
+    for texts, length in KERNELS_OF:
+        name = f"{shape}: kernels of {texts} of {length} tokens"
+        parts.run(name, 20, partial(subject.kernels, texts, length))
     if served:
         found: dict[str, Any] = {}
         parts.run(f"{shape}: end to end", 240, partial(end_to_end, subject, found), found)

@@ -46,7 +46,7 @@ def preflight(device: torch.device) -> dict[str, Any]:
             "compile_s": partial(_compile_s, device),
             "round_trip_us": partial(_round_trip_us, device),
         }
-    return _there_is(device) | {name: _tried(check) for name, check in checks.items()}
+    return _there_is(device) | {name: tried(check) for name, check in checks.items()}
 
 
 def _there_is(device: torch.device) -> dict[str, Any]:
@@ -57,19 +57,20 @@ def _there_is(device: torch.device) -> dict[str, Any]:
         "modules": {name: _version(name) for name in MODULES},
     }
     if device.type == "cuda":
-        found["device"] = _tried(lambda: torch.cuda.get_device_name(device))
-        found["capability"] = _tried(lambda: torch.cuda.get_device_capability(device))
-        found["free_bytes"] = _tried(lambda: torch.cuda.mem_get_info(device)[0])
+        found["device"] = tried(lambda: torch.cuda.get_device_name(device))
+        found["capability"] = tried(lambda: torch.cuda.get_device_capability(device))
+        found["free_bytes"] = tried(lambda: torch.cuda.mem_get_info(device)[0])
     return found
 
 
 def _version(name: str) -> str:
     if find_spec(name) is None:
         return "not there"
-    return str(_tried(lambda: getattr(importlib.import_module(name), "__version__", "there")))
+    return str(tried(lambda: getattr(importlib.import_module(name), "__version__", "there")))
 
 
-def _tried(check: Callable[[], Any]) -> Any:
+def tried(check: Callable[[], Any]) -> Any:
+    """What ``check`` gives, or its error."""
     try:
         return check()
     except Exception as error:  # of any kind: this is what is asked

@@ -37,7 +37,7 @@ def _lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(value, dict) and "over_engine" in value:
             rate, over = value["median_tokens_per_s"], value["over_engine"]
             yield f"{name}, {part}: {rate / 1e6:.3f}M tokens/s, {over:.2f} of the engine"
-        elif part == "log":
+        elif isinstance(value, list):
             yield from (f"{name}, {part}: {line}" for line in value)
         elif isinstance(value, dict) and "packed_over" in value:
             yield f"{name}, {part}: packed is {value['packed_over']:.2f} times as fast"

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from benchmarks.alone import EngineAlone
 from benchmarks.gpu.extent import Extent
+from benchmarks.gpu.kernels import kernels
 from benchmarks.measure import interleaved, per_second, ratio
 from benchmarks.mixes import MIXES, Draw, fixed, lengths, token_ids
 from benchmarks.plain import PlainTransformers
@@ -136,15 +137,11 @@ class Subject:
             "graph_hits": engine.device.figures().graph_hits,
         }
 
-    def kernels(self) -> dict[str, Any]:
-        """The sum of what the device itself spends on that text, ms."""
+    def kernels(self, texts: int, length: int) -> dict[str, Any]:
+        """What the device itself spends on a batch of ``texts`` texts of ``length`` tokens."""
         engine = self.packed()
-        (batch,) = engine.batches(token_ids(np.array([SINGLE_TOKENS]), self.vocabulary))
-        activities = [torch.profiler.ProfilerActivity.CUDA]
-        with torch.profiler.profile(activities=activities) as profile:
-            list(engine.run([batch]))
-        total_us: float = sum(event.self_device_time_total for event in profile.key_averages())
-        return {"kernels_ms": total_us / 1e3}
+        batches = list(engine.batches(token_ids(np.full(texts, length), self.vocabulary)))
+        return kernels(lambda: list(engine.run(batches)), self.device)
 
     def bucketed(self) -> dict[str, Any]:
         """Tokens a second of the bucketed engine, in turn with the packed one."""

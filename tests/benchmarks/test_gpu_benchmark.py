@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import roofline
-from benchmarks.gpu import end_to_end, preflight, subject
+from benchmarks.gpu import alternatives, end_to_end, kernels, preflight, subject
 from benchmarks.gpu import parts as part
 from benchmarks.gpu.extent import Extent
 from benchmarks.gpu.show import show
@@ -93,6 +93,23 @@ def test_before_any_model_it_is_told_what_there_is_and_what_fails(monkeypatch):
     monkeypatch.setattr(preflight, "packed_attention", fail)
     found = preflight.preflight(torch.device("cpu"))
     assert found["attention, window"] == "RuntimeError: no kernel image"
+
+
+def test_a_batch_s_costliest_kernels_are_told_with_their_sum(parts):
+    given = torch.randn(64, 64)
+    found = kernels.kernels(lambda: torch.mm(given, given).exp(), torch.device("cpu"))
+    parts.run("kernels", 10, lambda: found)
+    assert found["kernels_ms"] > 0
+    assert any("aten::mm" in line for line in found["costliest"])
+    assert "in 1 of aten::exp" in show(parts.figures)
+
+
+def test_the_alternatives_are_tried_in_a_process_of_their_own():
+    found = alternatives.measured("cpu")
+    assert found["1 of 32 tokens, one product of 2304"] == "done"
+    assert "Error" in found["1 of 32 tokens, attention of cuDNN"]  # needs CUDA
+    with pytest.raises(RuntimeError, match=r"(?s)ended with 1: .*such_device"):
+        alternatives.measured("no_such_device")
 
 
 def test_end_to_end_is_left_out_with_a_reason_where_it_cannot_run(parts, tmp_path, monkeypatch):
