@@ -48,9 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if errors.subgroup(KeyboardInterrupt) is None:
             raise
         return 130
-    except BrokenPipeError:  # the reader of our output has gone
+    except OSError as error:  # on stdout: commands say of what else by themselves
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        if isinstance(error, BrokenPipeError):  # its reader has gone, who may do so
+            return 1
+        return _fail(f"{error.filename or 'stdout'}: {error.strerror or error}", 1)
     return code
 
 

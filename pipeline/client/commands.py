@@ -97,7 +97,7 @@ def embed(
     with _errors_as_lines(file, output), access.client() as client:
         lines = _lines(texts, file)
         if output is None:
-            _print(client.embed(lines.between(0, len(lines)), bulk=True, prompt_name=prompt_name))
+            _print(client, lines, prompt_name)
         else:
             _fill(output, client, lines, prompt_name, resume=resume)
 
@@ -146,14 +146,25 @@ def _fill(output: Path, client: Client, lines: Lines, prompt_name: str, *, resum
         lines.origin()
 
 
-def _print(vectors: NDArray[np.float32]) -> None:
-    for vector in vectors:
-        # the shortest digits that give the same float32 back
-        print(json.dumps([float(str(value)) for value in vector]))  # noqa: T201
+def _print(client: Client, lines: Lines, prompt_name: str) -> None:
+    """A line for each vector, in order, as soon as its turn has come."""
+    early: dict[int, NDArray[np.float32]] = {}
+    turn = 0
+    parts = client.stream(lines.between(0, len(lines)), bulk=True, prompt_name=prompt_name)
+    with closing(parts), _bar(len(lines), 0, disable=sys.stdout.isatty()) as bar:
+        for part in parts:
+            early[part.start] = part.vectors
+            while (vectors := early.pop(turn, None)) is not None:
+                for vector in vectors:
+                    # the shortest digits that give the same float32 back
+                    print(json.dumps([float(str(value)) for value in vector]))  # noqa: T201
+                turn += len(vectors)
+            bar.update(len(part.vectors))
 
 
-def _bar(total: int, done: int) -> "tqdm[Never]":
+def _bar(total: int, done: int, *, disable: bool = False) -> "tqdm[Never]":
     return tqdm(
+        disable=disable,
         total=total,
         initial=done,
         desc="Embedding",
@@ -177,4 +188,5 @@ def _errors_as_lines(file: str | None, output: Path | None) -> Iterator[None]:
     except BrokenPipeError:  # stdout's reader has gone
         raise
     except OSError as error:
-        raise CommandError(f"--output {output}: {error.strerror or error}") from error
+        where = "stdout" if output is None else f"--output {output}"
+        raise CommandError(f"{where}: {error.strerror or error}") from error

@@ -8,11 +8,12 @@ from pipeline import cli
 from pipeline.settings.rows import rows
 
 
-def penstock(*arguments, **environment):
+def penstock(*arguments, stdout=subprocess.PIPE, **environment):
     """The finished command, in an environment without settings but those given."""
     names = {row.name for row in rows()} | {cli.CONFIG_VARIABLE}
     clean = {name: value for name, value in os.environ.items() if name not in names}
     return subprocess.run(
         [sys.executable, "-m", "pipeline", *arguments],
-        capture_output=True, text=True, env=clean | environment, timeout=60, check=False,
+        stdout=stdout, stderr=subprocess.PIPE, text=True, env=clean | environment,
+        timeout=60, check=False,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +46,23 @@ def test_embed_prints_an_array_a_text(target):
     done = penstock("embed", "--target", target, "one", "two")
     assert (done.returncode, done.stderr) == (0, "")
     assert [len(json.loads(line)) for line in done.stdout.splitlines()] == [12, 12]
+
+
+def test_embed_prints_many_lines_in_their_order(target, tmp_path):
+    lines, output = tmp_path / "lines.txt", tmp_path / "vectors.npy"
+    lines.write_text("".join(f"{'w ' * (number % 97)}{number}\n" for number in range(3000)))
+    printed = penstock("embed", "--target", target, "--file", str(lines)).stdout
+    penstock("embed", "--target", target, "--file", str(lines), "--output", str(output))
+    rows = np.array([json.loads(line) for line in printed.splitlines()], np.float32)
+    assert np.array_equal(rows, np.load(output))
+
+
+def test_embed_and_info_say_so_when_stdout_is_full(target):
+    for arguments in (["embed", "--target", target, "text"], ["info", "--target", target]):
+        with Path("/dev/full").open("w") as full:
+            done = penstock(*arguments, stdout=full)
+        said = "penstock: stdout: No space left on device\n"
+        assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_embed_finds_the_server_by_its_settings(target):
