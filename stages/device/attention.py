@@ -148,7 +148,7 @@ def _by_groups(
         k, v = k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)
     mixed = torch.empty((*q.shape[:2], v.shape[2]), dtype=q.dtype, device=q.device)
     for group in groups:
-        span = slice(group.start, group.start + group.count * group.length)
+        span = slice(group.start, group.end)
         shape = (group.count, group.length)
         queries, keys, values = (
             tensor[span].view(*shape, *tensor.shape[1:]).transpose(1, 2) for tensor in (q, k, v)
@@ -158,6 +158,7 @@ def _by_groups(
             queries, keys, values, band, is_causal=causal and band is None, scale=scaling
         )
         mixed[span].view(*shape, *mixed.shape[1:]).copy_(result.transpose(1, 2))
+    mixed[groups[-1].end :].zero_()  # rows that belong to no text
     return mixed
 
 

@@ -1,16 +1,7 @@
 """BERT's layers on packed rows on a CPU, with little between the matrix products.
 
-transformers' own layers write a fresh tensor for each bias, activation and sum. Here
-the products of a run share one scratch tensor, are added to the residual by the
-product itself, and the activation is in place: 1.05 to 1.09 times as fast (one thread,
-all-MiniLM-L6-v2), in less memory. Attention is in tiles (:mod:`stages.device.tiles`), which
-takes 2 to 3% less processor time where lengths differ.
-
-Three biases need not be added. A key's adds the same to all scores of a query, which
-softmax does not see. A value's comes out of the attention unchanged, since its weights sum
-to one, so it joins the bias that follows. And the last bias of a layer is in the residual
-already, by the normalisation that makes it; the product that also reads it has as much
-taken from its own.
+In float32 they are those of :mod:`stages.device.post_norm_layer`, in bfloat16 those of
+:mod:`stages.device.half_layer`. Attention is in tiles (:mod:`stages.device.tiles`).
 
 For all models whose layers have BERT's names and order (bert, roberta, xlm-roberta,
 camembert, electra, ernie, ...). Whether they compute the same is not taken from the
@@ -21,147 +12,17 @@ from threading import local
 from typing import Any, Final
 
 import torch
-from attrs import frozen
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, scaled_dot_product_attention
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 from stages.device.attention import Packing
-from stages.device.packing import Group
-from stages.device.tiles import SEEN_BEYOND, Tiles
+from stages.device.half_layer import HalfLayer
+from stages.device.post_norm_layer import PostNormLayer
+from stages.device.processor import multiplies_bfloat16
+from stages.device.scratch import Scratch, scratch_size
 
 KEPT_TOKENS: Final = 1 << 11
-
-
-@frozen(eq=False)
-class Linear:
-    """A product's weight [inputs, outputs], a view, and its bias [outputs]."""
-
-    weight: Tensor
-    bias: Tensor
-
-    @classmethod
-    def of(cls, module: nn.Linear) -> "Linear":
-        """From torch's own."""
-        return cls(module.weight.t(), module.bias)
-
-    def write(self, x: Tensor, out: Tensor) -> None:
-        """``out`` becomes the product."""
-        torch.addmm(self.bias, x, self.weight, out=out)
-
-    def add(self, x: Tensor, out: Tensor) -> None:
-        """The product is added to ``out``."""
-        out.add_(self.bias).addmm_(x, self.weight)
-
-
-@frozen(eq=False)
-class Norm:
-    """A layer normalisation's weight and bias [hidden]."""
-
-    weight: Tensor
-    bias: Tensor
-    eps: float
-
-    @classmethod
-    def of(cls, module: nn.LayerNorm) -> "Norm":
-        """From torch's own."""
-        return cls(module.weight, module.bias, module.eps)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Of each row."""
-        return layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
-
-
-@frozen(eq=False)
-class PostNormLayer:
-    """Attention and feed-forward, each added to what it was given and normalised after."""
-
-    query: Linear
-    key: Tensor  # [hidden, hidden]
-    value: Tensor  # [hidden, hidden]
-    mixing: Linear
-    mixing_norm: Norm  # with the bias that follows ``down``
-    up: Linear
-    down: Tensor  # [wide, hidden]
-    down_norm: Norm
-
-    @classmethod
-    def of(cls, layer: Any) -> "PostNormLayer":
-        """From a layer of transformers; AttributeError when it has other parts."""
-        own, after = layer.attention.self, layer.attention.output
-        value = own.value
-        mixing, norm = Linear.of(after.dense), Norm.of(after.LayerNorm)
-        wide, down = layer.intermediate.dense, layer.output.dense
-        return cls(
-            Linear.of(own.query),
-            own.key.weight.t(),
-            value.weight.t(),
-            Linear(mixing.weight, torch.addmv(mixing.bias, after.dense.weight, value.bias)),
-            Norm(norm.weight, norm.bias + down.bias, norm.eps),
-            Linear(wide.weight.t(), torch.addmv(wide.bias, wide.weight, down.bias, alpha=-1)),
-            down.weight.t(),
-            Norm.of(layer.output.LayerNorm),
-        )
-
-    def run(self, x: Tensor, scratch: "Scratch") -> Tensor:
-        """Token vectors [tokens, hidden] from ``x`` of the same shape, which is used up."""
-        self.query.write(x, scratch.queries)
-        torch.mm(x, self.key, out=scratch.keys)
-        torch.mm(x, self.value, out=scratch.values)
-        self.mixing.add(scratch.mixed(), x)
-        x = self.mixing_norm(x)
-        self.up.write(x, scratch.wide)
-        torch.ops.aten.gelu_(scratch.wide)
-        return self.down_norm(x.addmm_(scratch.wide, self.down))
-
-
-class Scratch:
-    """What all layers write to in turn: keys, values and queries, and then what is wide.
-
-    ``flat`` has at least :func:`scratch_size` numbers.
-    """
-
-    def __init__(self, flat: Tensor, x: Tensor, wide: int, heads: int, packing: Packing) -> None:
-        tokens, hidden = x.shape
-        size = hidden // heads
-        own = 3 * tokens * hidden
-        # In this order what is read after a group's last key is a number.
-        self.keys, self.values, self.queries = flat[:own].view(3, tokens, hidden)
-        flat[own : own + SEEN_BEYOND * hidden].zero_()
-        self.wide = flat[: tokens * wide].view(tokens, wide)
-
-        def view(part: Tensor, group: Group, tiles: Tiles, rows: int) -> Tensor:
-            # One view and not three: there are many groups of short texts.
-            return part.as_strided(
-                (tiles.count, heads, rows, size),
-                (tiles.rows * hidden, size, hidden, 1),
-                part.storage_offset() + group.start * hidden,
-            )
-
-        self._groups = []
-        for group in packing.groups:
-            tiles = Tiles.of(group, x.dtype) if packing.tiled else Tiles.exact(group)
-            views = (
-                view(self.queries, group, tiles, tiles.rows),
-                view(self.keys, group, tiles, tiles.keys),
-                view(self.values, group, tiles, tiles.keys),
-            )
-            self._groups.append((views, tiles.mask, group.count * group.length))
-
-    def mixed(self) -> Tensor:
-        """Attention within each text, [tokens, hidden]; uses up the queries."""
-        hidden = self.queries.shape[1]
-        parts = [
-            scaled_dot_product_attention(*views, mask).transpose(1, 2).reshape(-1, hidden)[:tokens]
-            for views, mask, tokens in self._groups
-        ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, out=self.queries)
-
-
-def scratch_size(tokens: int, hidden: int, wide: int) -> int:
-    """How many numbers layers write to at a time, and what attention reads beyond them."""
-    return max((3 * tokens + SEEN_BEYOND) * hidden, tokens * wide)
 
 
 class PostNormEncoder(nn.Module):
@@ -171,13 +32,14 @@ class PostNormEncoder(nn.Module):
     taken anew each time it leaves the heap in pieces.
     """
 
-    def __init__(self, own: nn.Module, heads: int) -> None:
+    def __init__(self, own: nn.Module, heads: int, dtype: torch.dtype) -> None:
         """Raises AttributeError when its layers have other parts than BERT's."""
         super().__init__()
         self.own = own
         self._heads = heads
         self._scratch = local()
-        self._layers = [PostNormLayer.of(layer) for layer in own.layer]  # type: ignore[union-attr]
+        kind = PostNormLayer if dtype is torch.float32 else HalfLayer
+        self._layers = [kind.of(layer) for layer in own.layer]  # type: ignore[union-attr]
 
     def forward(
         self,
@@ -190,7 +52,7 @@ class PostNormEncoder(nn.Module):
         if packing is None:
             return self.own(hidden_states, *inputs, **options)
         x = hidden_states[0].clone()  # it is used up
-        wide = self._layers[0].up.bias.shape[0]
+        wide = self._layers[0].scratch_columns
         flat = self._flat(x, wide)
         scratch = Scratch(flat, x, wide, self._heads, packing)
         for layer in self._layers:
@@ -204,7 +66,7 @@ class PostNormEncoder(nn.Module):
         kept: Tensor | None = getattr(self._scratch, "kept", None)
         if kept is not None and size <= len(kept):
             return kept
-        flat = torch.empty(size)
+        flat = torch.empty(size, dtype=x.dtype)
         if tokens <= KEPT_TOKENS:
             self._scratch.kept = flat
         return flat
@@ -222,13 +84,18 @@ def replaceable(model: PreTrainedModel) -> tuple[nn.Module, int] | None:
 def replace_layers(model: PreTrainedModel) -> bool:
     """Run packed rows of ``model`` here, where it seems to have such layers; whether it does."""
     found = replaceable(model)
-    if found is None or model.dtype is not torch.float32:
+    if found is None or not _is_served(model.dtype):
         return False
     try:
-        model.encoder = PostNormEncoder(*found)
+        model.encoder = PostNormEncoder(*found, model.dtype)
     except (AttributeError, RuntimeError, TypeError):  # other parts, or without biases
         return False
     return True
+
+
+def _is_served(dtype: torch.dtype) -> bool:
+    """Whether there are layers for it that are faster here than transformers' own."""
+    return dtype is torch.float32 or (dtype is torch.bfloat16 and multiplies_bfloat16())
 
 
 def restore_layers(model: PreTrainedModel) -> None:

@@ -59,6 +59,11 @@ class Group:
     count: int
     length: int
 
+    @property
+    def end(self) -> int:
+        """One after its last token."""
+        return self.start + self.count * self.length
+
 
 @frozen(eq=False)
 class Run:

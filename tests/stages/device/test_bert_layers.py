@@ -14,7 +14,9 @@ from tiny_models import (
 )
 from transformers import AutoModel
 
-from stages.device.bert_layers import PostNormEncoder, PostNormLayer
+from stages.device import bert_layers
+from stages.device.bert_layers import PostNormEncoder
+from stages.device.post_norm_layer import PostNormLayer
 from stages.messages import Layout
 
 TOLERANCE = 2e-6
@@ -70,7 +72,7 @@ def test_layers_that_compute_something_else_stay(folder, monkeypatch):
     ("kind", "changes", "dtype"),
     [
         ("bert", {"hidden_act": "relu"}, "float32"),
-        ("bert", {}, "bfloat16"),
+        ("bert", {}, "float16"),
         ("albert", {}, "float32"),
         ("qwen3", {}, "float32"),
     ],
@@ -81,6 +83,12 @@ def test_other_layers_stay(tmp_path, kind, changes, dtype):
     assert engine.layout is Layout.PACKED
     model = engine._encoder.model
     assert not any(isinstance(module, PostNormEncoder) for module in model.modules())
+
+
+def test_bfloat16_without_units_for_it_is_left_to_transformers(folder, monkeypatch):
+    monkeypatch.setattr(bert_layers, "multiplies_bfloat16", lambda: False)
+    engine = make_engine(folder, dtype="bfloat16")
+    assert (engine.layout, runs_here(engine)) == (Layout.PACKED, False)
 
 
 def test_a_text_does_not_depend_on_its_neighbours(folder):

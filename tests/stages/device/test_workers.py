@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_models import distance, make_batch, make_engine, pooling, random_texts, write_checkpoint
 
-from stages.device.bert_layers import PostNormLayer
+from stages.device.post_norm_layer import PostNormLayer
 from stages.device.workers import Workers
 from stages.messages import Layout
 
