@@ -106,7 +106,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--client", choices=CLIENTS, action="append")
-    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=SERVERS)
+    parser.add_argument(
+        "--servers", nargs="+", choices=SERVERS, default=SERVERS, help=f"{BASE} runs in any case"
+    )
     parser.add_argument("--cells", nargs="+", help="as 16x1: calls at once x connections")
     parser.add_argument("--bodies", nargs="+", choices=BODIES, default=["ids", "text"])
     parser.add_argument("--against", type=Path, help="another checkout")
@@ -124,7 +126,7 @@ def main() -> None:
     measured: list[dict[str, object]] = []
     with ExitStack() as stack:
         servers = {}
-        for name in options.servers:
+        for name in dict.fromkeys((*options.servers, BASE)):
             module, arguments = "edge_servers", [name]
             if name == "penstock":
                 module, arguments = "server_process", []
