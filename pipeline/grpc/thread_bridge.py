@@ -2,7 +2,7 @@
 
 A message is appended to a deque (1.5 us) and the other side is woken seldom, because
 waking costs ten times that and makes the threads contend for the interpreter. Towards
-Trio it is woken once a turn of asyncio's loop, however many calls that turn brought:
+Trio it is woken once per turn of asyncio's loop, however many calls that turn brought:
 12% less processor time a call than waking at the first, and what is gathered until the
 turn ends goes along. Towards asyncio it is woken when the deque was empty (the append
 made its length 1), which loses no wake-up: an append that finds others there is seen by
@@ -10,8 +10,8 @@ the drain that they scheduled, which goes on until nothing is left. A drain neve
 in a ``run_sync_soon`` callback that would end the whole run.
 
 The way in is bounded and checked before the append (``deque(maxlen)`` would drop
-silently); a caller that goes away always gets through, and there is at most one of
-those for each call in flight. The way out is bounded by the calls in flight.
+silently); word of a caller that goes away always gets through, at most once for each call
+in flight. The way out is bounded by the calls in flight.
 
 Deadlines cross as moments on ``time.monotonic``, which threads share, and are
 turned into remaining seconds on the other side.
@@ -54,7 +54,7 @@ class BridgedRequest:
         self.deadline = deadline
         self.on_outcome = on_outcome  # asyncio's thread only
         self.ticket: Ticket | None = None  # Trio's thread only
-        self.gone = False  # the caller does not wait any more
+        self.gone = False  # the caller no longer waits
 
     def reply(self, outcome: Outcome) -> None:
         """Where the frontend answers (Trio's thread)."""
@@ -88,7 +88,7 @@ class Bridge:
     async def ask(self, request: EmbedRequest, deadline: float) -> Answer:
         """The answer to ``request``, due at ``deadline`` (``time.monotonic()`` seconds).
 
-        Cancelled, the request is abandoned.
+        When this is cancelled, the request is abandoned.
 
         Raises:
             PenstockError: the outcome, or Overloaded when the crossing is full.
@@ -116,7 +116,7 @@ class Bridge:
     def send(
         self, request: EmbedRequest, deadline: float, on_outcome: Callable[[Outcome], object]
     ) -> BridgedRequest:
-        """As :meth:`ask`, without waiting: ``on_outcome`` is called once with the outcome.
+        """Like :meth:`ask`, without waiting: ``on_outcome`` is called once with the outcome.
 
         Raises:
             Overloaded: the crossing is full.
@@ -130,7 +130,7 @@ class Bridge:
         return bridged
 
     def abandon(self, bridged: BridgedRequest) -> None:
-        """Nobody waits for ``bridged`` any more. It may have an outcome all the same."""
+        """Nobody waits for ``bridged`` any more. It may still get an outcome."""
         bridged.gone = True
         self._send_in(bridged)
 

@@ -1,7 +1,7 @@
-"""The routes, as an ASGI application: what is open, and what is work.
+"""The routes, as an ASGI application.
 
-From the outside in: what every answer says, a body never stays unread, callers are known
-by their keys, then the routes. Each family of routes is a file of its own.
+From the outside in: the headers of every answer, the rest of an unread body, callers' keys,
+CORS where it is on, then the routes. Each family of routes has a file of its own.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from pipeline.http.live.routes import live_routes
 from pipeline.http.openapi.routes import openapi_routes
 from pipeline.http.probes import probes
 from pipeline.http.response_headers import ResponseHeaders
-from pipeline.http.tei.info import Bounds, info
+from pipeline.http.tei.info import ServerInfo, info
 from pipeline.http.tei.routes import tei_routes
 from pipeline.interface.status import StatusBoard
 from pipeline.observability.metrics import Metrics
@@ -46,12 +46,12 @@ def make_app(
     access: Access,
     feed: Feed,
     *,
-    bounds: Bounds,
+    server: ServerInfo,
     cors_origins: Sequence[str] = (),
     hang_timeout_s: float = 30.0,
     load_reports: bool = False,
 ) -> App:
-    """The application that answers for ``edge`` and ``metrics``, and shows ``feed``.
+    """The application that serves ``edge`` and ``metrics``, and shows ``feed``.
 
     ``load_reports``: answers say how loaded the server is.
     """
@@ -59,9 +59,9 @@ def make_app(
     work = dict(_work_routes(edge))
     routes = [
         *(Route(path, answer, methods=["POST"]) for path, answer in work.items()),
-        *_model_routes(edge.board, bounds),
+        *_model_routes(edge.board, server),
         *live_routes(feed),
-        *openapi_routes(edge.board, bounds.version),
+        *openapi_routes(edge.board, server.version),
         *open_routes,
     ]
     app = Starlette(routes=routes, exception_handlers=_handlers(routes))
@@ -84,7 +84,7 @@ def _with_cors(app: App, origins: Sequence[str]) -> App:
 
 
 def _work_first(work: Mapping[str, Work], app: App) -> App:
-    """Calls of ``work`` past ``app``: they look after their errors, and need no router."""
+    """Route calls of ``work`` past ``app``: they handle their errors, and need no router."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         found = work.get(scope["path"]) if scope["method"] == "POST" else None
@@ -105,8 +105,8 @@ def _work_routes(edge: Edge) -> Iterator[tuple[str, Work]]:
         yield route(path, answer)
 
 
-def _model_routes(board: StatusBoard, bounds: Bounds) -> Iterator[Route]:
-    """What says what is loaded: known now, and only read."""
+def _model_routes(board: StatusBoard, server: ServerInfo) -> Iterator[Route]:
+    """The routes that describe the loaded model: they only read what is known."""
 
     async def models(_: Request) -> Response:
         return openai.models(board)
@@ -115,7 +115,7 @@ def _model_routes(board: StatusBoard, bounds: Bounds) -> Iterator[Route]:
         return openai.model(board, request.path_params["id"])
 
     async def about(_: Request) -> Response:
-        return info(board, bounds)
+        return info(board, server)
 
     yield Route("/v1/models", models)
     yield Route("/v1/models/{id:path}", model)
@@ -123,7 +123,7 @@ def _model_routes(board: StatusBoard, bounds: Bounds) -> Iterator[Route]:
 
 
 def _handlers(routes: Iterable[Route]) -> dict[Any, Handler]:
-    """What becomes of the errors that no route answers."""
+    """The answers to errors that no route handles."""
     routes = tuple(routes)
     paths = ", ".join(sorted({route.path_format for route in routes}))
 
@@ -131,7 +131,7 @@ def _handlers(routes: Iterable[Route]) -> dict[Any, Handler]:
         return style_of(request.scope["path"])(error)
 
     async def not_found(request: Request, _: Exception) -> Response:
-        return failed(request, NoSuchRoute(f"there is no such path; there are {paths}"))
+        return failed(request, NoSuchRoute(f"there is no such path; the paths are {paths}"))
 
     async def not_allowed(request: Request, _: Exception) -> Response:
         here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]

@@ -1,4 +1,4 @@
-"""The words of ASGI, by which the server below and the application speak."""
+"""ASGI's types, the interface between the server below and the application."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias

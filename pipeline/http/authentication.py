@@ -1,4 +1,4 @@
-"""Authentication at the door: every route but the open ones is for callers who are known."""
+"""Authentication before routing: every route but the open ones is for known callers."""
 
 from collections.abc import Callable, Collection
 
@@ -10,9 +10,9 @@ from stages.errors import PenstockError
 
 
 class Authentication:
-    """Wraps an application: a call without a valid key is answered 401, on any path.
+    """Wraps an application: a call without a valid key is answered with 401, on any path.
 
-    ``open_paths`` are for everybody. A call that goes on has its tenant in its scope.
+    ``open_paths`` are for everybody. A call that passes has its tenant in its scope.
     """
 
     def __init__(

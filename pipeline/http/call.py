@@ -1,6 +1,6 @@
-"""A call that is work: from its headers to its answer, with a place while it lasts.
+"""A call that is work, from its headers to its answer; it counts as in flight meanwhile.
 
-Whatever goes wrong becomes an answer in the style of the clients of its route. Work
+Whatever goes wrong becomes an answer in the style that the route's clients expect. Work
 that cannot be taken is refused before its body is read.
 """
 
@@ -41,9 +41,9 @@ log = structlog.get_logger()
 class Edge:
     """What all calls share.
 
-    ``on_refused`` is told of work that never got a ticket; ``stall_timeout_s`` is how
-    long a body may stand still; ``held`` counts the bytes of bodies; ``large`` has one
-    large body parsed at a time; ``recent`` knows what has just been refused.
+    ``on_refused`` is called for work that never got a ticket; ``stall_timeout_s`` is how
+    long a body may stall; ``held`` counts the bytes of bodies; ``large`` lets one large
+    body be parsed at a time; ``recent`` remembers what has just been refused.
     """
 
     frontend: Frontend
@@ -74,7 +74,7 @@ class Call:
 
     @property
     def request_id(self) -> str:
-        """The call's name, which its answer carries."""
+        """The call's id, which its answer carries."""
         name: str = self._scope[REQUEST_ID]
         return name
 
@@ -96,7 +96,7 @@ class Call:
         """What ``understand`` makes of the body.
 
         Raises what it raises, and what :func:`pipeline.http.connection.body.read_body` and
-        :meth:`Fields.parse` raise; and what its like has just been refused for.
+        :meth:`Fields.parse` raise; or the error with which a call like it was just refused.
         """
         body = await read_body(
             self._receive,
@@ -122,7 +122,7 @@ class Call:
         """The answer to ``request``, in which no item failed.
 
         Raises:
-            PenstockError: the outcome, or what became of an item.
+            PenstockError: the outcome, or the error of an item.
             ClientGone: the client hung up.
         """
         if traceparent := self.headers.get("traceparent"):
@@ -153,7 +153,7 @@ Answering: TypeAlias = Callable[[Call], Awaitable[Response]]
 
 
 class Work:
-    """An ASGI application that answers calls of one route by ``answer``."""
+    """An ASGI application that answers calls of one route with ``answer``."""
 
     def __init__(self, edge: Edge, answer: Answering, style: ErrorStyle) -> None:
         self._edge = edge

@@ -1,4 +1,4 @@
-"""The work that is in the HTTP edge at a time: bounded, and waited for at the end."""
+"""How many calls of work are in flight at the HTTP edge: bounded, and waited for at the end."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,8 +32,7 @@ class ConcurrencyLimit:
         """Hold a place.
 
         Raises:
-            PenstockError: there is none, or the server takes no work; before the body
-                is read.
+            PenstockError: none is free, or the server takes no work.
         """
         if self._closed:
             raise not_serving(Phase.DRAINING)
@@ -48,11 +47,11 @@ class ConcurrencyLimit:
                 self._changed.set()
 
     def close(self) -> None:
-        """Give no more."""
+        """Give no more places."""
         self._closed = True
 
     async def empty(self) -> None:
-        """Wait until all are free."""
+        """Wait until all places are free."""
         while self._taken:
             self._changed = trio.Event()
             await self._changed.wait()

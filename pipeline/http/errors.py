@@ -1,7 +1,7 @@
 """Errors as clients know them: OpenAI's body, and TEI's.
 
-Statuses come from the one table (:mod:`pipeline.interface.statuses`); here is what only HTTP has,
-and where TEI's clients expect another number.
+Statuses come from the one table (:mod:`pipeline.interface.statuses`); here are those that
+only HTTP has, and those for which TEI's clients expect another number.
 """
 
 import math
@@ -32,7 +32,7 @@ class BadJson(InvalidInput):
 
 
 class UnsupportedBody(InvalidInput):
-    """The body is not said to be plain JSON."""
+    """The body's headers do not declare plain JSON."""
 
 
 class SlowBody(DeadlineExceeded):
@@ -60,7 +60,7 @@ ErrorStyle: TypeAlias = Callable[[PenstockError], Response]
 
 @frozen
 class Kind:
-    """What an error is called; ``status`` where it is not the table's."""
+    """The name of an error; ``status`` where it is not the table's."""
 
     name: str
     code: str | None = None  # OpenAI's second name
@@ -128,7 +128,7 @@ def style_of(path: str) -> ErrorStyle:
 
 
 def _kind(error: PenstockError, kinds: Mapping[type, Kind]) -> Kind:
-    """By the nearest of the error's classes that has one."""
+    """The kind of the most specific of the error's classes that has one."""
     return next(kinds[known] for known in type(error).__mro__ if known in kinds)
 
 

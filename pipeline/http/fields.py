@@ -1,8 +1,7 @@
 """A request's JSON object: its members, asked for by name and kind.
 
-A member that is missing or null has its default; one that nobody asks for is not
-looked at, as these clients expect. Errors name the member and what is allowed, and
-never what it holds.
+A member that is missing or null has its default; an unknown one is ignored, as these
+clients expect. Errors name the member and what is allowed, and never what it holds.
 """
 
 from collections.abc import Mapping
@@ -12,14 +11,14 @@ import orjson
 from attrs import frozen
 
 from pipeline.http.errors import BadJson
-from pipeline.http.json_scan import Most
+from pipeline.http.json_scan import JsonLimits
 from pipeline.http.json_slices import parse_large
 from pipeline.interface.status import RequestLimits
 from stages.data.ragged_input import ID_BYTES
 from stages.errors import InvalidInput
 
-LARGEST: Final = (1 << 53) - 1  # whole number that is exact in every JSON
-SPARE_CONTAINERS: Final = 64  # beside the items: the object, its lists, what nobody asks for
+LARGEST: Final = (1 << 53) - 1  # whole number that every JSON parser reads exactly
+SPARE_CONTAINERS: Final = 64  # besides the items: the object, its lists, unknown members
 
 T = TypeVar("T")
 
@@ -33,13 +32,13 @@ class Fields:
 
     @classmethod
     def parse_large(cls, body: bytes, limits: RequestLimits) -> "Fields":
-        """As :meth:`parse`, in a thread, for a request within ``limits``.
+        """Like :meth:`parse`, for a thread and a request within ``limits``.
 
         Raises:
-            BadJson: it is none.
-            TooLarge: it has more elements than such a request.
+            BadJson: it is not a JSON object.
+            TooLarge: it has more elements than such a request can have.
         """
-        most = Most(
+        most = JsonLimits(
             containers=limits.max_items + SPARE_CONTAINERS,
             elements=max(limits.max_items, limits.max_item_bytes // ID_BYTES),
         )
@@ -50,10 +49,10 @@ class Fields:
 
     @classmethod
     def parse(cls, body: bytes) -> "Fields":
-        """The object that ``body`` is.
+        """The JSON object in ``body``.
 
         Raises:
-            BadJson: it is none.
+            BadJson: it is not one.
         """
         try:
             document = orjson.loads(body)
@@ -65,11 +64,11 @@ class Fields:
         return cls(document)
 
     def get(self, name: str) -> Any:
-        """The member as it stands; None where it is missing or null."""
+        """The member as it is; None where it is missing or null."""
         return self.members.get(name)
 
     def needed(self, name: str) -> Any:
-        """The member as it stands, which must be there."""
+        """The member as it is; it must be there."""
         if (value := self.members.get(name)) is None:
             raise self.wrong(name, "is missing")
         return value
@@ -86,7 +85,7 @@ class Fields:
     def whole(self, name: str) -> int | None:
         """A whole number."""
         value = self.members.get(name)
-        if isinstance(value, float) and value.is_integer():  # as JSON has it, 5.0 is whole
+        if isinstance(value, float) and value.is_integer():  # to JSON, 5.0 is a whole number
             value = int(value)
         if value is None:
             return None
@@ -104,12 +103,12 @@ class Fields:
         return value
 
     def needed_string(self, name: str) -> str:
-        """A string, which must be there."""
+        """A string; it must be there."""
         self.needed(name)
         return self.string(name)
 
     def one_of(self, name: str, choices: Mapping[str, T], default: T) -> T:
-        """What a word stands for."""
+        """The choice that a word, in any case, stands for."""
         value = self.members.get(name)
         if value is None:
             return default

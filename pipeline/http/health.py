@@ -14,7 +14,7 @@ Json: TypeAlias = dict[str, Plain | list[dict[str, Plain]]]
 def health_body(load: LoadSnapshot) -> Json:
     """The fields of ``GET /health``. Numbers that are not finite become null.
 
-    With several devices there is a list of them besides, in the order of DEVICE.
+    With several devices there is also a list of them, in the order of DEVICE.
     """
     body: Json = {
         "status": load.status,
@@ -36,12 +36,12 @@ def health_body(load: LoadSnapshot) -> Json:
 
 
 def can_serve(load: LoadSnapshot) -> bool:
-    """Whether ``/health`` is 200: an overloaded server still answers what it took."""
+    """Whether ``/health`` is 200: an overloaded server still answers what it has accepted."""
     return load.status in CAN_SERVE
 
 
 def is_ready(load: LoadSnapshot) -> bool:
-    """Whether ``/readyz`` is 200: new work is welcome here."""
+    """Whether ``/readyz`` is 200: new work is accepted."""
     return load.phase is Phase.SERVING and load.accepting_requests
 
 

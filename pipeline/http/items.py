@@ -21,7 +21,7 @@ ALLOWED: Final = "a string, a list of strings, a list of token ids, or a list of
 def read_items(value: Any, field: str, limits: InputLimits) -> Items:
     """A text, several texts, the ids of an item, or of several.
 
-    Kinds are told by the interpreter's own loops: a million numbers take milliseconds.
+    Types are checked in the interpreter's own loops: a million numbers take milliseconds.
 
     Raises:
         InvalidInput: it is something else, or nothing, or has ids that the model lacks.
@@ -71,7 +71,7 @@ def _read_ids(
     item: Sequence[Any], index: int, field: str, limits: InputLimits
 ) -> NDArray[np.int64]:
     limits.check_item(ID_BYTES * len(item), index, field)
-    kinds = set(map(type, item))  # True is no number
+    kinds = set(map(type, item))  # True does not count as a number
     try:
         if kinds <= {int}:
             return np.fromiter(item, np.int64, len(item))

@@ -19,5 +19,5 @@ def json_response(
 def written_response(
     body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """JSON that has been written already."""
+    """A response of JSON that is already encoded."""
     return Response(body, status, headers, JSON)

@@ -1,14 +1,13 @@
 """The structure of a JSON text, found without parsing it.
 
-A parser that is called once holds the interpreter until it is done, and 16 MiB of
-``[],[],`` take it longer than a second. numpy lets go of it: so a large text is looked
-over here first, for how many arrays and objects it has, how deep they lie, and where the
-elements of its longest array begin. Text that is not JSON gives any structure at all, and
-fails when it is parsed.
+A parser holds the interpreter lock until it is done, and 16 MiB of ``[],[],`` take it longer
+than a second. numpy releases the lock: so a large text is first scanned here for how many
+arrays and objects it has, how deep they are nested, and where the elements of its longest
+array begin. Text that is not JSON may give any structure, and fails when it is parsed.
 
-The text is taken in pieces of a megabyte, so that little memory is needed. Three things
-are carried over from piece to piece: whether it ended in a string, and right behind an
-odd number of backslashes, and at which depth.
+The text is scanned in pieces of a megabyte, so that little memory is needed. Three things
+are carried over from piece to piece: whether it ended within a string, whether right after
+an odd number of backslashes, and at which depth.
 """
 
 from typing import Final, TypeAlias
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from stages.errors import TooLarge
 
 PIECE_BYTES: Final = 1 << 20
-DEEPEST: Final = 16  # no request of ours goes deeper than 4
+MAX_DEPTH: Final = 16  # no request goes deeper than 4
 QUOTE, BACKSLASH, COMMA = b'"\\,'
 OPENING, CLOSING = b"[{", b"]}"
 
@@ -29,8 +28,8 @@ Places: TypeAlias = NDArray[np.int64]
 
 
 @frozen
-class Most:
-    """What a text may have: arrays and objects in all, and elements in one of them."""
+class JsonLimits:
+    """How many arrays and objects a text may have in all, and elements in one array."""
 
     containers: int
     elements: int
@@ -38,9 +37,9 @@ class Most:
 
 @define(eq=False)
 class Span:
-    """An array of the outermost object: from behind its bracket to before the other one.
+    """A value of the outermost object: from after its opening bracket to before the closing one.
 
-    ``commas`` are those between its elements.
+    ``commas`` are the places of those between its elements.
     """
 
     start: int
@@ -52,7 +51,7 @@ class Span:
 class JsonScan:
     """What has been seen of a text; ``spans`` are the values of the outermost object."""
 
-    most: Most
+    most: JsonLimits
     containers: int = 0
     spans: list[Span] = field(factory=list)
     _depth: int = 0
@@ -62,11 +61,11 @@ class JsonScan:
     _read: int = 0
 
     @classmethod
-    def of(cls, text: bytes, most: Most) -> "JsonScan":
+    def of(cls, text: bytes, most: JsonLimits) -> "JsonScan":
         """The structure of ``text``.
 
         Raises:
-            TooLarge: it has more than ``most``, or is nested too deep.
+            TooLarge: it has more than ``most``, or is nested too deeply.
         """
         scan, whole = cls(most), np.frombuffer(text, np.uint8)
         for first in range(0, len(whole), PIECE_BYTES):
@@ -79,7 +78,7 @@ class JsonScan:
         return not (self._depth or self._in_string)
 
     def add(self, piece: Bytes) -> None:
-        """Look over the next piece."""
+        """Scan the next piece."""
         outside = ~self._strings(piece)
         step = np.zeros(len(piece), np.int8)
         for byte in OPENING:
@@ -90,19 +89,19 @@ class JsonScan:
         self._read += len(piece)
 
     def _strings(self, piece: Bytes) -> NDArray[np.bool_]:
-        """Where strings are; their first quotes count, their last do not."""
+        """Which bytes are in strings, bool [bytes]; opening quotes are, closing ones are not."""
         quotes = piece == QUOTE
         if self._escaped:
             quotes[0] = False
         slashes = np.flatnonzero(piece == BACKSLASH)
         if len(slashes) and slashes[0] == 0 and self._escaped:
-            slashes = slashes[1:]  # it is what the last one escapes
+            slashes = slashes[1:]  # the first is escaped by the previous piece's last
         self._escaped = False
         if len(slashes):
             index = np.arange(len(slashes))
             new = np.diff(slashes, prepend=-2) != 1
             in_run = index - np.maximum.accumulate(np.where(new, index, 0))
-            after = slashes[in_run % 2 == 0] + 1  # each second one escapes what follows
+            after = slashes[in_run % 2 == 0] + 1  # every second one escapes what follows
             self._escaped = bool(after[-1] == len(piece))
             quotes[after[: len(after) - self._escaped]] = False
         inside = (np.cumsum(quotes, dtype=np.uint8) + self._in_string) % 2
@@ -110,14 +109,14 @@ class JsonScan:
         return inside.astype(np.bool_)
 
     def _follow(self, places: Places, step: NDArray[np.int8], commas: Places) -> None:
-        """Go along the brackets at ``places``."""
+        """Follow the brackets at ``places``."""
         steps = step[places]
-        depths = np.cumsum(steps, dtype=np.int64) + self._depth  # behind each
+        depths = np.cumsum(steps, dtype=np.int64) + self._depth  # after each
         self.containers += int(np.count_nonzero(steps == 1))
         if self.containers > self.most.containers:
             raise TooLarge(f"the body has more than {self.most.containers} arrays and objects")
-        if len(depths) and depths.max() > DEEPEST:
-            raise TooLarge(f"the body is nested deeper than {DEEPEST}")
+        if len(depths) and depths.max() > MAX_DEPTH:
+            raise TooLarge(f"the body is nested deeper than {MAX_DEPTH}")
         self._count(np.searchsorted(commas, places), len(commas))
         before = np.concatenate([[self._depth], depths])
         between = commas[before[np.searchsorted(places, commas)] == 2]
@@ -144,7 +143,7 @@ class JsonScan:
         return self.spans[-1] if self.spans and not self.spans[-1].end else None
 
     def _count(self, commas_before: Places, commas: int) -> None:
-        """Between two brackets there are no more commas than elements in one array."""
+        """Check the commas between two brackets: an array has at least as many elements."""
         runs = np.diff(commas_before, prepend=-self._commas, append=commas)
         if int(runs.max()) >= self.most.elements:
             raise TooLarge(f"the body has an array of more than {self.most.elements} elements")

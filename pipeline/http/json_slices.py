@@ -1,8 +1,8 @@
-"""Large JSON, parsed in slices, so that others have the interpreter in between.
+"""Large JSON, parsed in slices, so that other threads run in between.
 
 What makes a request large is one array: texts, token ids, or lists of these. It is cut
-between its elements; the rest of the text is parsed as a whole, with a word in the
-array's place.
+between its elements; the rest of the text is parsed as a whole, with a placeholder for the
+array.
 """
 
 from secrets import token_hex
@@ -11,19 +11,19 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from pipeline.http.json_scan import JsonScan, Most, Span
+from pipeline.http.json_scan import JsonLimits, JsonScan, Span
 
 LARGE_BYTES: Final = 1 << 18  # below it, parsing takes a millisecond or two at most
 SLICE_BYTES: Final = 1 << 17
 WHITESPACE: Final = b" \t\r\n"
 
 
-def parse_large(text: bytes, most: Most) -> dict[str, Any]:
+def parse_large(text: bytes, most: JsonLimits) -> dict[str, Any]:
     """What ``orjson.loads`` makes of ``text``, a JSON object. To be called in a thread.
 
     Raises:
-        TooLarge: it has more than ``most``, or is nested too deep.
-        ValueError: it is no JSON object.
+        TooLarge: it has more than ``most``, or is nested too deeply.
+        ValueError: it is not a JSON object.
     """
     scan = JsonScan.of(text, most)
     if not (scan.closed and text.lstrip(WHITESPACE).startswith(b"{")):
@@ -48,7 +48,7 @@ def _elements(text: bytes, span: Span) -> list[Any]:
     elements: list[Any] = []
     first = span.start
     while True:
-        last = int(np.searchsorted(commas, first + SLICE_BYTES)) - 1  # that keeps it short
+        last = int(np.searchsorted(commas, first + SLICE_BYTES)) - 1  # the last within a slice
         if last < 0 or commas[last] < first:
             last += 1  # a single long element
         end = int(commas[last]) if last < len(commas) else span.end

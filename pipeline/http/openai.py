@@ -1,9 +1,9 @@
 """OpenAI's routes: ``POST /v1/embeddings``, ``GET /v1/models`` and ``GET /v1/models/{id}``.
 
-Beside OpenAI's own members a request may have those that other servers brought in:
+Besides OpenAI's own members a request may have some that other servers introduced:
 ``truncate_prompt_tokens``, ``truncation_side``, ``truncate``, ``priority``,
-``request_id``, ``embed_dtype`` and ``prompt_name``. ``model`` and ``user`` are taken
-as they come: there is one model.
+``request_id``, ``embed_dtype`` and ``prompt_name``. ``model`` and ``user`` may be
+anything: there is one model.
 """
 
 from collections.abc import Iterable
@@ -44,7 +44,7 @@ DTYPES = {encoding.name.lower(): encoding for encoding in Encoding}
 
 @frozen
 class Wanted:
-    """How the answer is to look."""
+    """The format of the answer."""
 
     numbers: AnswerFormat
     base64: bool
@@ -87,7 +87,12 @@ def _entry(model: ModelInfo) -> dict[str, Any]:
 
 
 def read_embeddings(fields: Fields, call: Call, model: ModelInfo) -> tuple[EmbedRequest, Wanted]:
-    """What is asked for, checked in everything but the number of tokens of a text."""
+    """The request and the format of its answer, checked except for the length of texts in tokens.
+
+    Raises:
+        InvalidInput, TooLarge, NotOffered: a member is wrong, above a limit, or asks for what
+            the model does not give.
+    """
     call.request_id = _request_id(fields, call)
     fields.string("model")
     fields.string("user")
@@ -130,7 +135,7 @@ def _max_tokens(fields: Fields, model: ModelInfo) -> int | None:
 
 
 def _lane(fields: Fields) -> Lane:
-    """A lane by name; or as a number, of which a larger one is less urgent and 0 the default."""
+    """A lane by name, or as a number: 0 is the default, a larger one is less urgent."""
     if isinstance(fields.get("priority"), str):
         return fields.one_of("priority", LANES, Lane.INTERACTIVE)
     number = fields.whole("priority")

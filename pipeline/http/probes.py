@@ -17,7 +17,7 @@ from pipeline.observability.metrics import Metrics
 
 
 def probes(board: StatusBoard, metrics: Metrics, hang_timeout_s: float) -> Iterator[Route]:
-    """The routes that answer for ``board`` and ``metrics``."""
+    """The routes that show ``board`` and ``metrics``."""
 
     async def health(_: Request) -> Response:
         load = board.snapshot

@@ -1,9 +1,9 @@
-"""What every answer says besides, whatever it answers.
+"""The headers that every answer has.
 
-``x-request-id`` is the name of the call, which logs and traces know too: the one that the
-client gave, or one made up. ``connection: close`` comes once the end has been announced, so
-that clients who keep their connections take the next call elsewhere. Where loads are to be
-told, ``endpoint-load-metrics`` has the newest.
+``x-request-id`` is the id of the call, which logs and traces use too: the client's, or a
+generated one. ``connection: close`` is sent once the end has been announced, so that clients
+who keep their connections make the next call elsewhere. Where load reports are on,
+``endpoint-load-metrics`` has the newest.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ class ResponseHeaders:
         self._load_reports = load_reports
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call by the application."""
+        """Let the application answer one call."""
         scope[REQUEST_ID] = _name(scope["headers"])
 
         async def send_on(message: Message) -> None:
@@ -57,7 +57,7 @@ def is_name(text: str) -> bool:
 
 
 def _name(headers: Iterable[Header]) -> str:
-    """The client's, if it is one; proxies write it too, so no call fails for it."""
+    """The client's id, if it is usable; proxies set it too, so no call fails for a bad one."""
     given = next((value.decode("latin-1") for name, value in headers if name == NAME), "")
     usable = is_name(given) and len(given) <= MAX_REQUEST_ID_BYTES
     return request_id_of(given if usable else "")

@@ -1,7 +1,7 @@
 """The HTTP server: listens, and hands connections to Hypercorn.
 
-The socket is opened here so that a port that is taken is an error with the address
-in it, and so that port 0 can be asked what it became.
+The socket is opened here so that the error about a taken port names the address, and so
+that the port chosen for port 0 is known.
 """
 
 import logging
@@ -21,7 +21,7 @@ from pipeline.http.call import Edge
 from pipeline.http.concurrency_limit import ConcurrencyLimit
 from pipeline.http.connection.connections import Connections
 from pipeline.http.live.feed import Feed
-from pipeline.http.tei.info import Bounds
+from pipeline.http.tei.info import ServerInfo
 from pipeline.interface.frontend import Frontend
 from pipeline.interface.status import StatusBoard
 from pipeline.observability.metrics import Metrics
@@ -30,9 +30,9 @@ from pipeline.security.access import Access
 from pipeline.security.tls import HANDSHAKE_S
 
 BACKLOG: Final = 1024  # connections that wait to be accepted
-KEEP_ALIVE_S: Final = 75.0  # above what clients and proxies keep, so that they hang up first
+KEEP_ALIVE_S: Final = 75.0  # longer than clients and proxies keep idle ones, so they hang up first
 LAST_ANSWERS_S: Final = 3.0  # to be written once the server is closed
-ANNOUNCE_S: Final = 0.3  # work is still taken for so long after the end is announced
+ANNOUNCE_S: Final = 0.3  # how long work is still taken after the end is announced
 
 
 def _config(stall_timeout_s: float) -> Config:
@@ -52,10 +52,10 @@ class HttpServer:
 
     Port 0 takes any free one. At most ``max_concurrent_requests`` calls of work are
     in flight; a device that is silent for ``hang_timeout_s`` counts as hung. A client
-    that stands still for ``stall_timeout_s`` within its request, or takes nothing of its
-    answer for so long, is given up; above ``max_connections`` idle ones are closed. With
-    ``load_reports`` answers say how loaded the server is, with ``tls`` nothing else is
-    spoken. ``held`` counts the bytes of requests.
+    that stalls for ``stall_timeout_s`` within its request, or reads nothing of its answer
+    for that long, is given up; above ``max_connections`` idle ones are closed. With
+    ``load_reports`` answers say how loaded the server is, with ``tls`` only TLS is accepted.
+    ``held`` counts the bytes of requests.
     """
 
     def __init__(
@@ -86,7 +86,9 @@ class HttpServer:
             metrics,
             access or Access(),
             self._feed,
-            bounds=Bounds(metadata.version("penstock"), max_concurrent_requests, max_batch_tokens),
+            server=ServerInfo(
+                metadata.version("penstock"), max_concurrent_requests, max_batch_tokens
+            ),
             cors_origins=cors_origins,
             hang_timeout_s=hang_timeout_s,
             load_reports=load_reports,
@@ -101,7 +103,7 @@ class HttpServer:
     async def drain(self) -> None:
         """Let the calls in flight finish, and refuse new ones after a moment.
 
-        What only reads goes on until :meth:`close` or the end of :meth:`run`.
+        Routes that are not work go on until :meth:`close` or the end of :meth:`run`.
         """
         await trio.sleep(ANNOUNCE_S)
         self._concurrency.close()
@@ -114,11 +116,13 @@ class HttpServer:
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until :meth:`close`; started with the bound port once it listens.
 
-        Raises ``OSError`` that names the address when it cannot be listened on.
-        Cancelled, connections are closed at once.
+        When this is cancelled, connections are closed at once.
+
+        Raises:
+            OSError: the server cannot listen there; the message names the address.
         """
         bound = await _bind(self._host, self._port)
-        # A client that takes nothing keeps its connection open no longer. Connections inherit it.
+        # How long a client that reads nothing keeps its connection. Connections inherit it.
         bound.setsockopt(
             socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._stall_timeout_s * 1e3)
         )

@@ -1,8 +1,8 @@
-"""One request to the frontend, and the wait for its answer: or for its caller to go away.
+"""One request to the frontend, and the wait for its answer, or for its caller to go away.
 
-HTTP lives in the frontend's own thread, so nothing crosses. While the server works,
-``receive()`` is where it shows at once that the client has hung up: its place and its
-tokens are free again in the same turn of the loop.
+HTTP runs in the frontend's own thread, so nothing crosses. While the server works,
+``receive()`` shows at once that the client has hung up: its place and its tokens are free
+again in the same turn of the loop.
 """
 
 import trio
@@ -23,7 +23,7 @@ async def submit(
 ) -> Answer:
     """The answer to ``request``; ``receive`` is the call's, its body read to the end.
 
-    Cancelled, or left by its client, the request is abandoned.
+    The request is abandoned when this is cancelled, or its client goes away.
 
     Raises:
         PenstockError: the outcome.

@@ -1,8 +1,7 @@
 """Vectors as JSON: numbers, or base64 of their bytes; large answers in slices.
 
-orjson holds the interpreter while it writes (a million numbers: 25 ms), in whatever
-thread it runs. So a large answer is written in slices, and others have their turn
-between them.
+orjson holds the interpreter lock while it writes (a million numbers: 25 ms), in whatever
+thread it runs. So a large answer is written in slices, and others run between them.
 """
 
 from base64 import b64encode
@@ -29,7 +28,7 @@ Rows: TypeAlias = NDArray[Any]
 
 
 def formatted_rows(vectors: Float32, wanted: AnswerFormat) -> tuple[Rows, Float32]:
-    """The numbers of each item as asked for, and the scales of INT8, float32 [items or 0]."""
+    """The values as wanted, [items, numbers], and the scales of INT8, float32 [items or 0]."""
     formatted = format_vectors(vectors, wanted)
     numbers = np.frombuffer(formatted.data, NUMBERS[wanted.encoding])
     return numbers.reshape(len(vectors), -1), np.frombuffer(formatted.scales, "<f4")
@@ -49,7 +48,7 @@ async def json_list(
 ) -> bytes:
     """A JSON array of ``rows``, [items, numbers], or of what ``items`` makes of some of them.
 
-    ``items`` is told the index of the first.
+    ``items`` also gets the index of the first.
     """
     count, numbers = rows.shape
     step = max(1, SLICE_NUMBERS // max(1, numbers))

@@ -1,1 +1,1 @@
-"""What the edges have in common: where requests go in, what is known of the server."""
+"""What the edges have in common: where requests are handed in, what is known of the server."""

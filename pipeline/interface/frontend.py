@@ -14,13 +14,13 @@ class Frontend(Protocol):
 
         Never blocks and never raises: every refusal goes to ``reply``, which is
         called exactly once, at once or later, unless the ticket is abandoned.
-        None when it was refused at the door.
+        None when it was refused before it got a ticket.
         """
         ...
 
     def abandon(self, ticket: Ticket) -> None:
         """The caller has gone: nobody wants the answer any more.
 
-        When that is because the time is up, ``reply`` is still told so.
+        If that is because the time is up, ``reply`` still gets that outcome.
         """
         ...

@@ -1,9 +1,8 @@
-"""What the server is to its edges: takes requests, and says how it is doing.
+"""The server as its edges see it: takes requests, and publishes its state.
 
-Before the pipeline is open, and after it has closed, the frontend is there all the
-same and answers why it does not serve. The state that it publishes is immutable,
-so any thread may read it; it is made anew every few milliseconds and at every
-change of phase.
+The frontend exists before the pipeline is open and after it has closed, and then answers
+why it does not serve. The state that it publishes is immutable, so any thread may read it;
+it is renewed every few milliseconds and at every change of phase.
 """
 
 from collections.abc import Callable
@@ -74,18 +73,18 @@ class PipelineFrontend:
         return self._limits
 
     def open(self, pipeline: Pipeline, model: ModelInfo) -> None:
-        """The model has warmed up: serve, unless the server is shutting down by now."""
+        """The model has warmed up: serve, unless the server is already shutting down."""
         self._pipeline, self._model = pipeline, model
         pipeline.tickets.on_end(self._averages.ended)
         if self._phase is Phase.LOADING:
             self._enter(Phase.SERVING, taking=True)
 
     def retire(self) -> None:
-        """Say that the end has come, and still take what is on its way."""
+        """Announce the end, and still take requests that are on their way."""
         self._enter(Phase.DRAINING, taking=self._taking)
 
     def drain(self) -> None:
-        """Refuse what is new; what is in the pipeline goes on."""
+        """Refuse new requests; those in the pipeline go on."""
         self._enter(Phase.DRAINING)
 
     def fail(self) -> None:

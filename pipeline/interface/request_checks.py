@@ -1,4 +1,4 @@
-"""What every edge checks alike before it hands a request in.
+"""The checks that all edges make before they hand a request in.
 
 Plain functions from a value on the wire to one that the stages know, or an
 :class:`~stages.errors.InvalidInput` that names the field, the value and what is allowed.
@@ -24,8 +24,8 @@ from stages.errors import InvalidInput, NotOffered, Overloaded, PenstockError
 from stages.output import Output
 from stages.request import EmbedRequest
 
-MAX_REQUEST_ID_BYTES: Final = 256  # it stands in log lines and comes back in the answer
-SHORTEST_RETRY_S: Final = 0.05  # where the server itself cannot tell when to come back
+MAX_REQUEST_ID_BYTES: Final = 256  # it appears in log lines and in the answer
+SHORTEST_RETRY_S: Final = 0.05  # where the server cannot predict when to try again
 
 
 def refusal(snapshot: LoadSnapshot, calls: int, max_calls: int) -> PenstockError | None:
@@ -60,10 +60,10 @@ def loaded_model(board: StatusBoard) -> ModelInfo:
 
 
 def require_output(model: ModelInfo, output: Output) -> None:
-    """Nothing, or why the model cannot give this.
+    """Check that the model gives ``output``.
 
     Raises:
-        NotOffered: it cannot.
+        NotOffered: it does not.
     """
     if output not in model.outputs and not output.by_tokenizer:
         offered = ", ".join(model.outputs)
@@ -76,7 +76,7 @@ def input_limits(model: ModelInfo, limits: RequestLimits) -> InputLimits:
 
 
 def request_id_of(given: str) -> str:
-    """The caller's name for the request, or one made up where that is empty.
+    """The caller's id for the request, or a generated one where that is empty.
 
     Raises:
         InvalidInput: it is above 256 bytes of UTF-8.
@@ -91,7 +91,7 @@ def request_id_of(given: str) -> str:
 
 
 def prompt_name_of(given: str, model: ModelInfo) -> str:
-    """The name of one of the model's prompts; "" stands for its default.
+    """The name of one of the model's prompts; "" means its default.
 
     Raises:
         InvalidInput: the model has no such prompt.
@@ -108,7 +108,7 @@ def dimensions_of(given: int | None, model: ModelInfo) -> int | None:
     """How many leading dimensions are wanted; None: all.
 
     Raises:
-        InvalidInput: the model has not so many, or it is below 1.
+        InvalidInput: the model does not have that many, or it is below 1.
     """
     if given is not None and not 1 <= given <= model.dimension:
         raise InvalidInput(
@@ -118,12 +118,12 @@ def dimensions_of(given: int | None, model: ModelInfo) -> int | None:
 
 
 def tokens_run(answer: Answer, request: EmbedRequest, model: ModelInfo) -> int:
-    """Tokens of all items as they ran, after they were cut."""
+    """The tokens of all items after truncation."""
     most = min(model.max_tokens, request.max_tokens or model.max_tokens)
     return int(np.minimum(answer.token_counts, most).sum())
 
 
 def not_one_of(field: str, value: int, names: Iterable[str]) -> InvalidInput:
-    """The error of an enum's number that nobody knows; ``names`` are in their order from 0."""
+    """The error of an unknown number of an enum; ``names`` are in order from 0."""
     known = ", ".join(f"{name} ({number})" for number, name in enumerate(names))
     return InvalidInput(f"{field}: {value} is not one of {known}", field=field)

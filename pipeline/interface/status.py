@@ -21,7 +21,7 @@ class Phase(Enum):
 
 
 class ServerStatus(StrEnum):
-    """What the server calls itself on its health routes."""
+    """The server's status on its health routes."""
 
     LOADING = "loading"
     HEALTHY = "healthy"
@@ -57,7 +57,7 @@ class ModelInfo:
     dtype: str
     device: str
     batching: str  # packed | bucketed
-    batching_reason: str  # why, when it is not what was asked for
+    batching_reason: str  # why it is not what was asked for; else ""
     prompts: Mapping[str, str]
     outputs: tuple[Output, ...] = (Output.POOLED,)  # what it offers
     labels: tuple[str, ...] = ()  # of a classifier's scores, in their order
@@ -123,7 +123,7 @@ NOTHING_KNOWN: Final = LoadSnapshot(
 
 
 class StatusBoard(Protocol):
-    """What the server says of itself; safe to read from any thread."""
+    """The server's published state; safe to read from any thread."""
 
     @property
     def snapshot(self) -> LoadSnapshot:

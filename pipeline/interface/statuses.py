@@ -1,7 +1,7 @@
 """The one table from an error to its gRPC status and its HTTP status.
 
 An overload is UNAVAILABLE on ``penstock.v1`` and RESOURCE_EXHAUSTED on the APIs
-whose clients expect that; everything else is the same everywhere.
+whose clients expect that; all other errors have the same status everywhere.
 """
 
 from enum import Enum, IntEnum

@@ -63,7 +63,8 @@ def test_a_folder_that_is_not_there_is_found_before_anything_is_measured(tmp_pat
 def test_the_table_says_what_was_measured_and_what_is_predicted():
     *_, last = EXACT.as_table().splitlines()
     assert last == (
-        "per batch 2.000 ms, per token 100.000 us, per unit of length^2 100.000 ns; largest error 0%"
+        "per batch 2.000 ms, per token 100.000 us, per unit of length^2 100.000 ns; "
+        "largest error 0%"
     )
 
 

@@ -27,7 +27,7 @@ NS: Final = 1e9  # in a second
 
 @frozen(eq=False)
 class TeiRequest:
-    """A message, understood. ``answer_bytes`` is about what the answer will have."""
+    """A message as a request. ``answer_bytes`` is roughly the size of its answer."""
 
     request: EmbedRequest
     write: Callable[[Answer], Message]
@@ -36,7 +36,7 @@ class TeiRequest:
 
 @frozen(eq=False)
 class RequestBuilder:
-    """Who asks, and of what: the loaded model, the limits, and the call's own names."""
+    """Makes requests of messages, for the loaded model, its limits and the caller's names."""
 
     model: ModelInfo
     limits: RequestLimits
@@ -44,18 +44,18 @@ class RequestBuilder:
     traceparent: str = ""
 
     def require(self, output: Output) -> None:
-        """Raise NotOffered unless the model gives this."""
+        """Raise NotOffered unless the model gives ``output``."""
         require_output(self.model, output)
 
     def texts_of(self, texts: list[str], field: str = "inputs") -> tuple[str, ...]:
-        """The texts, if there are any, and none is empty; too many or too long is an error."""
+        """The texts, checked: there must be some, none empty, and not too many or too long."""
         checked = check_texts(texts, input_limits(self.model, self.limits), field)
         if not all(checked):
             raise NoItems(f"{field}: it is empty", field=field)
         return checked
 
     def request(self, wire: Any, output: Output, **items: Any) -> EmbedRequest:
-        """A request for ``items`` with what ``wire`` asks for, where it may ask for that."""
+        """A request for ``items``, with the options of ``wire``, as far as its type has them."""
         options: dict[str, Any] = {}
         fields = type(wire).DESCRIPTOR.fields_by_name
         if "truncate" in fields:

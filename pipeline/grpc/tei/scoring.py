@@ -22,7 +22,7 @@ from stages.errors import InvalidInput, NoItems, NotOffered
 from stages.output import Output
 from stages.request import EmbedRequest
 
-RANK_BYTES = 16  # of a score and its place
+RANK_BYTES = 16  # a score and its index
 
 
 def predict(wire: PredictRequest, builder: RequestBuilder) -> TeiRequest:
@@ -55,7 +55,7 @@ def rerank(wire: RerankRequest, builder: RequestBuilder) -> TeiRequest:
 
 
 def rerank_many(wires: Sequence[RerankStreamRequest], builder: RequestBuilder) -> TeiRequest:
-    """The same of texts that came one by one, each with a query of its own."""
+    """Like :func:`rerank`, for texts that came one by one, each with a query of its own."""
     _require_ranking(builder)
     if not wires:
         raise NoItems("texts: no items; at least 1 is needed", field="texts")

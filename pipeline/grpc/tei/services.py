@@ -36,7 +36,7 @@ METHODS: Final[dict[str, tuple[Read, type[Message]]]] = {
 
 
 class TeiServices:
-    """All that TEI's clients call."""
+    """The methods that TEI's clients call."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class TeiServices:
         return built.write(await self._bridge.ask(built.request, call.deadline))
 
     async def stream(self, read: Read, call: Call) -> None:
-        """The same for many at a time; answers leave in the order of the messages."""
+        """Like :meth:`answer`, for many messages; answers leave in the messages' order."""
         await StreamRequests(
             call,
             StreamedRequests(read, partial(self._builder, call), self._bridge),
@@ -97,7 +97,7 @@ class TeiServices:
         ).run()
 
     def _max_in_flight(self, read: Read) -> int:
-        """As many as half of a connection's room holds the answers of: more only wait."""
+        """As many as have their answers fit into half of a connection's room: more only wait."""
         if read is not vectors.embed_all or self._board.model is None:
             return self._max_stream_requests
         fitting = self._max_held_bytes // (2 * vectors.token_bytes(self._board.model))

@@ -1,7 +1,7 @@
-"""A stream of TEI's: what the method does with one message, for many at a time.
+"""A TEI stream: what the method does with one message, for many at a time.
 
-Small messages that ask for the same travel as one, where what comes back has a row for each
-(:mod:`pipeline.grpc.coalescing.grouping`).
+Small messages with the same options travel as one request, if their answer has a row for
+each (:mod:`pipeline.grpc.coalescing.grouping`).
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ ROWS: Final = (Output.POOLED, Output.SCORES)  # an answer is a matrix
 class StreamedRequests:
     """A :class:`~pipeline.grpc.streaming.stream_request.StreamedMethod`; an error ends the stream.
 
-    ``builder`` is asked for at each message: the model may be gone.
+    ``builder`` is called for each message, because the model may be gone by then.
     """
 
     read: Read
@@ -76,7 +76,7 @@ class StreamedRequests:
             entry.give_up = group.one_gives_up
 
     def _fail(self, asked: Sequence[Asked], error: PenstockError) -> None:
-        """Tell them; what is wrong with one of several is tried alone."""
+        """Fail all of them; if only one of several is at fault, each is tried alone."""
         if isinstance(error, (InvalidInput, TooLarge)) and len(asked) > 1:
             for one in asked:
                 one[0].handed_in = False
@@ -86,12 +86,12 @@ class StreamedRequests:
             entry.fail(error)
 
     def failed(self, _request: Any, error: PenstockError) -> NoReturn:
-        """No message of TEI's can say it: the stream ends."""
+        """TEI has no message for an error: the stream ends."""
         raise error
 
 
 def likeness(request: EmbedRequest) -> Likeness | None:
-    """Equal for requests of one call that may travel together; None for one that cannot."""
+    """Equal for requests of a call that may travel together; None for one that may not."""
     if request.output not in ROWS or request.items != 1 or request.queries:
         return None
     return request.output, request.prompt_name, request.truncate, request.side

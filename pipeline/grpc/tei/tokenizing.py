@@ -19,7 +19,7 @@ from stages.data.ragged_input import from_lengths
 from stages.errors import InvalidInput, NoItems
 from stages.output import Output
 
-TOKEN_BYTES: Final = 16  # beside a token's text
+TOKEN_BYTES: Final = 16  # besides a token's text
 
 
 def tokenize(wire: EncodeRequest, builder: RequestBuilder) -> TeiRequest:

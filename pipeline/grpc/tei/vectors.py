@@ -27,7 +27,7 @@ VALUE_BYTES: Final = 4
 
 
 def embed(wire: EmbedRequest, builder: RequestBuilder) -> TeiRequest:
-    """One vector, normalised unless that is not wanted."""
+    """One vector, normalised unless the request says otherwise."""
     builder.require(Output.POOLED)
     texts = builder.texts_of([wire.inputs])
     dimensions = wire.dimensions if wire.HasField("dimensions") else None

@@ -1,6 +1,6 @@
 """A request's body: counted while it is read, and not waited for without end.
 
-A client has STALL_TIMEOUT_S for its body, and a second more for every 16 KiB that have
+A client has STALL_TIMEOUT_S for its body, and another second for every 16 KiB that have
 come: a slow line gets through, one byte now and then does not.
 """
 
@@ -25,13 +25,13 @@ async def read_body(
     stall_timeout_s: float,
     take: Callable[[int], None],
 ) -> bytes:
-    """The JSON text of a request; ``take`` is told of the bytes as they come.
+    """The JSON text of a request; ``take`` is called with the number of bytes as they come.
 
     Raises:
-        UnsupportedBody: it is not said to be JSON, or is compressed.
+        UnsupportedBody: its content-type is not JSON, or it is compressed.
         TooLarge: it announces, or has, more than ``max_bytes``.
         SlowBody: it does not come in time.
-        ClientGone: the client hung up within it.
+        ClientGone: the client hung up before its end.
         Overloaded: ``take`` has no room.
     """
     _check_kind(headers)
@@ -54,7 +54,7 @@ async def read_body(
             parts.append(part)
             scope.deadline = started + stall_timeout_s + size / SLOWEST_BYTES_PER_S
     if scope.cancelled_caught:
-        raise SlowBody(f"the body stalled: {size} bytes came within {stall_timeout_s:g} s and more")
+        raise SlowBody(f"the body stalled: only {size} bytes came in {stall_timeout_s:g} s or more")
     return b"".join(parts)
 
 
@@ -63,7 +63,7 @@ def _check_kind(headers: Mapping[str, str]) -> None:
     if kind != "application/json":
         raise UnsupportedBody("content-type: application/json is needed")
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedBody("content-encoding: a compressed body is not taken")
+        raise UnsupportedBody("content-encoding: compressed bodies are not accepted")
 
 
 def _announced(headers: Mapping[str, str]) -> int:

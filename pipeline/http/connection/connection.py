@@ -1,19 +1,20 @@
 """One connection: Hypercorn's HTTP/1.1 on a Trio stream.
 
-In place of Hypercorn's own connection, because of that (1) one which its client closes
-while it is idle stays, half open, until the keep-alive time is over: clients that come
-and go would use up the files. (2) A call over HTTP/2 whose client goes away while the
-answer is written waits for ever, and (3) data that comes behind an answer there raises,
-which ends the whole server. Here an end is an end at once, an error ends one
-connection, and only HTTP/1.1 is spoken, which is what clients of these routes and
+It replaces Hypercorn's own connection, which has three defects. (1) A connection that its
+client closes while it is idle stays half open until the keep-alive time is over, so clients
+that come and go would use up the file descriptors. (2) A call over HTTP/2 whose client goes
+away while the answer is written waits for ever. (3) Data that comes after an answer there
+raises, which ends the whole server. Here a closed connection ends at once, an error ends
+one connection, and only HTTP/1.1 is spoken, which is what clients of these routes and
 proxies in front of them use.
 
 A connection is one task: it reads a request, answers it, and reads on. What an application
-receives it reads from the stream itself, so nothing is read ahead of it. An answer's head
+receives is read from the stream when it asks, so nothing is read ahead. An answer's head
 and body leave in one write, and the idle time is a deadline and not a task.
 
-A client that ends its own side counts as gone, even if it would still read. On a socket both
-look alike until something is written, and a caller who has gone is to free its place at once.
+A client that ends its own side counts as gone, even if it would still read. On a socket the
+two look alike until something is written, and a caller who has gone must free its place at
+once.
 """
 
 import math
@@ -49,10 +50,10 @@ class _Call:
 
     scope: Scope
     send: Callable[[Any], Awaitable[None]]
-    messages: deque[Message] = field(factory=deque)  # read and not received
+    messages: deque[Message] = field(factory=deque)  # read, but not received yet
 
     async def put(self, message: Message) -> None:
-        """One more to be received."""
+        """Let the application receive ``message``."""
         self.messages.append(message)
 
 
@@ -106,7 +107,7 @@ class Connection:
         self._lingering.cancel()
 
     async def _shake_hands(self) -> tuple[Address, Address]:
-        """The addresses of the client and of ours."""
+        """The client's address and the server's."""
         stream = self._stream
         if isinstance(stream, trio.SSLStream):
             with trio.fail_after(self._config.ssl_handshake_timeout):
@@ -120,7 +121,7 @@ class Connection:
     async def spawn_app(
         self, _app: object, _config: object, scope: Scope, send: Callable[[Any], Awaitable[None]]
     ) -> Callable[[Message], Awaitable[None]]:
-        """A request is here: Hypercorn has its application called, and says what to receive."""
+        """A request is here, so Hypercorn wants its application called; returns what to feed it."""
         self._next = _Call(scope, send)
         return self._next.put
 
@@ -147,7 +148,7 @@ class Connection:
             await self._protocol.go_on()
 
     async def _read(self) -> None:
-        """Take what comes next; nothing, while it is the next request's."""
+        """Read what comes next; nothing, while that belongs to the next request."""
         head_s = self._config.read_timeout
         if self._protocol.paused:
             await trio.sleep_forever()
@@ -167,7 +168,7 @@ class Connection:
         await self._protocol.handle(Closed())
 
     async def _linger(self, stream: trio.SocketStream) -> None:
-        """Throw away what still comes, or the client may never see its answer."""
+        """Discard what still comes, or the client may never see its answer."""
         self._lingering.deadline = trio.current_time() + LINGER_S
         with self._lingering, suppress(*GONE):
             await stream.send_eof()
@@ -179,7 +180,7 @@ class Connection:
         self._serving.deadline = trio.current_time() + seconds
 
     async def _send(self, event: Event) -> None:
-        """What the protocol wants done."""
+        """Do what the protocol wants."""
         if isinstance(event, RawData):
             try:
                 await self._output.write(event.data)

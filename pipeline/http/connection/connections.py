@@ -1,4 +1,4 @@
-"""All connections of the HTTP edge: how many there are, and which of them goes for another."""
+"""All connections of the HTTP edge: how many there are, and which one makes room."""
 
 import structlog
 import trio
@@ -13,11 +13,11 @@ log = structlog.get_logger()
 
 
 class Connections:
-    """Serves ``app`` on streams, with the times and log of ``config``.
+    """Serves ``app`` on streams, with the timeouts and the log of ``config``.
 
-    A request's head must be here ``config.read_timeout`` after its first byte. Of ``most``
-    connections and one more an idle one is closed, as HTTP lets a server do at any time;
-    where none is idle, the one that is too many.
+    A request's head must be complete ``config.read_timeout`` after its first byte. When
+    there are ``most`` connections, a new one makes an idle one close, as HTTP allows at any
+    time; if none is idle, the new one is closed.
     """
 
     def __init__(self, app: App, config: Config, most: int) -> None:
@@ -41,7 +41,7 @@ class Connections:
             await trio.aclose_forcefully(stream)
 
     def _makes_room(self) -> bool:
-        """For one more; the idle one whose time is over first may go for it."""
+        """Whether one more fits; the idle one whose time is over first may be closed for it."""
         if len(self._open) < self._most:
             return True
         idle = [connection for connection in self._open if connection.idle]
@@ -53,7 +53,7 @@ class Connections:
         return True
 
     async def close(self) -> None:
-        """End the idle ones now, the others behind their answer."""
+        """End the idle ones now, the others after their answer."""
         await self._context.terminated.set()
         for connection in self._open:
             connection.end_if_idle()

@@ -2,8 +2,8 @@
 
 Closing a connection while its client still sends resets it, and the client may never
 see the answer. So the answer goes out, its end is held back, and what still comes is
-thrown away: until the body ends, or for two seconds. The server below reads nothing that
-nobody takes.
+discarded until the body ends, or for two seconds. The server below reads only what is
+received.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ class EarlyResponse:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call by the application."""
+        """Let the application answer one call."""
         body = _Body(receive)
 
         async def send_on(message: Message) -> None:
@@ -56,7 +56,7 @@ class _Body:
             await self.receive()
 
     async def discard_during(self, send: Send, message: Message) -> None:
-        """Send ``message`` while parts that still come are thrown away."""
+        """Send ``message`` while parts that still come are discarded."""
         if self.ended:
             await send(message)
             return

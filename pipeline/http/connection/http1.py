@@ -1,13 +1,13 @@
 """HTTP/1.1 as Hypercorn speaks it, and nothing else that a client may offer.
 
-Requests for another protocol are answered in this one, as if they had not asked. A request
-to a proxy is taken as well: it names the whole address (RFC 9112, 3.2.2). Empty lines before
-a request are passed over (2.2). What comes behind a request that is to be the last is thrown
-away (9.6), and does not cost it its answer. What is no HTTP is answered in words, and its
-connection closed.
+A request to upgrade to another protocol is answered in this one. A request as to a proxy,
+with the whole address (RFC 9112, 3.2.2), is accepted. Empty lines before a request are
+skipped (2.2). What follows a request that is to be the last is discarded (9.6), and does not
+cost it its answer. Input that is not HTTP gets an error as answer, and its connection is
+closed.
 
-A client that waits to be asked for its body (RFC 9110, 10.1.1) is asked when somebody wants it.
-Where it is answered before, its connection ends: nobody could tell whether its body follows.
+A client that waits for 100 Continue (RFC 9110, 10.1.1) gets it when the body is wanted. If
+it is answered before, its connection ends, since it is not known whether its body follows.
 """
 
 from collections.abc import Callable
@@ -30,9 +30,9 @@ Read: TypeAlias = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
 
 class _Chunks:
-    """A reader of chunks, by h11's own: those that came together are one piece of data.
+    """h11's reader of chunks, but those that came together are one piece of data.
 
-    A body in chunks of a byte would else cost a message and a change of state for each.
+    Otherwise a body in chunks of a byte would cost a message and a change of state for each.
     """
 
     def __init__(self, reader: Any) -> None:
@@ -54,10 +54,10 @@ class _Chunks:
 
 
 class _Server(h11.Connection):
-    """A server's end, which reads nothing behind the last request.
+    """A server's end, which reads nothing after the last request.
 
-    A request that says in two ways where it ends is taken in neither: a proxy that reads the
-    other one would see other requests (RFC 9112, 6.3).
+    A request that declares its length in two ways is refused: a proxy that goes by the other
+    one would see other requests (RFC 9112, 6.3).
     """
 
     they_are_waiting_for_100_continue = False  # or Hypercorn would ask for every body
@@ -103,15 +103,15 @@ class Http1(H11Protocol):
 
     @property
     def paused(self) -> bool:
-        """Whether there is something of the next request, which waits for the end of this one."""
+        """Whether part of the next request has come, which waits for the end of this one."""
         return self.connection.their_state is h11.DONE and bool(self.connection.trailing_data[0])
 
     async def go_on(self) -> None:
-        """Take what came behind the request that is answered now."""
+        """Handle what came after the request that has now been answered."""
         await self._handle_events()
 
     async def ask_for_body(self) -> None:
-        """Ask a client for its body that waits to be asked."""
+        """Send 100 Continue to a client that waits for it."""
         if self.connection.client_is_waiting_for_100_continue:
             await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
 

@@ -7,7 +7,7 @@ from pipeline.observability.totals import RanBatch, Totals
 
 
 class Counts(Protocol):
-    """What the page asks the metrics for. Trio's thread."""
+    """What the page needs from the metrics. Trio's thread only."""
 
     def totals(self) -> Totals:
         """What has been counted so far."""

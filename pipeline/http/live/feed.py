@@ -1,7 +1,7 @@
-"""What goes to the viewers of the live page: written once, sent to all.
+"""The events for the viewers of the live page: encoded once, sent to all.
 
-Once a second the metrics are read, and the difference to the last reading is kept
-as history; that is all it costs while nobody looks. Viewers get a frame every
+Once a second the metrics are read, and the difference from the last reading is kept
+as history; that is all it costs while nobody watches. Viewers get a frame every
 second; one that reads slowly misses frames and holds up nobody.
 """
 
@@ -63,7 +63,7 @@ class Feed:
 
     @contextmanager
     def viewer(self) -> Iterator[trio.MemoryReceiveChannel[bytes]]:
-        """Server-sent events for one viewer: what has been, then what is, until the end."""
+        """Server-sent events for one viewer: first the history, then every second."""
         send, receive = trio.open_memory_channel[bytes](FRAMES_AHEAD)
         send.send_nowait(_event("hello", hello(self._seconds)))
         if self._closed:

@@ -1,4 +1,4 @@
-"""The page itself: one answer that needs nothing from anywhere else."""
+"""The page itself: one answer that loads nothing else."""
 
 from functools import cache
 from importlib.resources import files

@@ -9,7 +9,7 @@ Json: TypeAlias = "Mapping[str, Json] | list[Json] | str | float | int | bool | 
 
 
 def second_between(before: Totals, after: Totals) -> dict[str, Json]:
-    """What happened between two moments, as the page reads it; rates are a second's."""
+    """What happened between two moments, as the page reads it; rates are per second."""
     passed_s = max(after.at_s - before.at_s, 1e-6)
     tokens, padding = after.tokens - before.tokens, after.padding - before.padding
     busy_s = sum(after.busy_s) - sum(before.busy_s)

@@ -10,7 +10,7 @@ from pipeline.interface.status import LoadSnapshot, ModelInfo, ServerStatus
 def frame(
     load: LoadSnapshot, model: ModelInfo | None, counts: Counts, since: float
 ) -> dict[str, Json]:
-    """The state of now, with the batches that have ended after ``since``."""
+    """The state now, with the batches that have ended after ``since``."""
     return {
         "status": str(load.status),
         "model": None if model is None else _model(model),
@@ -28,12 +28,12 @@ def frame(
 
 
 def hello(seconds: Iterable[Json]) -> dict[str, Json]:
-    """What a viewer is told first."""
+    """The first event for a viewer: the history."""
     return {"seconds": list(seconds)}
 
 
 def is_final(load: LoadSnapshot) -> bool:
-    """Whether viewers should go: an open stream would hold up the end."""
+    """Whether streams to viewers should end: an open one would hold up the shutdown."""
     return load.status in (ServerStatus.DRAINING, ServerStatus.FAILED)
 
 

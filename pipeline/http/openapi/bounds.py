@@ -1,4 +1,4 @@
-"""The limits that are in force, as the document says them."""
+"""The limits in force, as the document states them."""
 
 from attrs import frozen
 

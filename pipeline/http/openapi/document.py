@@ -18,10 +18,10 @@ REASONS: Final = {
     404: "There is no such model",
     408: "The body did not come in time",
     413: "More than the limits allow",
-    415: "The body is not said to be plain JSON",
+    415: "The body's headers do not declare plain JSON",
     422: "A member of the request is wrong",
     424: "The device failed",
-    429: "Overloaded: come back after `retry-after`",
+    429: "Overloaded: try again after `retry-after`",
     500: "A fault of the server's own",
     503: "Loading, draining or failed",
     504: "No answer in time",
@@ -61,14 +61,14 @@ def _paths(model: ModelInfo | None) -> Shape:
             "get": _read(OPENAI, "The model that is loaded", {200: "Models", 503: "OpenAIError"})
         },
         "/v1/models/{id}": {"get": _model()},
-        "/embed": {"post": _work(TEI, "A vector an item", "Embed")},
-        "/embed_all": {"post": _work(TEI, "A vector a token", "EmbedAll")},
+        "/embed": {"post": _work(TEI, "One vector per item", "Embed")},
+        "/embed_all": {"post": _work(TEI, "One vector per token", "EmbedAll")},
         "/embed_sparse": {"post": _work(TEI, "Weights of tokens", "EmbedSparse")},
         "/rerank": {"post": _work(TEI, "How well texts answer a query, best first", "Rerank")},
         "/predict": {"post": _work(TEI, "The scores of labels, highest first", "Predict")},
         "/tokenize": {"post": _work(TEI, "The tokens of texts", "Tokenize")},
         "/decode": {"post": _work(TEI, "The texts of token ids", "Decode")},
-        "/similarity": {"post": _work(TEI, "How near sentences are to one", "Similarity")},
+        "/similarity": {"post": _work(TEI, "How similar sentences are to one", "Similarity")},
         "/": {
             "get": _page("The pipeline, as it works"),
             "post": _work(TEI, "What the loaded model is for", *_purpose(model)),
@@ -82,7 +82,7 @@ def _paths(model: ModelInfo | None) -> Shape:
         "/health": {"get": _probe("The state")},
         "/ping": {"get": _probe("The state, as AWS SageMaker asks for it")},
         "/livez": {"get": _probe("Whether the process is alive")},
-        "/readyz": {"get": _probe("Whether work is welcome")},
+        "/readyz": {"get": _probe("Whether work is accepted")},
         "/metrics": {
             "get": {
                 "tags": [PROBES],
@@ -90,7 +90,7 @@ def _paths(model: ModelInfo | None) -> Shape:
                 "security": [],
                 "responses": {
                     "200": _response(
-                        "Prometheus text, or OpenMetrics where it is asked for",
+                        "Prometheus text, or OpenMetrics if the client asks for it",
                         {"type": "string"},
                         "text/plain",
                         "application/openmetrics-text",
@@ -165,7 +165,7 @@ def _page(summary: str, kind: str = "text/html", *, busy: bool = False) -> Shape
         "401": _response(REASONS[401], ref("TeiError"), "application/json"),
     }
     if busy:
-        responses["503"] = _response("Too many watch", {"type": "object"}, "application/json")
+        responses["503"] = _response("Too many viewers", {"type": "object"}, "application/json")
     return {"tags": [PAGES], "summary": summary, "responses": responses}
 
 

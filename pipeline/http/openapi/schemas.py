@@ -36,12 +36,12 @@ def _common(bounds: Bounds) -> Shape:
         },
         "Dimensions": maybe(
             whole(
-                "Keep the first so many dimensions, and normalise anew",
+                "How many of the first dimensions to keep; vectors are normalised again",
                 minimum=1,
                 maximum=bounds.dimension,
             )
         ),
-        "Vector": many(number(), "One number a dimension"),
+        "Vector": many(number(), "One number per dimension"),
     }
 
 
@@ -59,18 +59,18 @@ def _openai(bounds: Bounds) -> Shape:
         "EmbeddingsRequest": thing(
             {
                 "input": items_shape(bounds, "What to embed"),
-                "model": maybe(text("Taken as it comes: there is one model")),
-                "user": maybe(text("Taken as it comes")),
+                "model": maybe(text("Ignored: there is one model")),
+                "user": maybe(text("Ignored")),
                 "encoding_format": one_of("Numbers, or base64 of their bytes", "float", "base64"),
                 "dimensions": ref("Dimensions"),
                 "embed_dtype": one_of(
-                    "The numbers of the vectors; int8 comes with a `scale` an item, binary is a "
-                    "bit a dimension",
+                    "The type of the vectors' numbers; int8 comes with a `scale` per item, binary "
+                    "is one bit per dimension",
                     *("float32", "float16", "int8", "binary"),
                 ),
                 "truncate": flag("Cut texts that are too long; else they are errors", default=True),
                 "truncate_prompt_tokens": either(
-                    "Cut at so many tokens; -1: at the model's maximum",
+                    "Cut at this many tokens; -1: at the model's maximum",
                     {"const": -1},
                     whole(**cut),
                     NULL,

@@ -54,7 +54,7 @@ def _vectors(bounds: Bounds, options: Shape) -> Shape:
             },
             "inputs",
         ),
-        "EmbedAnswer": many(ref("Vector"), "A vector an item"),
+        "EmbedAnswer": many(ref("Vector"), "One vector per item"),
         "EmbedAllRequest": ragged,
         "EmbedAllAnswer": many(many(ref("Vector")), "A vector for each token of each item"),
         "EmbedSparseRequest": ragged,
@@ -83,7 +83,7 @@ def _scores(bounds: Bounds, cut: Shape) -> Shape:
             {
                 "query": sentence,
                 "texts": either("What may answer it", *texts_shapes(bounds, minLength=1)),
-                "return_text": flag("Say the texts too", default=False),
+                "return_text": flag("Return the texts too", default=False),
                 "raw_scores": raw,
                 **cut,
             },

@@ -21,7 +21,7 @@ UNIT = AnswerFormat(normalize=True)
 
 
 async def embed(call: Call) -> Response:
-    """``POST /embed``: a vector an item."""
+    """``POST /embed``: one vector per item."""
     return await _embed(call, *await call.read(lambda fields: _read_embed(fields, call)))
 
 
@@ -45,7 +45,7 @@ async def embed_or_compare(call: Call) -> Response:
 
 
 async def embed_all(call: Call) -> Response:
-    """``POST /embed_all``: a vector a token, as the encoder gives them."""
+    """``POST /embed_all``: one vector per token, as the encoder gives them."""
     request, ragged, headers = await _ask_ragged(call, Output.TOKENS)
     parts = []
     for index in range(request.items):
@@ -85,7 +85,7 @@ async def _compare(call: Call, request: EmbedRequest) -> Response:
 async def _ask_ragged(
     call: Call, output: Output
 ) -> tuple[EmbedRequest, RaggedRows, dict[str, str]]:
-    """A request for ``output``, what came of it, and its headers."""
+    """A request for ``output``, its answer's rows, and its headers."""
 
     def understand(fields: Fields) -> EmbedRequest:
         limits = input_limits(call.model, call.limits)

@@ -12,15 +12,15 @@ from stages.output import Output
 
 
 @frozen
-class Bounds:
-    """What ``GET /info`` says beside the model and the limits of a request."""
+class ServerInfo:
+    """What ``GET /info`` says besides the model and the limits of a request."""
 
     version: str
     max_concurrent_requests: int
     max_batch_tokens: int
 
 
-def info(board: StatusBoard, bounds: Bounds) -> Response:
+def info(board: StatusBoard, server: ServerInfo) -> Response:
     """Answer ``GET /info``."""
     model = loaded_model(board)
     return json_response(
@@ -29,14 +29,14 @@ def info(board: StatusBoard, bounds: Bounds) -> Response:
             "model_sha": None,
             "model_dtype": model.dtype,
             "model_type": model_type(model),
-            "max_concurrent_requests": bounds.max_concurrent_requests,
+            "max_concurrent_requests": server.max_concurrent_requests,
             "max_input_length": model.max_tokens,
-            "max_batch_tokens": bounds.max_batch_tokens,
+            "max_batch_tokens": server.max_batch_tokens,
             "max_batch_requests": None,
             "max_client_batch_size": board.limits.max_items,
             "auto_truncate": True,
             "tokenization_workers": 1,
-            "version": bounds.version,
+            "version": server.version,
             "sha": None,
             "docker_label": None,
         }

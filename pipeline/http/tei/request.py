@@ -41,7 +41,7 @@ def request_for(
 
 
 def check_not_empty(texts: Sequence[str], field: str) -> None:
-    """Raises NoItems where one of ``texts``, the items of ``field``, is empty."""
+    """Raise NoItems if one of ``texts``, the items of ``field``, is empty."""
     for index, text in enumerate(texts):
         if not text:
             raise NoItems(f"{field}: item {index} is empty", field=field)
@@ -64,7 +64,7 @@ def timing_headers(request: EmbedRequest, answer: Answer, model: ModelInfo) -> d
 
 
 def _characters(request: EmbedRequest) -> int:
-    """A query that is read with each text counts with each."""
+    """The characters of all texts; a query that is read with each text counts each time."""
     texts = request.texts or ()
     times = len(texts) if len(request.queries) == 1 else 1
     return sum(map(len, texts)) + sum(len(query or "") for query in request.queries) * times

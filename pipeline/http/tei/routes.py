@@ -1,4 +1,4 @@
-"""Which path is answered by what."""
+"""What answers each path."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ from stages.output import Output
 
 
 def tei_routes() -> Iterator[tuple[str, Answering]]:
-    """The paths of work."""
+    """The paths of TEI that are work."""
     yield "/embed", embed
     yield "/embed_all", embed_all
     yield "/embed_sparse", embed_sparse

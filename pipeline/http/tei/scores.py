@@ -1,4 +1,4 @@
-"""``/rerank`` and ``/predict``: what a cross-encoder or a classifier says."""
+"""``/rerank`` and ``/predict``: the scores of a cross-encoder or a classifier."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -63,7 +63,7 @@ async def predict(call: Call) -> Response:
 
 @frozen
 class Asked:
-    """A request for scores; ``many``: of a list of inputs, which is answered by a list."""
+    """A request for scores; ``many``: for a list of inputs, which is answered with a list."""
 
     request: EmbedRequest
     raw: bool

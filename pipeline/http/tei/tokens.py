@@ -1,4 +1,4 @@
-"""``/tokenize`` and ``/decode``: what the tokenizer makes of texts, and of ids."""
+"""``/tokenize`` and ``/decode``: from texts to tokens, and from ids to texts."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ SLICE_TOKENS = 4096  # written in a millisecond or two
 
 
 async def tokenize(call: Call) -> Response:
-    """``POST /tokenize``: the tokens of each text, and where they stand in it."""
+    """``POST /tokenize``: the tokens of each text, and where they are in it."""
 
     def understand(fields: Fields) -> EmbedRequest:
         limits = input_limits(call.model, call.limits)
@@ -70,7 +70,7 @@ async def _write(tokens: TokenList) -> bytes:
 
 
 def _entry(tokens: TokenList, index: int) -> dict[str, Any]:
-    """One token; a special one stands nowhere."""
+    """One token; a special one has no place in the text."""
     entry: dict[str, Any] = {"id": tokens.ids[index], "special": tokens.special[index]}
     if tokens.special[index]:
         return entry | {"text": tokens.names[index], "start": None, "stop": None}

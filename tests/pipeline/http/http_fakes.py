@@ -14,7 +14,7 @@ from pipeline.http.call import Edge
 from pipeline.http.concurrency_limit import ConcurrencyLimit
 from pipeline.http.live.feed import Feed
 from pipeline.http.server import HttpServer
-from pipeline.http.tei.info import Bounds
+from pipeline.http.tei.info import ServerInfo
 from pipeline.observability.metrics import Metrics
 from pipeline.security.access import Access
 
@@ -80,7 +80,7 @@ async def called(frontend, board, path, document, *, body=None):
     """
     edge = Edge(frontend, board, ConcurrencyLimit(board, 8), lambda _: None, stall_timeout_s=10.0)
     metrics = Metrics()
-    app = make_app(edge, metrics, Access(), Feed(board, metrics), bounds=Bounds("1", 8, 1024))
+    app = make_app(edge, metrics, Access(), Feed(board, metrics), server=ServerInfo("1", 8, 1024))
     parts = [json.dumps(document).encode()] if body is None else list(body)
     sent = []
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.http import json_scan, json_slices
-from pipeline.http.json_scan import JsonScan, Most
+from pipeline.http.json_scan import JsonLimits, JsonScan
 from pipeline.http.json_slices import parse_large
 from stages.errors import TooLarge
 
-PLENTY = Most(containers=1000, elements=1000)
+PLENTY = JsonLimits(containers=1000, elements=1000)
 CHARACTERS = st.text(st.sampled_from('\\"[]{},:ab é水\n'), max_size=8)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | CHARACTERS,
@@ -87,20 +87,20 @@ def test_it_must_be_an_object(text):
 
 
 def test_arrays_and_objects_are_counted_before_they_are_made():
-    assert parse_large(b'{"a":[[],[],[]]}', Most(5, 9)) == {"a": [[], [], []]}
+    assert parse_large(b'{"a":[[],[],[]]}', JsonLimits(5, 9)) == {"a": [[], [], []]}
     with pytest.raises(TooLarge, match="more than 4 arrays and objects"):
-        parse_large(b'{"a":[[],[],[]]}', Most(4, 9))
-    assert parse_large(b'{"a":["[[[[", "{{"]}', Most(2, 9)) == {"a": ["[[[[", "{{"]}
+        parse_large(b'{"a":[[],[],[]]}', JsonLimits(4, 9))
+    assert parse_large(b'{"a":["[[[[", "{{"]}', JsonLimits(2, 9)) == {"a": ["[[[[", "{{"]}
 
 
 @given(st.integers(1, 9), st.integers(0, 9))
 def test_the_elements_of_an_array_are_counted_before_they_are_made(elements, others):
     for one in ([1] * elements, ["a,b"] * elements):
         text = json.dumps({"b": [0] * others, "a": [[0], one, [0]]}).encode()
-        assert parse_large(text, Most(99, max(elements, others, 3)))
+        assert parse_large(text, JsonLimits(99, max(elements, others, 3)))
         if elements > max(others, 3):
             with pytest.raises(TooLarge, match=f"an array of more than {elements - 1} elements"):
-                parse_large(text, Most(99, elements - 1))
+                parse_large(text, JsonLimits(99, elements - 1))
 
 
 def test_depth_is_bounded():

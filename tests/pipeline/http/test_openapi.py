@@ -90,7 +90,7 @@ def document(base):
 def served(base):
     """The paths that the server says it has."""
     message = httpx.get(base + "/nothing").json()["error"]
-    return set(message.partition("there are ")[2].split(", "))
+    return set(message.partition("the paths are ")[2].split(", "))
 
 
 def test_every_route_is_in_it_and_no_other(base, document):
