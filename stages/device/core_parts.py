@@ -8,6 +8,7 @@ Bound to a part each they cannot meet.
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 GRAIN: Final = 1 << 15  # elements that torch gives a thread at least
@@ -38,15 +39,20 @@ def bind_team(cores: Sequence[int], threads: int) -> None:
     """Let the calling thread compute with so many of torch's (0: torch's choice), and bind them.
 
     Before its first operation: OpenMP starts a team's threads when they are first needed,
-    and they inherit the cores.
+    and they inherit the cores. Where the system forbids it they stay unbound.
     """
     import torch  # noqa: PLC0415  (reads the environment once)
 
     own = torch.get_num_threads()  # asked in any case: a thread's first use of torch sets it
     first, *others = core_parts(cores, threads or own)
     for number, part in enumerate(others, start=2):
-        run_on(part)
+        _keep_to(part)
         torch.set_num_threads(number)
         torch.ones(2 * number * GRAIN)
     torch.set_num_threads(threads or own)
-    run_on(first)
+    _keep_to(first)
+
+
+def _keep_to(part: Sequence[int]) -> None:
+    with suppress(OSError):
+        run_on(part)

@@ -70,6 +70,19 @@ def test_without_cores_nothing_is_bound(elsewhere):
     assert elsewhere(unbound) == (set(CORES), 2)
 
 
+def test_where_the_system_forbids_it_threads_compute_unbound(elsewhere, monkeypatch):
+    def forbid(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbid)
+
+    def unbound():
+        bind_team((0, 1), 2)
+        return torch.get_num_threads()
+
+    assert elsewhere(unbound) == 2
+
+
 @several
 def test_workers_have_a_core_each(elsewhere):
     together = Barrier(2)
