@@ -107,7 +107,9 @@ def load_model(
                 task = Task.EMBED
                 model, report = _load_stripped(folder, options, task)
     except Exception as error:
-        raise ModelError(f"cannot load {folder}: {_first_line(error)}") from error
+        asks = "trust_remote_code" in str(error)
+        hint = " (TRUST_REMOTE_CODE=true lets it run)" if asks else ""
+        raise ModelError(f"cannot load {folder}: {_first_line(error)}{hint}") from error
     if report.missing:
         names = ", ".join(report.missing[:SHOWN])
         raise ModelError(

@@ -86,7 +86,7 @@ def test_remote_code_is_not_run_unless_allowed(folder):
     }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "custom.py").write_text("raise SystemExit('remote code ran')")
-    with pytest.raises(ModelError, match="cannot load"):
+    with pytest.raises(ModelError, match=r"cannot load .*TRUST_REMOTE_CODE=true"):
         make_engine(folder)
 
 

@@ -28,10 +28,16 @@ TOLERANCE = 2e-6
     [
         ("bert", "mean"),
         ("albert", "mean"),
+        ("distilbert", "mean"),
+        ("electra", "cls"),
+        ("nomic_bert", "mean"),
+        ("roberta", "mean"),
         ("xlm-roberta", "cls"),
         ("xmod", "mean"),  # looks like BERT, and does not run with its layers replaced
         ("modernbert", "mean"),
+        ("gemma3", "mean"),
         ("gpt2", "weightedmean"),
+        ("llama", "lasttoken"),
         ("qwen3", "lasttoken"),
         ("mistral", "lasttoken"),
     ],
@@ -48,12 +54,15 @@ def test_a_batch_equals_plain_transformers_one_text_at_a_time(tmp_path, kind, mo
     assert distance(output.vectors, expected) <= TOLERANCE
 
 
-def test_a_model_without_the_hook_runs_bucketed_and_says_why(tmp_path):
-    folder = write_checkpoint(tmp_path, "mpnet", [pooling("mean")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("mpnet", "MPNetModel"), ("deberta-v2", "DebertaV2Model")]
+)
+def test_a_model_without_the_hook_runs_bucketed_and_says_why(tmp_path, kind, name):
+    folder = write_checkpoint(tmp_path, kind, [pooling("mean")])
     texts = random_texts(LENGTHS)
     engine = make_engine(folder)
     assert engine.layout is Layout.PADDED
-    assert "MPNetModel called packed attention 0 times in 3 layers" in engine.layout_reason
+    assert f"{name} called packed attention 0 times in 3 layers" in engine.layout_reason
     output = engine.run(make_batch(texts, Layout.PADDED, width=64, rows=16))
     expected = pooled_by_sentence_transformers(folder, texts, "mean")
     assert output.vectors.shape == (len(texts), 32)

@@ -25,21 +25,20 @@ VOCABULARY = 97
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 97}
 BERT_LIKE = {**SMALL, "intermediate_size": 48, "initializer_range": 0.2, "pad_token_id": 0}
+ROBERTA_LIKE = {**BERT_LIKE, "pad_token_id": 1, "max_position_embeddings": 66}
 DECODER = {**BERT_LIKE, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 128}
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("BertConfig", {**BERT_LIKE, "max_position_embeddings": 64}),
     "albert": ("AlbertConfig", {**BERT_LIKE, "embedding_size": 16, "max_position_embeddings": 64}),
-    "xlm-roberta": (
-        "XLMRobertaConfig",
-        {**BERT_LIKE, "pad_token_id": 1, "max_position_embeddings": 66, "type_vocab_size": 1},
-    ),
+    "electra": ("ElectraConfig", {**BERT_LIKE, "embedding_size": 16}),
+    "nomic_bert": ("NomicBertConfig", {**BERT_LIKE, "max_position_embeddings": 64}),
+    "roberta": ("RobertaConfig", {**ROBERTA_LIKE, "type_vocab_size": 1}),
+    "xlm-roberta": ("XLMRobertaConfig", {**ROBERTA_LIKE, "type_vocab_size": 1}),
     "xmod": (
         "XmodConfig",
         {
-            **BERT_LIKE,
-            "pad_token_id": 1,
-            "max_position_embeddings": 66,
+            **ROBERTA_LIKE,
             "languages": ["en"],
             "default_language": "en",
         },
@@ -73,11 +72,26 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
             "decoder_start_token_id": 0,
         },
     ),
-    "mpnet": ("MPNetConfig", {**BERT_LIKE, "pad_token_id": 1, "max_position_embeddings": 66}),
+    "mpnet": ("MPNetConfig", ROBERTA_LIKE),
+    "deberta-v2": (
+        "DebertaV2Config",
+        {
+            **BERT_LIKE,
+            "max_position_embeddings": 64,
+            "relative_attention": True,
+            "position_buckets": 16,
+            "pos_att_type": ["c2p", "p2c"],
+        },
+    ),
     "gpt2": (
         "GPT2Config",
         {"vocab_size": 97, "n_embd": 32, "n_layer": 3, "n_head": 4, "initializer_range": 0.2},
     ),
+    "gemma3": (
+        "Gemma3TextConfig",
+        {**DECODER, "sliding_window": 8, "use_bidirectional_attention": True},
+    ),
+    "llama": ("LlamaConfig", DECODER),
     "qwen3": ("Qwen3Config", DECODER),
     "mistral": ("MistralConfig", {**DECODER, "sliding_window": 8}),
 }
