@@ -21,7 +21,7 @@ from attrs import frozen
 from benchmarks.edge_state import EdgeState, answer_signals
 from pipeline.cli import prepare_environment
 from pipeline.process.logs import set_up_logs
-from pipeline.process.serve import serve
+from pipeline.serve import serve
 from pipeline.settings.sources import load_settings
 from pipeline.wiring.links import Observer
 from simulations.faults import StageCrash, StageCrashes

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "serve":
         settings = _prepared(options)
-        from pipeline.process.serve import serve  # noqa: PLC0415 (heavy, and needs the above)
+        from pipeline.serve import serve  # noqa: PLC0415 (heavy, and needs the above)
 
         set_up_logs(settings.log_format, settings.log_level)
         return serve(settings, _announce)
@@ -111,7 +111,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         return _fail(f"--output {output}: {wrong}", 2)
     settings = _prepared(options)
     from pipeline.calibrate import calibrate  # noqa: PLC0415 (heavy, and needs the above)
-    from pipeline.process.exit_code import run_logged  # noqa: PLC0415
+    from pipeline.exit_code import run_logged  # noqa: PLC0415
 
     set_up_logs(settings.log_format, settings.log_level)
     return run_logged(partial(calibrate, settings, output), "the device was not measured")

@@ -1,11 +1,11 @@
-"""From start to stop: who is started before whom, and how it all ends.
+"""From start to stop: what is started in which order, and how it all ends.
 
-HTTP comes first, so that its health routes can say that the model is loading, and
-gRPC's port is taken; then the threads with the model; then the pipeline; then gRPC
-lets clients in: one that came sooner would only be refused, and balancers without
-health checks of their own would go on sending it calls. The end goes the other way: say so on
-the health routes, serve on until balancers have noticed, refuse what is new, let the
-edges finish what is running, drain the pipeline, stop the threads, close the edges.
+HTTP comes first, so that its health routes can say that the model is loading, and gRPC's
+port is bound; then the threads with the model; then the pipeline; then gRPC lets clients in:
+before that they would only be refused, and balancers without health checks of their own
+would go on sending calls. The end takes the reverse order: announce it on the health routes,
+keep serving until balancers have noticed, refuse new requests, let the edges finish what is
+running, drain the pipeline, stop the threads, close the edges.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,7 +34,7 @@ from pipeline.wiring.links import Observer
 from stages.errors import NotServing
 from stages.open_tickets import OpenTickets
 
-LAST_WORDS_S: Final = 0.5  # of the grace: to write the answers of what did not finish
+LAST_WORDS_S: Final = 0.5  # of the grace: to answer the requests that did not finish
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 @frozen
 class Addresses:
-    """Where a ready server listens, as ``host:port``, and what callers need besides."""
+    """Where a ready server listens, as ``host:port``, and what else callers need."""
 
     grpc: str
     http: str
@@ -54,9 +54,9 @@ class Addresses:
 class Server:
     """One server, from start to stop. Made and run in Trio's thread.
 
-    ``on_ending`` is called when only the threads with the model are waited for: one
-    whose device hangs cannot be cancelled. ``faults`` are observers of the links that
-    a soak test puts in.
+    ``on_ending`` is called when only the threads with the model are still waited for: one
+    whose device hangs cannot be cancelled. ``faults`` are observers of the links that a
+    soak test adds.
     """
 
     settings: Settings
@@ -129,9 +129,9 @@ class Server:
     async def run(self, stop: trio.Event, ready: Callable[[Addresses], None]) -> None:
         """Serve until ``stop`` is set and everything has drained.
 
-        ``ready`` is called once, when requests are accepted. Raises what keeps the
-        server from starting or from going on, in a group; by then the callers
-        whose requests were open have been told.
+        ``ready`` is called once, when requests are accepted. Raises whatever keeps the
+        server from starting or from going on, in a group; by then all open requests have
+        been answered.
         """
         self.reports.metrics.watch_board(self.frontend)
         async with trio.open_nursery() as edges:
@@ -160,7 +160,7 @@ class Server:
                 loaded = await _unless(stop, partial(load_model, self.settings, machines))
                 if loaded is not None:
                     await self._serve_with(loaded, stop, ready)
-            except BaseException:  # told before the threads are waited for, one of which may hang
+            except BaseException:  # before the threads are waited for: one of them may hang
                 self.frontend.fail()
                 with trio.move_on_after(LAST_WORDS_S, shield=True):
                     async with trio.open_nursery() as edges:
@@ -209,9 +209,9 @@ class Server:
         return pipeline
 
     async def _drain(self) -> None:
-        """Serve on for the hold, then finish what is running.
+        """Keep serving for the hold, then finish what is running.
 
-        What does not finish in time is told so.
+        Requests that do not finish in time are failed.
         """
         hold_s, grace_s = self.settings.shutdown_hold_s, self.settings.shutdown_grace_s
         log.info("draining", open_requests=len(self.tickets), hold_s=hold_s, grace_s=grace_s)
@@ -220,7 +220,7 @@ class Server:
         with trio.move_on_after(grace_s):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up_after, max(0.0, grace_s - LAST_WORDS_S))
-                async with trio.open_nursery() as edges:  # what they have taken is still served
+                async with trio.open_nursery() as edges:  # calls that they have are still served
                     edges.start_soon(self.grpc.drain)
                     edges.start_soon(self.http.drain)
                 nursery.cancel_scope.cancel()

@@ -1,10 +1,10 @@
-"""Where a command is to write a file, looked at before the work and not after it."""
+"""Whether a command can write its output file, checked before the work and not after it."""
 
 from pathlib import Path
 
 
 def why_unwritable(path: Path) -> str:
-    """Why no file can be written there; "" where nothing speaks against it."""
+    """Why no file can be written there; "" if one can, as far as can be seen."""
     if path.is_dir():
         return "is a folder"
     return "" if path.parent.is_dir() else "no such folder"

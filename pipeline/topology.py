@@ -11,7 +11,7 @@ batches, the least loaded first (:mod:`pipeline.wiring.least_loaded`).
 
 This is the only place that opens channels and the nursery of the stages. Every
 channel is small: the queue lives in batching's planner, and when that is at its
-bound the channels behind it fill up to the door, which refuses.
+bound the channels behind it fill up, back to the door, where requests are refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -57,7 +57,7 @@ M = TypeVar("M", bound=Message)
 
 
 def execution_names(devices: int) -> tuple[str, ...]:
-    """The execution stages of so many devices: ``execution``, or ``execution 0`` and so on."""
+    """The execution stages of ``devices`` devices: ``execution``, or ``execution 0`` and so on."""
     if devices == 1:
         return (EXECUTION,)
     return tuple(f"{EXECUTION} {number}" for number in range(devices))
@@ -66,9 +66,9 @@ def execution_names(devices: int) -> tuple[str, ...]:
 class Pipeline:
     """The running stages; a :class:`pipeline.interface.frontend.Frontend`, in Trio's thread.
 
-    ``watchers`` hear what becomes of requests, ``observers`` of every message that
-    passes a link, ``on_restart`` of crashes. All of them are told one of STAGES; how
-    the stage of one of several devices is called, :func:`execution_names` says.
+    ``watchers`` hear what becomes of requests, ``observers`` of every message that passes a
+    link, ``on_restart`` of crashes. Watchers and ``on_restart`` get one of STAGES, observers
+    the stage's own name (:func:`execution_names`).
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Pipeline:
         )
 
     def _who_observes(self, message: type[Message]) -> tuple[Observer, ...]:
-        """Those whom a link of such messages concerns: each costs every message its time."""
+        """The observers that a link of such messages concerns; each costs every message time."""
         several = len(self._executions) > 1  # one has no others to wait for
         dispatch = (self._dispatch,) if several else ()
         if message is BatchCredit:
@@ -203,7 +203,7 @@ class Pipeline:
             self._door.send_nowait(Submission(ticket, request))
         except trio.WouldBlock:
             full = Overloaded(
-                f"{self.plan.door_capacity} requests wait at the door",
+                f"{self.plan.door_capacity} requests wait to be admitted, which is the limit",
                 reason="channel_full",
                 retry_after_s=self.load.view(now).drain_s,
             )

@@ -11,6 +11,7 @@ from typing import Final
 import trio
 from attrs import evolve
 
+from pipeline.interface.health_level import HealthLevel
 from pipeline.interface.request_checks import require_output
 from pipeline.interface.status import (
     NOTHING_KNOWN,
@@ -23,7 +24,6 @@ from pipeline.interface.status import (
     not_serving,
 )
 from pipeline.interface.statuses import retry_after_s
-from pipeline.overload.health_level import HealthLevel
 from pipeline.overload.load_report import LoadAverages
 from pipeline.topology import Pipeline
 from stages.errors import NotOffered, PenstockError

@@ -1,12 +1,12 @@
-"""Whole models from a store, kept in a local cache.
+"""Complete models from a store, kept in a local cache.
 
 Layout: ``<cache>/stores/<name of the source>/<revision>/``, with a manifest inside.
 The revision is a digest of the store's listing (names, sizes, tags), so that a
-changed model is fetched anew and an unchanged one is not.
+changed model is fetched again and an unchanged one is not.
 
-A download goes to a hidden folder of its own beside its place, is flushed to disk
-and renamed as a whole. Two processes may do it at once: the first rename stands,
-the second finds it whole and drops its own.
+A download goes to a hidden folder beside its final place, is flushed to disk and then
+renamed. Two processes may do it at once: the first rename wins, the second finds the
+model complete and drops its own copy.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ import structlog
 from attrs import frozen
 from tqdm import tqdm
 
-from pipeline.models.errors import ModelError, Unreachable
+from pipeline.models.errors import NoModel, Unreachable
 from pipeline.models.files import choose_files
 from pipeline.models.manifest import Manifest, read_manifest, sync_folder
 
@@ -54,11 +54,11 @@ class Store(Protocol):
         ...
 
     def files(self) -> Sequence[RemoteFile]:
-        """All files, names relative; :class:`ModelError` says why not."""
+        """All files, names relative; raises :class:`NoModel` when they cannot be listed."""
         ...
 
     def fetch(self, name: str, target: Path, advance: Advance) -> None:
-        """Write one file to ``target``, telling ``advance`` of bytes as they come."""
+        """Write one file to ``target``; ``advance`` gets the number of bytes as they come."""
         ...
 
 
@@ -67,7 +67,7 @@ def fetch_whole(
 ) -> tuple[Path, str]:
     """The local folder of the store's model, and its revision.
 
-    A store that does not answer is replaced by its newest whole copy in the cache.
+    A store that does not answer is replaced by its newest complete copy in the cache.
     """
     home = cache_dir / "stores" / _folder_name(store.source)
     try:
@@ -75,7 +75,7 @@ def fetch_whole(
     except Unreachable as error:
         found = _newest_whole(home)
         if found is None:
-            raise Unreachable(f"{error}, and the cache has no whole copy of it") from error
+            raise Unreachable(f"{error}, and the cache has no complete copy of it") from error
         log.warning("store unreachable, using the cached copy", source=store.source, why=str(error))
         return found
     names = choose_files(listed, trust_remote_code=trust_remote_code, where=store.source)
@@ -86,7 +86,7 @@ def fetch_whole(
         try:
             _download(store, files, folder, revision, progress)
         except OSError as error:
-            raise ModelError(
+            raise NoModel(
                 f"{store.source} could not be downloaded into {home}: {error.strerror or error}"
             ) from error
     return folder, revision
@@ -114,7 +114,7 @@ def _download(
 
 
 def progress_bar(title: str, total: int | None, *, show: bool) -> "tqdm[NoReturn]":
-    """A bar in bytes on stderr; silent where ``show`` is false or stderr is no terminal."""
+    """A bar in bytes on stderr; silent if not ``show``, or if stderr is not a terminal."""
     return tqdm(
         desc=title,
         total=total,
@@ -130,7 +130,7 @@ def _fetch_one(store: Store, file: RemoteFile, target: Path, advance: Advance) -
     store.fetch(file.name, target, advance)
     size = target.stat().st_size
     if size != file.size:
-        raise ModelError(
+        raise NoModel(
             f"{store.source}: {file.name} came with {size} of {file.size} bytes; try again"
         )
     with target.open("rb") as written:

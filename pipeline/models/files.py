@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from pipeline.models.errors import ModelError
+from pipeline.models.errors import NoModel
 
 TEXT_SUFFIXES = frozenset({".json", ".txt", ".model"})  # configuration and tokenizers
 
@@ -15,7 +15,7 @@ def choose_files(names: Iterable[str], *, trust_remote_code: bool, where: str) -
     ``pytorch_model*.bin``. Python code is taken only when it may run.
 
     Raises:
-        ModelError: a name leads out of the folder, or there is no config.json or
+        NoModel: a name leads out of the folder, or there is no config.json or
             no weights among the names. ``where`` names the place.
     """
     paths = [PurePosixPath(name) for name in names]
@@ -23,16 +23,16 @@ def choose_files(names: Iterable[str], *, trust_remote_code: bool, where: str) -
     chosen = [path for path in paths if _needed(path, safe, trust_remote_code)]
     for path in chosen:
         if path.is_absolute() or ".." in path.parts:
-            raise ModelError(f"{where} has a file named {str(path)!r}, which leads out of it")
+            raise NoModel(f"{where} has a file named {str(path)!r}, which leads out of it")
     if not any(path.name == "config.json" for path in chosen):
-        raise ModelError(f"{where} has no config.json: it is not a model's folder")
+        raise NoModel(f"{where} has no config.json: it is not a model's folder")
     if not any(path.suffix in {".safetensors", ".bin"} for path in chosen):
-        raise ModelError(f"{where} has no weights (*.safetensors or pytorch_model*.bin)")
+        raise NoModel(f"{where} has no weights (*.safetensors or pytorch_model*.bin)")
     return sorted(map(str, chosen))
 
 
 def check_local(folder: Path, where: str) -> None:
-    """Raise :class:`ModelError` unless ``folder`` looks like a model's folder."""
+    """Raise :class:`NoModel` unless ``folder`` looks like a model's folder."""
     try:
         names = [
             path.relative_to(folder).as_posix()
@@ -41,7 +41,7 @@ def check_local(folder: Path, where: str) -> None:
             if path.is_file()
         ]
     except PermissionError:
-        raise ModelError(f"{where} cannot be read: permission denied") from None
+        raise NoModel(f"{where} cannot be read: permission denied") from None
     choose_files(names, trust_remote_code=False, where=where)
 
 

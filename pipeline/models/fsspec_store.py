@@ -8,7 +8,7 @@ import fsspec  # type: ignore[import-untyped]
 from attrs import frozen
 
 from pipeline.models.cache import Advance, RemoteFile
-from pipeline.models.errors import ModelError, Unreachable
+from pipeline.models.errors import NoModel, Unreachable
 from pipeline.models.urls import all_shown, shown
 
 CHUNK_BYTES = 1 << 20
@@ -30,7 +30,7 @@ class FsspecStore:
         except Exception as error:
             raise _explain(error, self.source) from error
         if not found:
-            raise ModelError(f"{self.source} holds nothing, or does not exist")
+            raise NoModel(f"{self.source} holds nothing, or does not exist")
         root = self.root.rstrip("/") + "/"
         return [
             RemoteFile(path.removeprefix(root), int(info.get("size") or 0), _tag(info))
@@ -55,13 +55,13 @@ def open_fsspec(url: str) -> FsspecStore:
     """The store behind ``url``.
 
     Raises:
-        ModelError: no driver for its scheme is installed, or it cannot be set up.
+        NoModel: no driver for its scheme is installed, or it cannot be set up.
     """
     try:
         filesystem, root = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         scheme, why = url.partition("://")[0], all_shown(str(error))
-        raise ModelError(
+        raise NoModel(
             f"MODEL_PATH={shown(url)}: no driver for {scheme}:// is installed ({why})"
         ) from error
     except Exception as error:
@@ -74,11 +74,11 @@ def _tag(info: dict[str, Any]) -> str:
     return " ".join(str(info[key]) for key in TAGS if key in info)
 
 
-def _explain(error: Exception, where: str) -> ModelError:
+def _explain(error: Exception, where: str) -> NoModel:
     if isinstance(error, FileNotFoundError):
-        return ModelError(f"{where} does not exist")
+        return NoModel(f"{where} does not exist")
     if isinstance(error, PermissionError):
-        return ModelError(f"{where}: permission denied")
+        return NoModel(f"{where}: permission denied")
     if isinstance(error, ConnectionError | TimeoutError) or "Connect" in type(error).__name__:
         return Unreachable(f"{where} does not answer ({type(error).__name__})")
-    return ModelError(f"{where}: {type(error).__name__}: {all_shown(str(error))}")
+    return NoModel(f"{where}: {type(error).__name__}: {all_shown(str(error))}")

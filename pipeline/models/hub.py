@@ -1,7 +1,7 @@
 """Models from the Hugging Face hub, by id and optional revision.
 
 The hub's client downloads each file atomically and resumes; what it calls a
-snapshot may still miss files after a kill. So the list of files is asked first,
+snapshot may still lack files after a kill. So the list of files is fetched first,
 and a manifest is written once all of them are there: only then may the snapshot be
 used without asking the hub again (offline, or for a revision that is a commit).
 """
@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from tqdm.asyncio import tqdm_asyncio as tqdm
 
-from pipeline.models.errors import ModelError, Unreachable
+from pipeline.models.errors import NoModel, Unreachable
 from pipeline.models.files import choose_files
 from pipeline.models.manifest import Manifest, read_manifest
 
@@ -31,8 +31,8 @@ def fetch_from_hub(
     """The local snapshot of a hub model, and its commit.
 
     Raises:
-        ModelError: the hub does not know the model or the revision, does not let us
-            have it, or does not answer and the cache has no whole copy.
+        NoModel: the hub does not know the model or the revision, denies access, or
+            does not answer and the cache has no complete copy.
     """
     home = cache_dir / "hub"
     asked = revision or "main"
@@ -48,7 +48,7 @@ def fetch_from_hub(
         )
     except Unreachable as error:
         if cached is None:
-            raise Unreachable(f"{error}, and the cache has no whole copy of it") from error
+            raise Unreachable(f"{error}, and the cache has no complete copy of it") from error
         log.warning("hub unreachable, using the cached copy", model=model_id, why=str(error))
         return cached
     manifest_path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,13 +90,13 @@ def _download(
             allow_patterns=[_literal(name) for name in names],
             tqdm_class=tqdm if progress and sys.stderr.isatty() else _Silent,
         )
-    except ModelError:
+    except NoModel:
         raise
     except Exception as error:
         raise _explain(error, model_id, asked, where) from error
     manifest = Manifest(where, commit, {name: listed[name] for name in names})
     if not manifest.holds(Path(folder)):
-        raise ModelError(f"{where} came incomplete into {folder}; try again")
+        raise NoModel(f"{where} is incomplete in {folder}; try again")
     return Path(folder), manifest
 
 
@@ -112,24 +112,24 @@ def _literal(name: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", name)
 
 
-def _explain(error: Exception, model_id: str, asked: str, where: str) -> ModelError:
+def _explain(error: Exception, model_id: str, asked: str, where: str) -> NoModel:
     from huggingface_hub import errors  # noqa: PLC0415
 
     if isinstance(error, errors.GatedRepoError):
-        return ModelError(f"{where} is gated: ask for access on the hub and set HF_TOKEN")
+        return NoModel(f"{where} is gated: ask for access on the hub and set HF_TOKEN")
     if isinstance(error, errors.RevisionNotFoundError):
-        return ModelError(f"the hub's {model_id} has no revision {asked!r} (MODEL_REVISION)")
+        return NoModel(f"the hub's {model_id} has no revision {asked!r} (MODEL_REVISION)")
     if isinstance(error, errors.RepositoryNotFoundError):
-        return ModelError(
-            f"MODEL_PATH={model_id} is no local folder, and the hub knows no such model "
+        return NoModel(
+            f"MODEL_PATH={model_id} is not a local folder, and the hub has no such model "
             "(a private one needs HF_TOKEN)"
         )
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(status, int) and status < 500:
-        return ModelError(f"{where}: the hub refused (HTTP {status})")
+        return NoModel(f"{where}: the hub refused (HTTP {status})")
     offline = isinstance(error, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError)
     kind = type(error).__name__
     if status or offline or "Connect" in kind or "Timeout" in kind:
         detail = f"{kind}, HTTP {status}" if status else kind
         return Unreachable(f"the hub does not answer for {model_id} at {asked} ({detail})")
-    return ModelError(f"{where}: {kind}: {error}")
+    return NoModel(f"{where}: {kind}: {error}")

@@ -25,9 +25,9 @@ class LoadedModel:
 
     @property
     def device(self) -> Device:
-        """The first one; all agree in what is asked of it."""
+        """The first device; all agree in what is asked of it."""
         return self.devices[0]
 
     def max_batch_tokens(self) -> int:
-        """What a batch may have wherever it goes: less once memory did not suffice somewhere."""
+        """How many tokens a batch may have on any device: fewer once one ran out of memory."""
         return min(device.figures().max_tokens for device in self.devices)

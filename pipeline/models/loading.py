@@ -84,7 +84,7 @@ async def _fetch(settings: Settings) -> ResolvedModel:
             settings.model_cache_dir,
             settings.trust_remote_code,
         ),
-        abandon_on_cancel=True,  # a download in part is never taken for whole
+        abandon_on_cancel=True,  # a partial download is never taken for a complete one
     )
 
 
@@ -113,7 +113,7 @@ def _require_tokens(text_tokenizer: TextTokenizer, device: Device) -> None:
     around = (*text_tokenizer.prefix, *text_tokenizer.suffix)
     if max(text_tokenizer.base_vocabulary - 1, *around) >= device.vocabulary:
         raise ModelError(
-            f"the tokenizer knows {text_tokenizer.vocabulary} tokens and the model only "
+            f"the tokenizer has {text_tokenizer.vocabulary} tokens and the model only "
             f"{device.vocabulary}: they do not belong together"
         )
     log.warning(
@@ -166,7 +166,7 @@ async def _start(
     make: Callable[[], T],
     executor_of: Callable[[T], Executor[In, Out]],
 ) -> tuple[T, WorkerThread[In, Out]]:
-    """A thing made in a thread of its own, which goes on to do its work there."""
+    """What ``make`` gives, made in a new thread, and the worker that goes on in that thread."""
     made: list[T] = []
 
     def make_in_thread() -> Executor[In, Out]:

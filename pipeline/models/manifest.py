@@ -1,7 +1,7 @@
-"""Proof that a downloaded folder is whole: its files and their sizes.
+"""Proof that a downloaded folder is complete: its files and their sizes.
 
 A manifest is written after the last byte, atomically, so that a download that was
-killed in the middle has none; the sizes catch what happened to the files later.
+killed in the middle has none; the sizes reveal files that changed later.
 """
 
 import json
@@ -57,7 +57,7 @@ def read_manifest(path: Path) -> Manifest | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in ``folder`` to the disk."""
+    """Sync the names in ``folder`` to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

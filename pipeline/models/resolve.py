@@ -15,7 +15,7 @@ from attrs import frozen
 
 from pipeline.models.cache import Store, fetch_whole
 from pipeline.models.embedded import MODEL_ID, VERSION, embedded_folder
-from pipeline.models.errors import ModelError
+from pipeline.models.errors import NoModel
 from pipeline.models.files import check_local
 from pipeline.models.fsspec_store import open_fsspec
 from pipeline.models.hub import HUB_ID, fetch_from_hub
@@ -25,7 +25,7 @@ from pipeline.models.urls import shown
 
 @frozen
 class ResolvedModel:
-    """A whole model in a local folder.
+    """A complete model in a local folder.
 
     ``revision`` is the hub's commit, a digest of a store's listing, the embedded
     model's version, or "" for a local folder.
@@ -43,12 +43,12 @@ def resolve_model(
     trust_remote_code: bool = False,
     progress: bool = True,
 ) -> ResolvedModel:
-    """The model that MODEL_PATH and MODEL_REVISION name, downloaded where need be.
+    """The model that MODEL_PATH and MODEL_REVISION name, downloaded if needed.
 
     Blocks for as long as a download takes; progress is shown on stderr.
 
     Raises:
-        ModelError: there is no such model, or no way to it.
+        NoModel: there is no such model, or it cannot be reached.
     """
     path, revision, cache = path or "", revision or "", Path(cache_dir).expanduser()
     if not path:
@@ -66,7 +66,7 @@ def resolve_model(
         _no_revision(revision, f"the local folder {path}")
         return ResolvedModel(_local(local, path), path, "")
     if not HUB_ID.fullmatch(path):
-        raise ModelError(
+        raise NoModel(
             f"MODEL_PATH={path!r} is neither a folder, a hub id (org/name) nor a URL (s3://...)"
         )
     folder, commit = fetch_from_hub(
@@ -77,13 +77,13 @@ def resolve_model(
 
 def _local(folder: Path, path: str) -> Path:
     if not folder.exists():
-        raise ModelError(f"MODEL_PATH={path} does not exist")
+        raise NoModel(f"MODEL_PATH={path} does not exist")
     if not folder.is_dir():
-        raise ModelError(f"MODEL_PATH={path} is a file, not a folder with a model")
+        raise NoModel(f"MODEL_PATH={path} is a file, not a folder with a model")
     check_local(folder, f"MODEL_PATH={path}")
     return folder.resolve()
 
 
 def _no_revision(revision: str, what: str) -> None:
     if revision:
-        raise ModelError(f"MODEL_REVISION={revision} is for hub ids; {what} has no revisions")
+        raise NoModel(f"MODEL_REVISION={revision} is for hub ids; {what} has no revisions")

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import frozen
 
 from pipeline.models.cache import Advance, RemoteFile
-from pipeline.models.errors import ModelError, Unreachable
+from pipeline.models.errors import NoModel, Unreachable
 
 
 @frozen(eq=False)
@@ -41,7 +41,7 @@ class S3Store:
         except Exception as error:
             raise _explain(error, self.source) from error
         if not found:
-            raise ModelError(f"{self.source} holds nothing")
+            raise NoModel(f"{self.source} holds nothing")
         return found
 
     def fetch(self, name: str, target: Path, advance: Advance) -> None:
@@ -60,17 +60,17 @@ def open_s3(url: str) -> S3Store:
     """The store behind ``s3://bucket/prefix``.
 
     Raises:
-        ModelError: boto3 is missing, or the URL names no bucket.
+        NoModel: boto3 is missing, or the URL names no bucket.
     """
     try:
         import boto3  # type: ignore[import-untyped]  # noqa: PLC0415 (an extra)
     except ImportError:
-        raise ModelError(
+        raise NoModel(
             f"MODEL_PATH={url} needs boto3: install the extra, pip install 'penstock[s3]'"
         ) from None
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not bucket:
-        raise ModelError(f"MODEL_PATH={url} names no bucket: it must be s3://bucket/prefix")
+        raise NoModel(f"MODEL_PATH={url} names no bucket: it must be s3://bucket/prefix")
     prefix = prefix.strip("/")
     try:
         client = boto3.Session().client("s3")
@@ -79,17 +79,17 @@ def open_s3(url: str) -> S3Store:
     return S3Store(bucket, f"{prefix}/" if prefix else "", client)
 
 
-def _explain(error: Exception, where: str) -> ModelError:
+def _explain(error: Exception, where: str) -> NoModel:
     """One line for what boto3 raised; its classes are told apart by name and code."""
     response = getattr(error, "response", None)
     code = str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
     if code in {"NoSuchBucket", "NoSuchKey", "404"}:
-        return ModelError(f"{where} does not exist ({code})")
+        return NoModel(f"{where} does not exist ({code})")
     if code in {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
-        return ModelError(f"{where}: permission denied ({code}); check the AWS credentials")
+        return NoModel(f"{where}: permission denied ({code}); check the AWS credentials")
     kind = type(error).__name__
     if kind in {"NoCredentialsError", "PartialCredentialsError"}:
-        return ModelError(f"{where}: no AWS credentials found")
+        return NoModel(f"{where}: no AWS credentials found")
     if kind.endswith(("ConnectionError", "TimeoutError", "ConnectionClosedError")):
         return Unreachable(f"{where}: S3 does not answer ({kind})")
-    return ModelError(f"{where}: {kind}: {error}")
+    return NoModel(f"{where}: {kind}: {error}")

@@ -1,4 +1,4 @@
-"""URLs as they may be shown: without the user name and password in them."""
+"""URLs as they may be shown: without user names, passwords and queries."""
 
 import re
 from typing import Final

@@ -1,1 +1,1 @@
-"""What is said of the work: metrics, the stage trace, and where they go."""
+"""What is reported of the work: metrics, the stage trace, and where they go."""

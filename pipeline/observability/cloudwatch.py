@@ -1,10 +1,9 @@
-"""Ships the registry to CloudWatch, where the ``cloudwatch`` extra and credentials are.
+"""Ships the registry to CloudWatch, given the ``cloudwatch`` extra and credentials.
 
-Counters go as what they grew by since they were last shipped, gauges as they are,
-histograms as what each bucket grew by, at the bucket's upper bound (so CloudWatch's
-percentiles are at most one bucket too high). What did not grow is left out:
-CloudWatch charges by series, and most error codes never happen. Series carry no
-host, so those of several servers add up.
+Counters are shipped as their growth since the last time, gauges as they are, histograms
+as each bucket's growth, at the bucket's upper bound (so CloudWatch's percentiles are at
+most one bucket too high). What did not grow is left out: CloudWatch charges by series,
+and most error codes never happen. Series carry no host, so those of several servers add up.
 """
 
 import math
@@ -48,10 +47,10 @@ async def ship_metrics(
 ) -> None:
     """Ship ``registry`` to CloudWatch every ``interval_s`` seconds until cancelled.
 
-    An empty ``region`` is the one that AWS's own tools would take. Returns after one
-    line in the log when the extra, credentials or a region are missing. A call that
-    fails is logged, and what it should have shipped goes with the next one. The
-    network is used from a thread, never from Trio's.
+    An empty ``region`` is the one that AWS's own tools would use. Returns after one
+    log line when the extra, credentials or a region are missing. A call that fails is
+    logged, and what it should have shipped goes with the next one. The network is used
+    in a thread of its own, never in Trio's.
     """
     in_thread = partial(
         trio.to_thread.run_sync, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
@@ -135,9 +134,9 @@ def _labels_without_bound(sample: Sample) -> tuple[tuple[str, str], ...]:
 
 
 def _connect(namespace: str, region: str) -> Put:
-    """A function that ships entries; raises with the reason when there can be none.
+    """A function that ships entries; raises with the reason if that is not possible.
 
-    May take a second or two: AWS's tools ask the machine they are on for credentials.
+    May take a second or two: AWS's tools ask the machine for credentials.
     """
     try:
         import boto3  # type: ignore[import-untyped]  # noqa: PLC0415 (an extra)

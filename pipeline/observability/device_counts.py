@@ -38,7 +38,7 @@ def device_families(devices: Sequence[DeviceCounts]) -> Iterator[Metric]:
 
 
 def figure_families(figures: Sequence[DeviceFigures]) -> Iterator[Metric]:
-    """What each device says of itself."""
+    """The figures that each device reports."""
 
     def by_device(field: str) -> dict[str, float]:
         return {str(number): getattr(each, field) for number, each in enumerate(figures)}

@@ -1,8 +1,8 @@
 """Counts of values by size, in plain integers.
 
-prometheus_client's own histogram takes a lock and two objects an observation
-(1.7 us); this takes a bisection of a short tuple (0.25 us), and is turned into
-Prometheus's cumulative form only when somebody reads it.
+prometheus_client's own histogram takes a lock and two objects per observation
+(1.7 us); this takes a bisection of a short tuple (0.25 us), and is converted to
+Prometheus's cumulative form only when it is read.
 """
 
 from bisect import bisect_left
@@ -29,7 +29,7 @@ class Histogram:
         return [0] * (len(self.bounds) + 1)
 
     def observe(self, value: float, times: int = 1) -> None:
-        """Count ``value`` so many times."""
+        """Count ``value`` this many ``times``."""
         self._counts[bisect_left(self.bounds, value)] += times
         self.sum += value * times
 
@@ -39,7 +39,7 @@ class Histogram:
         return sum(self._counts)
 
     def timings(self) -> Timings:
-        """As it stands now, for values that are seconds."""
+        """The counts as of now, for values that are seconds."""
         return Timings(self.bounds, tuple(self._counts), self.sum)
 
     def cumulative(self) -> list[tuple[str, float]]:

@@ -1,8 +1,8 @@
-"""What the server counts of its work, as Prometheus series.
+"""The counts of the server's work, as Prometheus series.
 
 Counting is on the path of every request, reading is not: so counts are plain
-integers here, and become Prometheus's samples when somebody reads the registry
-(:meth:`Metrics.collect`). Every series is there, and zero, from the start.
+integers here, and become Prometheus's samples only when the registry is read
+(:meth:`Metrics.collect`). Every series exists, and is zero, from the start.
 
 Measured with a request of one item that passes all six stages, on one core of a
 shared 2-core machine: 9.7 us a request in batches of one, 6.8 us in batches of 32;
@@ -64,12 +64,12 @@ class WatchedChannel:
 
 
 class Metrics:
-    """Counts what passes, and says it as Prometheus series named ``penstock_...``.
+    """Counts what passes, as Prometheus series named ``penstock_...``.
 
     A :class:`pipeline.wiring.stage_occupancy.Watcher`. All of it belongs to Trio's thread; only
-    :meth:`refused` may be called from any.
-    ``devices`` is how many there are; theirs are labelled by their place in DEVICE.
-    ``registry`` holds these series and the process's own (memory, CPU, files).
+    :meth:`refused` may be called from any. ``devices`` is how many there are; their series
+    are labelled by their place in DEVICE. ``registry`` holds these series and the process's
+    own (memory, CPU, files).
     """
 
     def __init__(self, devices: int = 1) -> None:
@@ -110,7 +110,7 @@ class Metrics:
         self._count_outcome(error)
 
     def restarted(self, stage: str) -> None:
-        """A supervised part crashed and was started anew."""
+        """A stage crashed and was restarted."""
         self._restarts[stage] = self._restarts.get(stage, 0) + 1
 
     def watch_channel(self, stage: str, statistics: ChannelStatistics, capacity: int) -> None:
@@ -118,11 +118,11 @@ class Metrics:
         self._channels[stage] = WatchedChannel(statistics, capacity)
 
     def watch_waiting(self, waiting: Callable[[], Iterable[tuple[int, int, int]]]) -> None:
-        """Ask the queue what waits in each bucket; see :meth:`waiting`."""
+        """Read what waits in each bucket from ``waiting``; see :meth:`waiting`."""
         self._waiting = waiting
 
     def watch_devices(self, figures: Sequence[Callable[[], DeviceFigures]]) -> None:
-        """Ask each device for its figures at each scrape."""
+        """Read each device's figures at each scrape."""
         self._figures = figures
 
     def watch_board(self, board: StatusBoard) -> None:
@@ -130,7 +130,7 @@ class Metrics:
         self._board = board
 
     def collect(self) -> Iterator[Metric]:
-        """All series as they stand: a prometheus_client collector."""
+        """All series as of now: a prometheus_client collector."""
         yield from self._request_families()
         yield from self._batch_families()
         yield from self._stage_families()
@@ -211,13 +211,13 @@ class Metrics:
         text = "True tokens run on a device for requests that got no answer"
         yield counter("wasted_tokens", text, self._waste.tokens)
         yield counters("batches", "Batches run, by layout", "layout", self._batches)
-        yield histogram("batch_fill_ratio", "True tokens by computed tokens", self._fill)
+        yield histogram("batch_fill_ratio", "True tokens as a share of computed ones", self._fill)
         yield histogram("batch_items", "Items in a batch", self._batch_items)
         yield histogram("batch_tokens", "True tokens in a batch", self._batch_tokens)
         yield histogram("batch_seconds", "Device time of a batch", self._batch_seconds)
 
     def _stage_families(self) -> Iterator[Metric]:
-        text = "From a stage's taking a part of a request to its passing it on"
+        text = "From when a stage takes a part of a request to when it passes it on"
         yield histograms("stage_seconds", text, "stage", self._stage_seconds)
         yield counters("stage_restarts", "Restarts after a crash", "stage", self._restarts)
         depths, capacities = dict.fromkeys(CHANNELS, 0), dict.fromkeys(CHANNELS, 0)

@@ -5,9 +5,9 @@ part of it in a stage, and what a device did under the stay in execution. No tex
 any of them.
 
 Making spans takes time (``benchmarks.trace_cost``), and a collector may be slow or gone:
-so both happen in a thread of their own, a second's worth at a time. What does not get
-through is given up; requests never wait for it. The exporter heeds its own standard
-variables besides, such as those for headers and certificates.
+so spans are made and sent in a thread of their own, a second's worth at a time. What does
+not get through is dropped; requests never wait for it. The exporter also heeds its own
+standard environment variables, such as those for headers and certificates.
 """
 
 import logging
@@ -42,8 +42,8 @@ from pipeline.observability.span_notes import Run, SpanNotes, Stay, TracedReques
 from pipeline.observability.trace_context import TraceContext
 
 INTERVAL_S: Final = 1.0
-TIMEOUT_S: Final = 5.0  # of one call to the collector, its repeats included
-LAST_CALL_S: Final = 1.0  # how long the end waits for what is still to be sent
+TIMEOUT_S: Final = 5.0  # of one call to the collector, retries included
+LAST_CALL_S: Final = 1.0  # how long the shutdown waits for what is still to be sent
 SPANS_PER_CALL: Final = 1000  # 0.3 MB; collectors take 4 MiB unless told otherwise
 SERVER_ERRORS: Final = frozenset({"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
@@ -57,7 +57,7 @@ async def export_spans(
 
     ``endpoint`` is ``http://host:port``, or ``https://...`` for TLS.
     """
-    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # it is told here
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # Sender logs instead
     exporter = OTLPSpanExporter(endpoint=endpoint, timeout=TIMEOUT_S)
     sender = Sender(SpanMaker.named(service_name), exporter)
     in_thread = partial(
@@ -78,7 +78,7 @@ async def export_spans(
 
 @define(eq=False)
 class Sender:
-    """Makes spans and sends them; says in the log when that begins to fail, and when it ends."""
+    """Makes spans and sends them; logs when that begins to fail, and when it works again."""
 
     maker: "SpanMaker"
     exporter: SpanExporter
@@ -90,10 +90,12 @@ class Sender:
             taken = self.exporter.export(spans) is SpanExportResult.SUCCESS
             if self._failing == taken:
                 self._failing = not taken
-                say = log.info if taken else log.warning
-                say("the collector takes spans again" if taken else "the collector takes no spans")
+                if taken:
+                    log.info("the collector takes spans again")
+                else:
+                    log.warning("the collector takes no spans")
             if not taken:
-                return  # the rest would only wait as long
+                return  # the rest would fail as slowly
 
     def _calls(
         self, requests: Sequence[TracedRequest], epoch_s: float
@@ -136,13 +138,13 @@ class SpanMaker:
 
     @classmethod
     def named(cls, service_name: str) -> "SpanMaker":
-        """A maker for spans of a service of this name; who is sampled was decided before."""
+        """A maker for spans of a service of this name; sampling has been decided before."""
         resource = Resource.create({"service.name": service_name})
         provider = TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False)
         return cls(provider)
 
     def spans_of(self, request: TracedRequest, epoch_s: float) -> list[ReadableSpan]:
-        """The spans of ``request``, the whole one last."""
+        """The spans of ``request``, its own last."""
         whole = self._tracer.start_span(
             "embed",
             _below_caller(request.notes.parent),

@@ -1,4 +1,4 @@
-"""What became of a request, in one word."""
+"""The outcome of a request, in one word."""
 
 from typing import Final
 
@@ -41,7 +41,7 @@ def outcome_word(outcome: Outcome | None) -> str:
 
 
 def reason_of(outcome: Outcome | None) -> str | None:
-    """The word for a refusal; None when it is none."""
+    """The reason of a refusal; None for any other outcome."""
     if isinstance(outcome, Overloaded):
         return outcome.reason
     if isinstance(outcome, NotServing):

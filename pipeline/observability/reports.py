@@ -1,7 +1,7 @@
-"""Everything that is told of the work, as the settings want it.
+"""Everything that reports the work, as the settings ask for it.
 
-Metrics always; the stage trace, the traces of requests and CloudWatch where they are
-asked for. What is not asked for is not among the watchers, and costs nothing.
+Metrics always; the stage trace, the traces of requests and CloudWatch if they are on. What
+is off is not among the watchers, and costs nothing.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 @frozen(eq=False)
 class Reports:
-    """What watches the pipeline, and the tasks that bring it out. Made in Trio's thread."""
+    """The pipeline's watchers, and the tasks that publish what they note. Made in Trio's thread."""
 
     settings: Settings
     metrics: Metrics = field(init=False)
@@ -51,7 +51,7 @@ class Reports:
 
     @property
     def watchers(self) -> tuple[Watcher, ...]:
-        """Who is to be told what becomes of requests."""
+        """The watchers of the pipeline."""
         return tuple(self._watchers())
 
     def _watchers(self) -> Iterator[Watcher]:
@@ -62,9 +62,10 @@ class Reports:
             yield self.notes
 
     async def start(self, nursery: trio.Nursery) -> None:
-        """Begin to bring out what is told; ends with ``nursery``.
+        """Start the tasks that publish; they end with ``nursery``.
 
-        ``OSError`` when TRACE_FILE cannot be opened.
+        Raises:
+            OSError: TRACE_FILE cannot be opened.
         """
         settings = self.settings
         if self.tracer is not None:

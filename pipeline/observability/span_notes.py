@@ -1,8 +1,8 @@
-"""What is noted of requests for OpenTelemetry; :mod:`pipeline.observability.otlp` sends it.
+"""Notes on requests for OpenTelemetry; :mod:`pipeline.observability.otlp` sends them.
 
-Which requests are traced their caller says (``traceparent``), and where it says
-nothing, chance. Of those, Trio's thread notes plain tuples; spans are made of them in
-another thread. Of the others nothing is kept but that they are not traced.
+A request is traced if its caller says so (``traceparent``), and by chance if it says
+nothing. Trio's thread takes plain notes on it, of which another thread makes spans. Of
+other requests nothing is kept but that they are not traced.
 """
 
 import random
@@ -24,7 +24,7 @@ STAYS_PER_REQUEST: Final = 256  # a large request may go through the stages in m
 
 @frozen
 class Run:
-    """A batch on a device, as those who were in it see it; times as everywhere here."""
+    """A batch on a device, as its requests see it; seconds on Trio's clock."""
 
     begin: float
     end: float
@@ -40,7 +40,7 @@ class Run:
 class Stay:
     """Some items of a request in a stage, from ``begin`` to ``end``; seconds on Trio's clock.
 
-    ``run`` is what execution did in that time, where it got so far.
+    ``run`` is the batch that it was part of, for a stay in execution that got that far.
     """
 
     stage: str
@@ -52,7 +52,7 @@ class Stay:
 
 @frozen(eq=False)
 class RequestNotes:
-    """One request that is traced; ``parent`` is None where the trace begins here."""
+    """One traced request; ``parent`` is None where the trace begins here."""
 
     parent: TraceContext | None
     stays: list[Stay] = field(factory=list)
@@ -78,8 +78,8 @@ class TracedRequest:
 class SpanNotes:
     """A :class:`pipeline.wiring.stage_occupancy.Watcher`, in Trio's thread. Never waits.
 
-    ``ratio`` is the share of the traces begun here, by ``draw`` in [0, 1). While
-    ``capacity`` ended requests wait to be fetched, more are dropped and counted.
+    ``ratio`` is the share of requests that begin a trace here, decided by ``draw`` in
+    [0, 1). While ``capacity`` ended requests wait to be fetched, more are dropped and counted.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class SpanNotes:
         return ended
 
     def _begin(self, ticket: Ticket) -> RequestNotes | None:
-        """Whether ``ticket`` is traced, and what of it is known."""
+        """Empty notes if ``ticket`` is to be traced, else None."""
         parent = read_traceparent(ticket.traceparent) if ticket.traceparent else None
         sampled = self._draw() < self._ratio if parent is None else parent.sampled
         return RequestNotes(parent) if sampled else None

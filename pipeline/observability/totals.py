@@ -1,4 +1,4 @@
-"""The server's counts at one moment, and what two of them say of the time between."""
+"""The server's counts at one moment, and the difference between two of them."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -8,7 +8,7 @@ from attrs import frozen
 
 @frozen
 class Timings:
-    """A histogram as it stands: ``counts`` by upper bound (seconds), one more than bounds."""
+    """A histogram at one moment: ``counts`` by upper bound (seconds), one more than bounds."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
@@ -25,9 +25,9 @@ class Timings:
         return self.sum_s / number if number else None
 
     def percentile_s(self, share: float) -> float | None:
-        """The value that ``share`` of all are at most, linear within a bound; None for none.
+        """The value that ``share`` of all do not exceed, linear within a bucket; None for none.
 
-        What is above the last bound counts as the last bound.
+        A value above the last bound counts as the last bound.
         """
         wanted = share * sum(self.counts)
         if not wanted:
@@ -59,7 +59,7 @@ class Totals:
 
     at_s: float
     answered: int
-    failed: int  # every other outcome that is no refusal
+    failed: int  # every other outcome that is not a refusal
     refused: Mapping[str, int]  # by reason
     items: int
     tokens: int  # true ones

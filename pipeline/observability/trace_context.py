@@ -1,8 +1,8 @@
-"""The caller's place in a trace, as W3C's ``traceparent`` header says it.
+"""The caller's trace context, from W3C's ``traceparent`` header.
 
 https://www.w3.org/TR/trace-context/: ``00-<trace id>-<span id>-<flags>`` in lower-case
-hexadecimal, where ids of zeros alone mean nothing. Later versions may say more at the
-end; what they say before is the same.
+hexadecimal; ids of zeros alone are invalid. Later versions may append more; the part before
+stays the same.
 """
 
 import re
@@ -25,7 +25,7 @@ class TraceContext:
 
 
 def read_traceparent(text: str) -> TraceContext | None:
-    """What ``text`` says; None when it is not a header that says anything."""
+    """The context in ``text``; None when it is not a valid header."""
     found = FORM.fullmatch(text)
     if found is None:
         return None

@@ -38,9 +38,9 @@ class Span:
 
 
 def read_trace(text: str) -> list[dict[str, Any]]:
-    """The events of a trace file, also of one whose end is missing."""
+    """The events of a trace file, even of one whose end is missing."""
     if not text.endswith(TAIL):
-        text = text.rpartition(",\n")[0] + TAIL  # an event a line; the last may be cut
+        text = text.rpartition(",\n")[0] + TAIL  # one event per line; the last may be cut
     return list(json.loads(text))
 
 

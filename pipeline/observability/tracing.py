@@ -1,7 +1,7 @@
 """A trace of every request through the stages, in Chrome's trace event format.
 
 Perfetto (ui.perfetto.dev) and chrome://tracing open the file. Each stage is a row
-of its own, spelled as a process so that the rows keep the order of the flow:
+of its own, declared as a process so that the rows keep the order of the flow:
 
 - a request from its arrival to its end, and each stay of a part of it in a stage,
   are async spans ("b" and "e", with an id of their own), because they overlap;
@@ -11,9 +11,9 @@ of its own, spelled as a process so that the rows keep the order of the flow:
 Times are whole microseconds since ``started_at``; the same input gives the same
 text, byte for byte. Nothing of an input's text is written.
 
-``benchmarks.trace_cost`` measured 13 to 14 us a request (one item, all six stages,
-batches of up to 32, the writing included), and 1.7 KB of file. Off, there is no
-tracer among the watchers at all.
+``benchmarks.trace_cost`` measured 13 to 14 us per request (one item, all six stages,
+batches of up to 32, the writing included), and 1.7 KB of file. When it is off, there is
+no tracer among the watchers at all.
 """
 
 import json
@@ -52,8 +52,8 @@ class Tracer:
     """Notes spans in memory until :meth:`take` fetches them.
 
     A :class:`pipeline.wiring.stage_occupancy.Watcher`. Never waits: while ``capacity`` spans wait
-    to be fetched, more are dropped and counted. ``started_at`` is seconds on the
-    clock that the times told come from.
+    to be fetched, more are dropped and counted. ``started_at`` is in seconds on the
+    clock of the times that it is given.
     """
 
     def __init__(self, started_at: float, capacity: int = CAPACITY) -> None:
@@ -86,7 +86,7 @@ class Tracer:
         return text
 
     def stop(self) -> None:
-        """Note nothing more."""
+        """Take no more notes."""
         self._capacity = 0
 
     def _span(self, row: str, args: str, begin: float, end: float) -> None:
@@ -127,10 +127,12 @@ async def write_trace(
     """Write what ``tracer`` notes to ``path`` until cancelled; started once it is open.
 
     Every write is in a thread, off the path of requests, so a slow disk costs spans
-    and never a request. The file is whole JSON once this ends; after a kill it
-    lacks the closing bracket and the last tenth of a second, and opens all the
-    same. ``OSError`` when it cannot be opened; a later failure ends the trace with
-    a line in the log, and nothing else.
+    and never a request. The file is complete JSON once this ends; after a kill it
+    lacks the closing bracket and the last tenth of a second, and can still be opened. A
+    later failure ends the trace with a log line, and nothing else.
+
+    Raises:
+        OSError: the file cannot be opened.
     """
     try:
         file = await trio.to_thread.run_sync(FileIO, path, "w")

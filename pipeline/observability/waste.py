@@ -9,7 +9,7 @@ from stages.ticket import Ticket
 
 @define
 class Waste:
-    """Counts them once each: where a batch ends, or where a request ends that has parts done."""
+    """Counts each once: when its batch ends, or when its request ends after some parts are done."""
 
     tokens: int = 0
 
@@ -21,6 +21,6 @@ class Waste:
                 self.tokens += chunk.tokens
 
     def ended(self, ticket: Ticket, outcome: Outcome | None) -> None:
-        """A request has ended: its other parts have run, at so many tokens an item."""
+        """A request has ended; the parts that have run count with its mean tokens per item."""
         if ticket.items_done and not isinstance(outcome, Answer):
             self.tokens += ticket.reserved_tokens * ticket.items_done // ticket.items

@@ -1,1 +1,1 @@
-"""What the server knows of its own overload: levels, reports, refusals, and memory held."""
+"""What the server knows of its own overload: reports, refusals, and memory held."""

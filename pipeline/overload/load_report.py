@@ -30,9 +30,9 @@ DOUBLE: Final = struct.Struct("<Bd")
 class LoadReport:
     """The load, averaged over about a second.
 
-    ``utilization`` is the part of the devices that is busy, and above 1 by the seconds of
-    work that wait for them. ``rps`` are requests that ended in a second, ``eps`` those of
-    them that the server failed or refused.
+    ``utilization`` is the share of the devices that are busy, plus the seconds of work that
+    wait for them. ``rps`` is how many requests end per second, ``eps`` how many of them the
+    server fails or refuses.
     """
 
     utilization: float = 0.0
@@ -75,7 +75,7 @@ class LoadAverages:
             self._failed += ticket.requests
 
     def look(self, busy_share: float, backlog_s: float, now: float) -> LoadReport:
-        """The report now: devices are busy, and work waits, as given."""
+        """The report now, given the share of busy devices and the seconds of waiting work."""
         passed_s = now - self.looked_at
         if passed_s < SHORTEST_S:
             return self._report

@@ -1,13 +1,12 @@
-"""What has just been refused, so that its like need not ask again.
+"""What has just been refused, so that requests like it can be refused at once.
 
-A refusal for want of room says when there will be some. Until then the same caller's
+A refusal for lack of room says when there will be some. Until then the same caller's
 next request, if it is about as large and has about as much time, has no better chance:
-it is refused as soon as its message is here, before it is understood and taken to the
-pipeline.
+it is refused as soon as its message is here, before it is decoded and handed in.
 
-No other caller's requests are touched, nor those of another method; what a bulk request
-was refused for says nothing of interactive ones. A prediction may be wrong, so no refusal
-speaks for longer than ``LONGEST_S``.
+Requests of other callers or to other methods are not affected; the refusal of a bulk
+request says nothing about interactive ones. A prediction may be wrong, so no refusal
+counts for longer than ``LONGEST_S``.
 """
 
 from typing import Final, TypeAlias
@@ -18,7 +17,7 @@ from stages.errors import Overloaded, PenstockError, TooLate
 
 LONGEST_S: Final = 0.05
 FOR_WANT_OF_ROOM: Final = frozenset({"drain_time", "queued_tokens"})
-AS_LARGE: Final = 0.8  # of the refused one's bytes: texts of as many tokens differ so much
+AS_LARGE: Final = 0.8  # of the refused one's bytes: texts of equal tokens differ by that much
 AS_LITTLE_TIME: Final = 0.9  # of the refused one's; with less, a request goes before others
 REMEMBERED: Final = 256  # callers and methods
 
@@ -36,7 +35,7 @@ class Request:
 
 @frozen
 class Refusal:
-    """One refusal, and how long it speaks for others."""
+    """One refusal, and how long it counts for others."""
 
     request: Request
     error: Overloaded | TooLate
@@ -74,16 +73,16 @@ class RefusalCache:
             room_at = now + error.retry_after_s
             until = min(room_at, now + LONGEST_S)
             if len(self._last) >= REMEMBERED:
-                self._last.clear()  # they speak for a moment only
+                self._last.clear()  # they count for a moment only
             self._last[request.caller] = Refusal(request, error, room_at, until)
 
     def knows(self, caller: Caller, now: float) -> bool:
-        """Whether a refusal of ``caller`` speaks for some others of its requests now."""
+        """Whether a refusal of ``caller`` counts for other requests of its now."""
         last = self._last.get(caller)
         return last is not None and now < last.until
 
     def refusal(self, request: Request, now: float) -> PenstockError | None:
-        """Why ``request`` need not be decoded; None where nothing speaks against it."""
+        """Why ``request`` would be refused; None where that is not known."""
         last = self._last.get(request.caller)
         if last is None or not last.speaks_for(request, now):
             return None

@@ -1,1 +1,1 @@
-"""What a server is as a process: signals, exit code, logs, descriptors, cores and memory."""
+"""What a server is as a process: addresses, logs, file descriptors, cores and memory."""

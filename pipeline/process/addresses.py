@@ -14,7 +14,7 @@ def is_loopback(host: str) -> bool:
 
 
 def joined(host: str, port: int) -> str:
-    """``host:port``, with brackets around the address of version 6 of the protocol."""
+    """``host:port``, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

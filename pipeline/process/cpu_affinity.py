@@ -1,8 +1,8 @@
 """Which cores each device's thread runs on, and with how many threads it computes.
 
-The cores of a device's own (DEVICE_CPUS) are taken by its thread before torch makes
-others for it: they inherit them. Trio's thread, the edge's and the tokenizer's keep
-all cores, and so find one that is free beside a busy engine.
+A device's thread is bound to its own cores (DEVICE_CPUS) before torch starts others for
+it: they inherit that. Trio's thread, the edge's and the tokenizer's may run on all cores,
+and so find one that is free beside a busy engine.
 """
 
 from collections.abc import Collection
@@ -19,7 +19,7 @@ TOPOLOGY: Final = Path("/sys/devices/system/cpu")
 
 @frozen
 class Share:
-    """What a device gets of the processor. No ``cores``: any; 0 ``threads``: torch's choice."""
+    """A device's share of the processor. No ``cores``: any; 0 ``threads``: torch's choice."""
 
     cores: tuple[int, ...]
     threads: int
@@ -61,7 +61,7 @@ def shares(
 
 
 def physical_cores(cpus: Collection[int], topology: Path = TOPOLOGY) -> int:
-    """How many of the cores ``cpus`` compute at a time: hyperthreads of one count once.
+    """How many of the cores ``cpus`` compute at a time: hyperthreads of one core count once.
 
     Two threads in the same core's arithmetic gain nothing in matrix products.
     """
@@ -69,6 +69,6 @@ def physical_cores(cpus: Collection[int], topology: Path = TOPOLOGY) -> int:
     for cpu in cpus:
         try:
             groups.add((topology / f"cpu{cpu}/topology/thread_siblings_list").read_text())
-        except OSError:  # no such machine's files: count it as one of its own
+        except OSError:  # unknown on this machine: count it as a core of its own
             groups.add(str(cpu))
     return len(groups)

@@ -6,17 +6,17 @@ from typing import Final
 import structlog
 
 SPARE: Final = 128  # for files and what libraries open
-PORTS: Final = 2  # each has so many connections
+PORTS: Final = 2  # each with as many connections
 
 log = structlog.get_logger()
 
 
 def allow_connections(connections: int) -> int:
-    """Raise the process's own limit for so many connections a port, as far as it goes.
+    """Raise the process's own limit, as far as allowed, to ``connections`` on each port.
 
-    Most systems start processes with 1,024, of which a server would use up all long
-    before MAX_CONNECTIONS refuses anybody. Returns how many a port may have: fewer where the
-    system does not let it, so that health and files always find a descriptor.
+    Most systems start processes with 1,024 descriptors, which a server would use up long
+    before MAX_CONNECTIONS refuses anybody. Returns how many connections each port may have:
+    fewer if the system's limit is lower, so that health and files always find a descriptor.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = PORTS * connections + SPARE

@@ -1,4 +1,4 @@
-"""Log lines: one line an event, for people (console) or for machines (JSON).
+"""Log lines: one line per event, for people (console) or for machines (JSON).
 
 Modules log with ``structlog.get_logger()``: an event in words, facts as fields,
 ``request_id`` where there is one, and never any input text. What libraries log
@@ -59,7 +59,7 @@ def set_up_logs(log_format: str, log_level: str, stream: TextIO | None = None) -
 
 
 def route_library_logs() -> None:
-    """Take away the handlers that libraries gave themselves when they were imported.
+    """Remove the handlers that libraries installed when they were imported.
 
     To be called again after a heavy import; harmless when there is nothing to do.
     """
@@ -72,7 +72,7 @@ def route_library_logs() -> None:
 
 
 def _flatten_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """An exception as two fields: what it says, and the innermost places it went through."""
+    """An exception as two fields: its message, and the innermost places of its traceback."""
     info = event.pop("exc_info", None)
     error = info if isinstance(info, BaseException) else None
     if info is True:

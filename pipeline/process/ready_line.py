@@ -27,7 +27,7 @@ def ready_line(
 
 
 def own_command() -> str:
-    """How a shell that knows nothing of this environment calls the penstock command."""
+    """How a shell outside this environment calls the penstock command."""
     script = Path(sys.executable).parent / "penstock"
     if not script.exists():
         return f"{shlex.quote(sys.executable)} -m pipeline"

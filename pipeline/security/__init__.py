@@ -1,1 +1,1 @@
-"""Who may call, and over what: API keys and TLS, both made anew when their files change."""
+"""Who may call, and over what: API keys and TLS, both reloaded when their files change."""

@@ -1,4 +1,4 @@
-"""Who may call: what every edge asks before it reads a body."""
+"""Who may call: every edge checks it before it reads a body."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Final
 from attrs import frozen
 
 from pipeline.security.errors import SecurityFileError
-from pipeline.security.key_ring import NAME, NAME_ALLOWED, KeyRing
+from pipeline.security.key_ring import KeyRing
 from pipeline.security.watched import Watched, read_text
+from pipeline.settings.tenant_kinds import NAME, NAME_ALLOWED
 from stages.errors import InvalidInput, Unauthenticated
 
 NOBODY: Final = ""  # the tenant where callers are not told apart
@@ -18,9 +19,9 @@ NOBODY: Final = ""  # the tenant where callers are not told apart
 class Access:
     """Who may call; without ``keys`` and ``is_certified`` everybody may. Any thread.
 
-    ``is_certified`` says whether the caller of the moment has shown a certificate, where
-    the handshake does not ask for one but a route does. ``header`` names the caller, where
-    a proxy in front is trusted to write it; "" where none is.
+    ``is_certified`` says whether the current caller has shown a certificate, where the
+    handshake does not require one but a route does. ``header`` is the header in which a
+    trusted proxy names the caller; "" where there is none.
     """
 
     keys: Watched[KeyRing] | None = None
@@ -30,14 +31,14 @@ class Access:
     def tenant(
         self, authorization: str | None, api_key: str | None = None, named: str | None = None
     ) -> str:
-        """On whose account a call runs, by its headers ``authorization`` and ``x-api-key``.
+        """The account that a call runs on, by its headers ``authorization`` and ``x-api-key``.
 
-        ``named`` is what its ``header`` says, and goes before the name of the key.
+        ``named`` is the value of ``header``, and takes precedence over the key's name.
 
         Raises:
-            Unauthenticated: keys are on, and this is none of them; or the certificate that
-                is needed is not there.
-            InvalidInput: ``named`` is no name.
+            Unauthenticated: keys are on and this is not one of them, or the required
+                certificate is missing.
+            InvalidInput: ``named`` is not a valid name.
         """
         tenant = self._key_owner(authorization, api_key)
         if not self.header or named is None:

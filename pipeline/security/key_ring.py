@@ -1,11 +1,11 @@
-"""API keys: what the file holds, and whose key a caller brings.
+"""API keys: what the file holds, and whose key a caller sends.
 
-The file has a line a key, ``name:SHA-256 in hex``, with blank lines and ``#`` comments
-between. A name may stand there more than once, so that a key can be followed by the
-next while both count.
+The file has one line per key, ``name:SHA-256 in hex``, with blank lines and ``#`` comments
+between. A name may occur more than once, so that a key can be replaced by a new one while
+both are valid.
 
-A key is 32 random bytes, so one round of SHA-256 is enough: nobody tries 2^256 of
-them, and what makes the hash of a password slow would only slow every call down.
+A key is 32 random bytes, so one round of SHA-256 is enough: nobody can try 2^256 of them,
+and a slow hash, as for passwords, would only slow every call down.
 """
 
 import hmac
@@ -18,11 +18,10 @@ from typing import Final
 from attrs import frozen
 
 from pipeline.security.errors import SecurityFileError
+from pipeline.settings.tenant_kinds import NAME, NAME_ALLOWED
 
-PREFIX: Final = "penstock_"  # by which scanners for lost secrets know a key
+PREFIX: Final = "penstock_"  # by which scanners for leaked secrets recognise a key
 KEY_BYTES: Final = 32
-NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-NAME_ALLOWED: Final = "1 to 64 of A-Z a-z 0-9 . _ -"
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -37,7 +36,7 @@ class KeyRing:
         """The ring that a file's ``text`` holds.
 
         Raises:
-            SecurityFileError: a line is no entry, a key stands there twice, or there is none.
+            SecurityFileError: a line is not an entry, a key occurs twice, or there is none.
         """
         found: dict[bytes, str] = {}
         for number, line in enumerate(text.splitlines(), 1):
@@ -52,19 +51,19 @@ class KeyRing:
                     "hex digits"
                 )
             if bytes.fromhex(digest) in found:
-                raise SecurityFileError(f"line {number} has a key that stands there already")
+                raise SecurityFileError(f"line {number} repeats a key")
             found[bytes.fromhex(digest)] = name
         if not found:
             raise SecurityFileError("it holds no keys")
         return cls(tuple((name, digest) for digest, name in found.items()))
 
     def tenant(self, authorization: str | None, api_key: str | None = None) -> str | None:
-        """The name of the key that a caller brings; None when it is not one of these.
+        """The name of the key that a caller sends; None when it is not one of these.
 
         ``authorization`` is the header of that name (``Bearer KEY``, or what a browser
         makes of any user with the key as password), ``api_key`` the header ``x-api-key``;
-        the first counts where both are there. The time it takes
-        tells nothing of the keys: each is compared, and each to its end.
+        the first counts where both are there. The time it takes reveals nothing about the
+        keys: each is compared, and each to its end.
         """
         key = _key(authorization, api_key).encode("utf-8", "replace")
         digest, tenant = sha256(key).digest(), None
@@ -75,7 +74,7 @@ class KeyRing:
 
 
 def make_key(name: str) -> tuple[str, str]:
-    """A new key, and its line for the file; the key itself stands nowhere.
+    """A new key, and its line for the file; the key itself is stored nowhere.
 
     Raises:
         ValueError: ``name`` is not allowed.

@@ -43,7 +43,7 @@ class Security:
 
     @property
     def grpc_access(self) -> Access:
-        """Who may call over gRPC: a certificate that is needed comes with the handshake."""
+        """Who may call over gRPC: there the handshake requires the certificate, if any."""
         return Access(self.keys, header=self.tenant_header)
 
     @property
@@ -69,7 +69,7 @@ class Security:
         return self.tls is not None and self.tls.asks_clients
 
     def warn_of(self, *hosts: str) -> None:
-        """Log once when others reach a port that lets anybody in, or can read what passes."""
+        """Log once when other machines reach a port without access control or encryption."""
         open_hosts = sorted({host for host in hosts if not is_loopback(host)})
         missing = ["TLS"] if self.tls is None else []
         if self.keys is None and not self.asks_clients:

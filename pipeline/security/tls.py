@@ -1,12 +1,12 @@
 """TLS for both ports: contexts whose every handshake uses the newest files.
 
 asyncio and Trio both start a handshake with ``SSLContext.wrap_bio``, so a context that
-hands that on to the newest one is all that a reload takes: connections that stand keep
-theirs, a file that cannot be used never meets a handshake, and a session of before is not
-taken up again, as the newest context has other keys for tickets.
+forwards this to the newest one is all that a reload takes: existing connections keep
+theirs, a file that cannot be used never meets a handshake, and sessions from before are
+not resumed, since the newest context has other ticket keys.
 
-With a client CA the gRPC port asks every client for a certificate that it signed. The
-HTTP port cannot: probes and scrapers have none. There a certificate is checked when it
+With a client CA the gRPC port requires every client to show a certificate that it signed.
+The HTTP port cannot: probes and scrapers have none. There a certificate is checked if it
 is shown, and :func:`is_certified` tells the routes behind it whether one was.
 """
 
@@ -32,14 +32,14 @@ _certified: ContextVar[bool] = ContextVar("certified", default=False)
 def is_certified() -> bool:
     """Whether the client of this HTTP request has shown a certificate that was accepted.
 
-    Of the task that serves the connection and the tasks that it started.
+    For the task that serves the connection and the tasks that it started.
     """
     return _certified.get()
 
 
 @frozen
 class TlsFiles:
-    """The files, all PEM. ``client_ca``: who signs clients' certificates; None: nobody asks."""
+    """The files, all PEM. ``client_ca`` signs clients' certificates; None: none are asked for."""
 
     certificate: Path
     key: Path
@@ -47,7 +47,7 @@ class TlsFiles:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Those that there are."""
+        """All that are set."""
         return tuple(path for path in (self.certificate, self.key, self.client_ca) if path)
 
 

@@ -1,9 +1,9 @@
-"""A value made of files, and made anew when they change.
+"""A value made from files, and made again when they change.
 
 A change shows in a file's time, size or inode, so it is seen however the file was
-replaced: written over, renamed into place, or by another target of a symbolic link,
-as Kubernetes does it. What cannot be used changes nothing: the old value stays, and
-one log line says why.
+replaced: overwritten, renamed into place, or by changing the target of a symbolic link,
+as Kubernetes does. Files that cannot be used change nothing: the old value stays, and one
+log line says why.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ class Watched(Generic[T]):
         self.value: T = make()
 
     def renew(self) -> None:
-        """Make the value anew if a file has changed. Reads files: not in an event loop."""
+        """Make the value again if a file has changed. Reads files: not in an event loop."""
         stamp = self._look()
         if stamp == self._stamp:
             return

@@ -1,4 +1,4 @@
-"""Which settings cannot stand together."""
+"""Which settings contradict each other."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from pipeline.settings.table import Settings
 
 
 def conflicts(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Pairs of values that cannot stand together: (field, other field, what is wrong)."""
+    """Pairs of values that contradict each other: (field, other field, what is wrong)."""
     if settings.min_item_delay_ms > settings.deadline_wait_ms:
         yield "min_item_delay_ms", "deadline_wait_ms", "must not be above"
     if settings.backpressure_soft_p95_ms >= settings.backpressure_hard_p95_ms:

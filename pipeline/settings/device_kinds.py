@@ -8,7 +8,7 @@ from attrs import frozen
 
 DEVICE = re.compile(r"auto|cpu|null|cuda(:\d{1,3})?")
 CORES = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
-MOST_CORES = 1 << 14
+MAX_CORES = 1 << 14
 
 
 @frozen
@@ -70,7 +70,7 @@ class CpuSets:
         """From an array of numbers in a TOML file."""
         if not isinstance(cores, list) or not cores:
             raise ValueError(cores)
-        if not all(type(core) is int and 0 <= core < MOST_CORES for core in cores):
+        if not all(type(core) is int and 0 <= core < MAX_CORES for core in cores):
             raise ValueError(cores)
         return tuple(sorted(set(cores)))
 
@@ -81,7 +81,7 @@ def _cores(text: str) -> Iterator[int]:
         if match is None:
             raise ValueError(text)
         first, last = int(match[1]), int(match[2] or match[1])
-        if not first <= last < MOST_CORES:
+        if not first <= last < MAX_CORES:
             raise ValueError(text)
         yield from range(first, last + 1)
 

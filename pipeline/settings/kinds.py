@@ -1,4 +1,4 @@
-"""What a setting may hold: one class a kind, from raw value to Python value.
+"""What a setting may hold: one class per kind, from raw value to Python value.
 
 A raw value is a string (environment, flag) or what TOML makes of it. ``parse``
 raises :class:`ValueError`, or another of :data:`UNFIT`, for anything that ``allowed``
@@ -13,7 +13,7 @@ from attrs import frozen
 
 N = TypeVar("N", int, float)
 
-UNFIT: Final = (TypeError, ValueError, OverflowError)  # the last of a number with too many digits
+UNFIT: Final = (TypeError, ValueError, OverflowError)  # the last for a number with too many digits
 
 TRUE = frozenset({"true", "1", "yes", "on"})
 FALSE = frozenset({"false", "0", "no", "off"})
@@ -62,7 +62,7 @@ class Integer:
 
 @frozen
 class Size:
-    """A number of bytes: plain, or with KiB, MiB or GiB behind it."""
+    """A number of bytes: plain, or followed by KiB, MiB or GiB."""
 
     low: int = 1
     high: int | None = None
@@ -89,7 +89,7 @@ class Size:
 
 @frozen
 class Number:
-    """A finite number from ``low`` (itself left out when ``above``) to ``high``."""
+    """A finite number from ``low`` (excluded when ``above``) to ``high``."""
 
     low: float = 0.0
     high: float | None = None
@@ -220,7 +220,7 @@ def _within(value: N, low: N, high: N | None) -> N:
 
 
 def _span(low: float, high: float | None) -> str:
-    return f"from {low:g} on" if high is None else f"from {low:g} to {high:g}"
+    return f"of at least {low:g}" if high is None else f"from {low:g} to {high:g}"
 
 
 def _size(value: int) -> str:

@@ -31,11 +31,11 @@ class ModelSettings:
         ("auto",),
         Devices(),
         "`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`, or several, such as "
-        "`cuda:0,cuda:1`; `null` loads no weights and answers numbers made of the token ids, for "
-        "load tests",
+        "`cuda:0,cuda:1`; `null` loads no weights and answers with numbers made from the token "
+        "ids, for load tests",
     )
     device_threads: int = setting(
-        0, Integer(0, 1024), "Threads of a CPU engine; 0: the cores that it has, by device"
+        0, Integer(0, 1024), "Threads of a CPU engine; 0: as many as each device has cores"
     )
     device_cpus: tuple[tuple[int, ...], ...] = setting(
         (),

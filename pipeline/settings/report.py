@@ -8,7 +8,7 @@ from pipeline.settings.table import Settings
 
 
 def as_table(settings: Settings, sources: Mapping[str, str]) -> str:
-    """A line a setting: name, value, source."""
+    """One line per setting: name, value, source."""
     lines = [
         (row.name, row.kind.show(getattr(settings, row.field)) or "(unset)", sources[row.field])
         for row in rows()
@@ -32,7 +32,7 @@ def as_json(settings: Settings, sources: Mapping[str, str]) -> str:
 
 
 def as_toml(settings: Settings, sources: Mapping[str, str]) -> str:
-    """A settings file with the same effect; defaults stand in it as comments."""
+    """A settings file with the same effect; defaults are comments in it."""
     lines = []
     for row in rows():
         value = getattr(settings, row.field)

@@ -1,4 +1,4 @@
-"""The settings one by one: for whoever reads them, prints them or makes flags of them."""
+"""The settings one by one, for reading them, printing them and making flags of them."""
 
 from collections.abc import Iterator
 

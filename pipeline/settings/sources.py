@@ -22,8 +22,8 @@ def load_settings(
 ) -> tuple[Settings, dict[str, str]]:
     """The settings in force, and for each field where its value came from.
 
-    ``flags`` are keyed by field; an environment variable that is empty counts as
-    unset, one that is no setting is ignored.
+    ``flags`` are keyed by field; an empty environment variable counts as unset, one that is
+    not a setting is ignored.
 
     Raises:
         SettingError: a value is bad, two do not go together, or the file cannot be
@@ -88,6 +88,6 @@ def _read(path: Path) -> dict[str, object]:
                 "`penstock config` prints all of them"
             )
         if key.lower() in found:
-            raise SettingError(f"settings file {path}: {key!r} stands there twice")
+            raise SettingError(f"settings file {path}: {key!r} is set twice")
         found[key.lower()] = value
     return found

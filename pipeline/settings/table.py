@@ -30,8 +30,8 @@ class Settings(PortSettings):
     batching: str = setting(
         "packed",
         Choice(("packed", "bucketed")),
-        "`packed` computes no padding; `bucketed` pads to fixed shapes, and is what a model "
-        "falls back to that cannot be packed",
+        "`packed` computes no padding; `bucketed` pads to fixed shapes, and is the fallback for a "
+        "model that cannot be packed",
     )
     max_batch_size: int = setting(512, Integer(1, 65536), "Maximum items in a batch")
     max_tokens_per_batch: int = setting(
@@ -48,8 +48,8 @@ class Settings(PortSettings):
     min_item_delay_ms: float = setting(
         5.0,
         Number(0, 60_000),
-        "How long an idle device waits for requests that are in the server already, or that "
-        "callers just answered are likely to send, before it runs a batch that is not full",
+        "How long an idle device waits for requests that are already in the server, or that just "
+        "answered callers are likely to send, before it runs a batch that is not full",
     )
     gpu_queue_maxsize: int = setting(
         4, Integer(1, 64), "Batches on their way to a device; at most two are formed ahead"
@@ -66,12 +66,12 @@ class Settings(PortSettings):
     max_stream_requests: int = setting(
         256,
         Integer(1, 1 << 20),
-        "Maximum requests in flight on one stream; no more is read of it until one is answered",
+        "Maximum requests in flight on one stream; no more is read from it until one is answered",
     )
     max_wait_time_s: float = setting(
         30.0,
         Number(0, 3600, above=True),
-        "Deadline of a call that brings none of its own, and of each request of a stream",
+        "Deadline of a call that has none of its own, and of each request of a stream",
     )
     backpressure_throughput_enabled: bool = setting(
         True, Flag(), "Refuse by the predicted time to drain the queue"
@@ -79,9 +79,11 @@ class Settings(PortSettings):
     backpressure_max_drain_ms: float = setting(
         2000.0, Number(0, 3_600_000, above=True), "Throughput strategy: longest predicted drain"
     )
-    backpressure_max_queued_tokens: int = setting(131072, Integer(1, 1 << 30), "Most tokens queued")
+    backpressure_max_queued_tokens: int = setting(
+        131072, Integer(1, 1 << 30), "Maximum tokens queued"
+    )
     max_queued_bytes: int = setting(
-        64 << 20, Size(1024, 1 << 40), "Most bytes of texts that wait for the tokenizer"
+        64 << 20, Size(1024, 1 << 40), "Maximum bytes of texts that wait for the tokenizer"
     )
     backpressure_ema_alpha: float = setting(
         0.3,
@@ -96,7 +98,7 @@ class Settings(PortSettings):
         100.0, Number(0, 3_600_000, above=True), "Latency strategy: above it a share is refused"
     )
     backpressure_hard_p95_ms: float = setting(
-        200.0, Number(0, 3_600_000, above=True), "Latency strategy: above it all is refused"
+        200.0, Number(0, 3_600_000, above=True), "Latency strategy: above it everything is refused"
     )
     backpressure_shed_share: float = setting(
         0.25, Number(0, 1), "Latency strategy: the share refused between soft and hard"
@@ -105,21 +107,23 @@ class Settings(PortSettings):
         20, Integer(1, 1 << 20), "Latency strategy: answers in the window before it judges"
     )
     bulk_share: float = setting(
-        0.5, Number(0, 1, above=True), "Bulk requests meet so much of the limits on the queue"
+        0.5, Number(0, 1, above=True), "Share of the queue's limits that bulk requests may fill"
     )
     bulk_aging_ms: float = setting(
         5000.0,
         Number(0, 3_600_000),
-        "A bulk item that has waited for so long counts as interactive",
+        "A bulk item that has waited for this long counts as interactive",
     )
     tenant_weights: tuple[tuple[str, float], ...] = setting(
-        (), TenantWeights(), "Shares of callers that compete, such as `search:3,import:0.5`; else 1"
+        (),
+        TenantWeights(),
+        "Weights of callers that compete, such as `search:3,import:0.5`; others have 1",
     )
     tenant_header: str = setting(
         "",
         HEADER,
         "Header (gRPC metadata) that names the caller in place of its API key; set it only behind "
-        "a proxy that you trust to write it",
+        "a proxy that you trust to set it",
     )
     load_reports: bool = setting(
         False, Flag(), "Answers carry an ORCA load report, for balancers that weigh by it"
@@ -127,16 +131,16 @@ class Settings(PortSettings):
     standing_queue_ms: float = setting(
         3000.0,
         Number(0, 3_600_000, above=True),
-        "When all that is served has waited longer than this, the newest goes first",
+        "When everything that is served has waited longer than this, the newest goes first",
     )
     standing_queue_interval_ms: float = setting(
-        1000.0, Number(0, 3_600_000, above=True), "For how long that must have been so"
+        1000.0, Number(0, 3_600_000, above=True), "How long that must last before it takes effect"
     )
     shutdown_hold_s: float = setting(
         0.0,
         Number(0, 3600),
-        "How long everything is still served after SIGTERM, while health says that the end has "
-        "come: longer than balancers take to notice",
+        "How long everything is still served after SIGTERM, while health already announces the "
+        "end: longer than balancers take to notice",
     )
     shutdown_grace_s: float = setting(
         30.0, Number(0, 3600), "How long requests may finish after SIGTERM and the hold"
@@ -144,7 +148,8 @@ class Settings(PortSettings):
     hang_timeout_s: float = setting(
         30.0,
         Number(0, 3600, above=True),
-        "A device silent for so long with work counts as hung, and the process ends",
+        "A device that has work and finishes nothing for this long counts as hung, and the process "
+        "ends",
     )
     device_failures_max: int = setting(
         10,
@@ -152,7 +157,7 @@ class Settings(PortSettings):
         "Batches that a device may fail one after another before the process ends",
     )
     restarts_max: int = setting(
-        5, Integer(0, 1000), "Crashes of a stage that are mended by a restart"
+        5, Integer(0, 1000), "Crashes of a stage that are answered by a restart"
     )
     restarts_window_s: float = setting(
         60.0, Number(0, 86_400, above=True), "The time in which RESTARTS_MAX are counted"
@@ -172,14 +177,14 @@ class Settings(PortSettings):
     otel_traces_sampler_arg: float = setting(
         1.0,
         Number(0, 1),
-        "Share of the requests that are traced where their caller does not say by `traceparent`",
+        "Share of the requests that are traced when their caller sends no `traceparent`",
     )
-    log_format: str = setting("console", Choice(("console", "json")), "How log lines look")
+    log_format: str = setting("console", Choice(("console", "json")), "Format of log lines")
     log_level: str = setting(
-        "info", Choice(("debug", "info", "warning", "error")), "Least level that is logged"
+        "info", Choice(("debug", "info", "warning", "error")), "Lowest level that is logged"
     )
     metrics_enabled: bool = setting(
-        True, Flag(), "Ship metrics to CloudWatch where the cloudwatch extra and credentials are"
+        True, Flag(), "Ship metrics to CloudWatch, given the cloudwatch extra and credentials"
     )
     metrics_namespace: str = setting(
         "GPUInference",
@@ -190,5 +195,5 @@ class Settings(PortSettings):
         "", Text("an AWS region", r"[a-z0-9-]*"), "CloudWatch region; unset: what AWS's tools use"
     )
     null_dimension: int = setting(
-        384, Integer(1, 65536), "Dimension of the vectors that DEVICE=null answers"
+        384, Integer(1, 65536), "Dimension of the vectors that DEVICE=null gives"
     )

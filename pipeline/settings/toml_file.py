@@ -1,4 +1,4 @@
-"""TOML, read so that whatever is wrong with it is one kind of error."""
+"""Reads TOML; whatever is wrong with it is one kind of error."""
 
 import tomllib
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 
 class TomlError(ValueError):
-    """A text that is not TOML, or not of a kind that can be read; the message says where."""
+    """A text that is not TOML, or cannot be read; the message says where."""
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, without the mark that some editors put before it.
+    """The text of a file, without the byte order mark that some editors write.
 
     Raises:
         OSError: it cannot be read.
@@ -26,13 +26,13 @@ def parse_toml(text: str) -> dict[str, Any]:
     """The document in a text.
 
     Raises:
-        TomlError: there is none in it.
+        TomlError: it is not TOML.
     """
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TomlError(f"not TOML: {error}") from None
-    except ValueError:  # Python reads no longer ones
+    except ValueError:  # Python limits how long a number it reads
         raise TomlError("a number in it has thousands of digits") from None
     except RecursionError:
         raise TomlError("nested too deeply") from None

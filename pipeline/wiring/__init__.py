@@ -1,1 +1,1 @@
-"""What :mod:`pipeline.topology` is made of: links between stages, and who watches over them."""
+"""What :mod:`pipeline.topology` is made of: links between stages, and what watches over them."""

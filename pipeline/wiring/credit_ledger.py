@@ -2,9 +2,9 @@
 
 A batch is in hand from the moment a device's stage takes it until it gives the
 room credit back. A stage that crashes loses its credits; this says how many to
-send anew. It also says whose turn it is: an idle device takes the next batch
-before a busy one lays a second beside it. As nobody takes more than the one with
-the least, two credits a device in all are two for each.
+send again. It also says whose turn it is: an idle device takes the next batch
+before a busy one takes a second. As no device takes one unless none has fewer, twice as
+many credits as devices make two for each.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class CreditLedger:
         return self.in_hand[stage] == min(self.in_hand.values())
 
     def forget(self, stage: str) -> int:
-        """``stage`` has crashed: the number of credits that it had."""
+        """``stage`` has crashed; returns the number of credits that it had."""
         lost, self.in_hand[stage] = self.in_hand[stage], 0
         return lost
 

@@ -1,8 +1,8 @@
 """Several devices on one channel of batches: the one with the least in hand goes first.
 
-Trio wakes receivers in the order in which they began to wait. A busy device that
-waits for a second batch would so be served before one that falls idle after it.
-So a device stands in line only while it is its turn, and steps out of the line at
+Trio wakes receivers in the order in which they began to wait. So a busy device that
+waits for a second batch would be served before one that becomes idle after it.
+Therefore a device stands in line only while it is its turn, and leaves the line at
 once when another one has less in hand.
 
 That is certain, not merely likely: the ledger's counts change in the very step in

@@ -1,4 +1,4 @@
-"""Bounded channels between stages, with observers on what passes.
+"""Bounded channels between stages, with observers of what passes.
 
 :class:`Outlet` and :class:`Inlet` wrap Trio's memory channels (which forbid
 subclassing) and meet the protocols in :mod:`stages.channels`. Each end belongs to
@@ -34,7 +34,7 @@ class Observer(Protocol):
 
 
 def _clock() -> Callable[[], float]:
-    """``trio.current_time`` of this run, which looks for its run at each call."""
+    """This run's clock; ``trio.current_time`` would look for the run at each call."""
     return trio.lowlevel.current_clock().current_time
 
 
@@ -99,7 +99,7 @@ class Inlet(Generic[M]):
         return message
 
     def receive_nowait(self) -> M:
-        """A message that is there, or raise ``trio.WouldBlock``."""
+        """A message that is already there, or raise ``trio.WouldBlock``."""
         message = self.channel.receive_nowait()
         self._tell(message)
         return message

@@ -16,8 +16,8 @@ from stages.tokenizing import TokenizerRunner
 class PipelinePlan:
     """Everything that is decided before the pipeline opens.
 
-    ``door_capacity`` bounds the requests that have arrived and not been looked
-    at; ``batch_capacity`` the batches between batching and each of ``devices``.
+    ``door_capacity`` bounds the requests that wait to be admitted, ``batch_capacity`` the
+    batches between batching and each of ``devices``.
     """
 
     rules: TokenRules

@@ -1,4 +1,4 @@
-"""What each stage runs: its function, with what it works with beside its channels."""
+"""What each stage runs: its function, with all that it needs besides its channels."""
 
 from attrs import define, field
 
@@ -25,7 +25,7 @@ from stages.tokenizing import run_tokenizing
 class StageBodies:
     """The bodies of :class:`~pipeline.wiring.supervisor.Stage`, each called with the stage's ends.
 
-    A stage that starts anew keeps what was learnt, and batching begins with an empty
+    A stage that is restarted keeps what was learned; batching begins with an empty
     ``planner``.
     """
 

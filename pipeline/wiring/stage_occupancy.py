@@ -1,4 +1,4 @@
-"""Who has what in hand, and since when: the one account of what passes the links.
+"""Which stage has what in hand, and since when: the one account of what passes the links.
 
 A stage may take ten items of a ticket at once and pass them on in three messages,
 or the other way round, so items are counted: a stay in a stage begins with the
@@ -16,12 +16,12 @@ from stages.ticket import Ticket
 
 
 class Watcher(Protocol):
-    """Hears what became of requests. Must not raise or block; Trio's thread."""
+    """Hears what becomes of requests. Must not raise or block; Trio's thread."""
 
     def stayed(self, stage: str, ticket: Ticket, items: int, since: float, now: float) -> None:
         """``stage`` has passed ``items`` items on, the first of which it had ``since``.
 
-        Also told when the ticket's end cuts a stay short; in the last stage, which
+        Also called when the ticket's end cuts a stay short; in the last stage, which
         passes nothing on, that is how every stay ends.
         """
         ...

@@ -1,4 +1,4 @@
-"""Notes on each ticket when it left admission and tokenizing, for the reply's timings."""
+"""Notes on each ticket when it left admission and tokenizing, for the answer's timings."""
 
 from typing import Final
 

@@ -1,9 +1,9 @@
-"""Keeps a stage running: starts it anew when it crashes, within a budget.
+"""Keeps a stage running: restarts it when it crashes, within a budget.
 
 The supervisor owns the original channel ends and hands clones to each incarnation,
 so a crash closes nothing for the neighbours; it closes the originals when the stage
-returns normally, and so the end of the work travels down the pipeline. Were the
-originals kept by anyone else, ``EndOfChannel`` would never come.
+returns normally, and so the end of the work travels down the pipeline. If anyone else
+kept the originals, ``EndOfChannel`` would never come.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -39,8 +39,11 @@ async def supervise(
 ) -> None:
     """Run ``stage`` until it returns.
 
-    ``on_crash`` is told of each crash before the restart. Raises :class:`StageFailed`
-    when the budget is spent. Cancelled, the stage is cancelled and the ends close.
+    ``on_crash`` is called after each crash, before the restart. When this is cancelled, so
+    is the stage, and the ends close.
+
+    Raises:
+        StageFailed: the budget is spent.
     """
     try:
         while not await _runs_to_its_end(stage, on_crash):

@@ -46,7 +46,7 @@ def test_a_device_that_hangs_ends_all_calls_and_the_process(faulty):
         assert codes_of(calls) == [UNAVAILABLE] * CALLS
         assert codes_of([client.embed_later(texts=TEXTS)]) == [UNAVAILABLE]
         assert server.exit_code() == 1
-        assert "the device does not come back" in server.log.read_text()
+        assert "the device does not return" in server.log.read_text()
 
 
 def test_a_device_that_is_lost_ends_all_calls_and_the_process(faulty):

@@ -169,7 +169,7 @@ def test_a_device_that_hangs_does_not_keep_a_failed_server_from_ending(held):
         assert code_of(lambda: client.embed(texts=TEXTS)) is grpc.StatusCode.UNAVAILABLE
         assert code_of(at_the_device.result) is grpc.StatusCode.UNAVAILABLE
         assert server.exit_code() == 1
-        assert "does not come back" in server.log.read_text().splitlines()[-1]
+        assert "does not return" in server.log.read_text().splitlines()[-1]
 
 
 def test_a_crash_within_the_budget_costs_one_call(held):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.devices.watch import LOOK_EVERY_S, DeviceWatch
 from pipeline.lifecycle import LAST_WORDS_S
-from pipeline.process.serve import FAILED_WATCHDOG_S
+from pipeline.serve import FAILED_WATCHDOG_S
 from stages.load.device_load import DeviceLoad
 from stages.open_tickets import OpenTickets
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.models.errors import ModelError
+from pipeline.models.errors import NoModel
 from pipeline.models.files import choose_files
 
 
@@ -36,6 +36,6 @@ def test_code_is_taken_only_when_it_may_run():
     ],
 )
 def test_what_cannot_be_a_model_is_refused(names, needle):
-    with pytest.raises(ModelError, match=needle) as caught:
+    with pytest.raises(NoModel, match=needle) as caught:
         choose(*names)
     assert "the store" in str(caught.value)

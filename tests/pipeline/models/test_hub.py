@@ -7,7 +7,7 @@ import signal
 import pytest
 from fake_hub import COMMIT, FakeHub
 
-from pipeline.models import ModelError, Unreachable, resolve_model
+from pipeline.models import NoModel, Unreachable, resolve_model
 
 
 @pytest.fixture
@@ -62,16 +62,16 @@ def test_a_copy_with_a_cut_file_is_not_whole(hub, tmp_path):
     weights = resolve(tmp_path).folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     hub.status = 503
-    with pytest.raises(Unreachable, match="no whole copy"):
+    with pytest.raises(Unreachable, match="no complete copy"):
         resolve(tmp_path)
 
 
 def test_an_interrupted_download_is_not_taken_for_whole(hub, tmp_path):
     hub.cut = "model.safetensors"
-    with pytest.raises(ModelError):
+    with pytest.raises(NoModel):
         resolve(tmp_path)
     hub.status = 503
-    with pytest.raises(Unreachable, match="no whole copy"):
+    with pytest.raises(Unreachable, match="no complete copy"):
         resolve(tmp_path)
     hub.status = hub.cut = None
     assert (resolve(tmp_path).folder / "model.safetensors").stat().st_size == 10240
@@ -80,7 +80,7 @@ def test_an_interrupted_download_is_not_taken_for_whole(hub, tmp_path):
 @pytest.mark.parametrize(
     ("status", "code", "needle"),
     [
-        (404, "RepoNotFound", "the hub knows no such model"),
+        (404, "RepoNotFound", "the hub has no such model"),
         (404, "RevisionNotFound", "no revision 'v9'"),
         (403, "GatedRepo", "gated"),
         (403, "", "the hub refused"),
@@ -89,7 +89,7 @@ def test_an_interrupted_download_is_not_taken_for_whole(hub, tmp_path):
 )
 def test_what_the_hub_says_is_passed_on(hub, tmp_path, status, code, needle):
     hub.status, hub.error_code = status, code
-    with pytest.raises(ModelError, match=needle) as caught:
+    with pytest.raises(NoModel, match=needle) as caught:
         resolve(tmp_path, "v9")
     assert "org/tiny" in str(caught.value)
 
@@ -122,7 +122,7 @@ def test_a_killed_download_is_not_taken_for_whole(hub, tmp_path):
     process.join()
     hub.release.set()
     hub.stall, hub.status = None, 503
-    with pytest.raises(Unreachable, match="no whole copy"):
+    with pytest.raises(Unreachable, match="no complete copy"):
         resolve(tmp_path)
     hub.status = None
     assert (resolve(tmp_path).folder / "model.safetensors").stat().st_size == 10240

@@ -78,7 +78,7 @@ async def test_a_tokenizer_whose_texts_the_model_does_not_know_is_refused(loaded
             single="$A new1", special_tokens=[("new1", VOCABULARY)]
         )
     tokenizer.save_pretrained(tmp_path)
-    both = f"knows {VOCABULARY + 1} tokens and the model only {VOCABULARY}:"
+    both = f"has {VOCABULARY + 1} tokens and the model only {VOCABULARY}:"
     with pytest.raises(ModelError, match=both):
         await loaded(MODEL_PATH=str(tmp_path))
 

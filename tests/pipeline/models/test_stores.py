@@ -9,7 +9,7 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pipeline.models import ModelError, Unreachable, cache, resolve_model
+from pipeline.models import NoModel, Unreachable, cache, resolve_model
 from pipeline.models.cache import RemoteFile, fetch_whole
 
 
@@ -81,7 +81,7 @@ def test_an_s3_that_does_not_answer_is_replaced_by_the_cached_copy(bucket, tmp_p
     first = resolve("s3://models/team/tiny", tmp_path)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     assert resolve("s3://models/team/tiny", tmp_path) == first
-    with pytest.raises(Unreachable, match="no whole copy"):
+    with pytest.raises(Unreachable, match="no complete copy"):
         resolve("s3://models/team/tiny-other", tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_an_s3_that_does_not_answer_is_replaced_by_the_cached_copy(bucket, tmp_p
     ],
 )
 def test_what_is_wrong_with_an_s3_model_is_said(bucket, tmp_path, url, needle):
-    with pytest.raises(ModelError, match=needle) as caught:
+    with pytest.raises(NoModel, match=needle) as caught:
         resolve(url, tmp_path)
     assert url in str(caught.value)
 
@@ -105,7 +105,7 @@ def test_missing_credentials_are_said(bucket, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    with pytest.raises(ModelError, match="no AWS credentials"):
+    with pytest.raises(NoModel, match="no AWS credentials"):
         resolve("s3://models/team/tiny", tmp_path)
 
 
@@ -123,12 +123,12 @@ def test_code_comes_from_a_store_only_when_trusted(memory, tmp_path):
 
 
 def test_an_fsspec_folder_that_is_not_there_is_named(memory, tmp_path):
-    with pytest.raises(ModelError, match="memory://bucket/none"):
+    with pytest.raises(NoModel, match="memory://bucket/none"):
         resolve("memory://bucket/none", tmp_path)
 
 
 def test_a_password_in_a_url_is_not_shown():
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(NoModel) as caught:
         resolve_model("nope://user:secret@host/model?token=secret")
     assert "secret" not in str(caught.value)
 
@@ -144,7 +144,7 @@ class Talkative(fsspec.AbstractFileSystem):
 
 def test_a_password_in_a_drivers_error_is_not_shown():
     fsspec.register_implementation("talkative", Talkative, clobber=True)
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(NoModel) as caught:
         resolve_model("talkative://user:se@cret@host/model?token=secret")
     message = "talkative://host/model: OSError: cannot read 'talkative://host/model torn"
     assert str(caught.value) == message
@@ -178,7 +178,7 @@ def fetch(store, cache_dir):
 
 
 def test_a_file_that_comes_short_leaves_nothing_behind(tmp_path, model_files):
-    with pytest.raises(ModelError, match=r"model\.safetensors came with 5120 of 10240 bytes"):
+    with pytest.raises(NoModel, match=r"model\.safetensors came with 5120 of 10240 bytes"):
         fetch(Store(model_files, cut="model.safetensors"), tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -231,7 +231,7 @@ def test_what_a_killed_download_left_is_cleared_after_a_day(tmp_path, model_file
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, model_files):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    with pytest.raises(ModelError, match="could not be downloaded into"):
+    with pytest.raises(NoModel, match="could not be downloaded into"):
         fetch(Store(model_files), blocked)
 
 

@@ -89,7 +89,7 @@ def test_a_line_that_is_no_entry_is_named_by_its_number_alone(line):
 
 
 def test_a_key_that_stands_there_twice_is_refused():
-    with pytest.raises(SecurityFileError, match="line 2 has a key that stands there already"):
+    with pytest.raises(SecurityFileError, match="line 2 repeats a key"):
         KeyRing.parse(f"alice:{DIGEST}\nbob:{DIGEST}")
 
 

@@ -144,7 +144,7 @@ def test_toml_values_keep_their_types(tmp_path):
     ("text", "needle"),
     [
         ("grpc_prot = 1", "'grpc_prot' is not a setting"),
-        ("grpc_port = 1\nGRPC_PORT = 2", "stands there twice"),
+        ("grpc_port = 1\nGRPC_PORT = 2", "is set twice"),
         ("grpc_port = ", "not TOML"),
         ("grpc_port = true", "GRPC_PORT=True"),
         ("grpc_port = 1.0", "GRPC_PORT=1.0"),

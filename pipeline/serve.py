@@ -16,9 +16,9 @@ import structlog
 import trio
 from attrs import evolve
 
+from pipeline.exit_code import run_logged
 from pipeline.interface.status import Phase
 from pipeline.lifecycle import Addresses, Server
-from pipeline.process.exit_code import run_logged
 from pipeline.process.file_descriptors import allow_connections
 from pipeline.process.garbage_collection import settle
 from pipeline.security.security import Security
@@ -36,7 +36,7 @@ def serve(
 ) -> int:
     """Serve until a signal; returns the exit code.
 
-    ``ready`` is told the addresses. ``faults`` are observers that crash stages, for
+    ``ready`` is called with the addresses. ``faults`` are observers that crash stages, for
     soak tests.
 
     Raises:
@@ -94,5 +94,5 @@ def _start_watchdog(seconds: float) -> None:
 
 
 def _give_up() -> None:
-    log.error("the device does not come back: ending without it")
+    log.error("the device does not return: ending without it")
     os._exit(1)

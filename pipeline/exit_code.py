@@ -7,7 +7,7 @@ import structlog
 import trio
 
 from pipeline.devices.watch import DeviceLost
-from pipeline.models.errors import ModelError as NoModel
+from pipeline.models.errors import NoModel
 from pipeline.wiring.supervisor import StageFailed
 from stages.device.errors import ModelError
 
@@ -17,7 +17,7 @@ FORESEEN: Final = (
     ModelError,
     StageFailed,
     DeviceLost,
-)  # who say it all
+)  # their messages say everything
 
 log = structlog.get_logger()
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.overload.health_level import ENTER_OVERLOADED, LEAVE_DEGRADED, HealthLevel
+from pipeline.interface.health_level import ENTER_OVERLOADED, LEAVE_DEGRADED, HealthLevel
 
 
 def levels(*pressures):
