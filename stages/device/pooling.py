@@ -19,9 +19,23 @@ zeros, and the engine reports it as broken.
 from collections.abc import Sequence
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 from torch.nn.functional import embedding, embedding_bag
+
+
+@frozen(eq=False)
+class Stretches:
+    """Texts cut into pieces: a GPU's ``embedding_bag`` adds a bag's rows one after another.
+
+    On the device, int32. ``offsets`` [pieces + 1] say where each piece begins in a bag's
+    ``indices``, ``texts`` [texts + 1] where each text begins among the pieces, and ``order``
+    [pieces] is 0, 1, 2, ...
+    """
+
+    offsets: Tensor
+    texts: Tensor
+    order: Tensor
 
 
 @frozen(eq=False)
@@ -34,6 +48,8 @@ class Bags:
 
     Tokens are left out by not being in ``indices``, or, where a captured graph fixes
     how many there are, by a 0 in ``keep``, float32 [tokens].
+
+    With ``stretches`` sums are made of each stretch first.
     """
 
     indices: Tensor
@@ -42,17 +58,14 @@ class Bags:
     lengths: Tensor
     firsts: Tensor
     keep: Tensor | None = None
+    stretches: Stretches | None = field(default=None, kw_only=True)
 
     def sums(self, table: Tensor, weights: Tensor | None) -> Tensor:
         """Weighted sums of ``table``'s rows, [texts, columns]."""
-        return embedding_bag(
-            self.indices,
-            table,
-            self.offsets,
-            mode="sum",
-            per_sample_weights=weights,
-            include_last_offset=True,
-        )
+        cut = self.stretches
+        if cut is None:
+            return _sums(self.indices, table, self.offsets, weights)
+        return _sums(cut.order, _sums(self.indices, table, cut.offsets, weights), cut.texts, None)
 
     def counts(self) -> Tensor:
         """Pooled tokens of each text before exclusions, float32 [texts, 1]."""
@@ -62,6 +75,12 @@ class Bags:
         """Each pooled token's place in its text, from 1, float32 [tokens]."""
         starts = self.starts.repeat_interleave(self.offsets.diff(), output_size=len(self.indices))
         return (self.indices - starts + 1).float()
+
+
+def _sums(indices: Tensor, table: Tensor, offsets: Tensor, weights: Tensor | None) -> Tensor:
+    return embedding_bag(
+        indices, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
+    )
 
 
 class Pooler:

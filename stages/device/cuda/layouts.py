@@ -16,7 +16,7 @@ from stages.device.cuda.staging import PackedParts, PackedStaging, PaddedParts, 
 from stages.device.encoder import Encoder
 from stages.device.packing import Run, Texts
 from stages.device.padded import PaddedPath, Shape
-from stages.device.pooling import Bags
+from stages.device.pooling import Bags, Stretches
 from stages.device.readout import Readout
 from stages.messages import Int32
 
@@ -79,7 +79,8 @@ class PackedLayout:
     ) -> None:
         self._encoder, self._row, self._readout = encoder, row, readout
         self._staging = PackedStaging(encoder.pad_id, encoder.first_position, prompts, pairs)
-        self._places = torch.arange(tokens, dtype=torch.int32, device=encoder.device)
+        # A token may be a text by itself, and one more stretch begins every so often.
+        self._places = torch.arange(2 * tokens + 1, dtype=torch.int32, device=encoder.device)
 
     def values(self, shape: PackedShape) -> int:
         """See :class:`BatchLayout`."""
@@ -100,6 +101,9 @@ class PackedLayout:
             parts.offsets.diff(),
             parts.firsts.clamp(max=shape.tokens - 1),  # sequences without tokens lie at the end
             parts.keep,
+            stretches=Stretches(
+                parts.stretches, parts.texts, self._places[: len(parts.stretches) - 1]
+            ),
         )
         return self._readout(hidden, parts.ids, bags)
 

@@ -5,7 +5,7 @@ parts lie. Parts begin at multiples of 128 bytes, which compiled kernels like to
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from stages.device.padded import Shape
 from stages.messages import Int32
 
 ALIGNED: Final = 32  # int32 values
+STRETCH: Final = 16  # tokens whose vectors are added up in one go
 
 
 @frozen(eq=False)
@@ -29,6 +30,8 @@ class PackedParts:
     positions: Tensor  # [tokens]
     offsets: Tensor  # [sequences + 1]
     firsts: Tensor  # [sequences]
+    stretches: Tensor  # [stretches + 1], where each begins: of STRETCH tokens of a text at most
+    texts: Tensor  # [sequences + 1], where each sequence begins among them
     keep: Tensor | None = None  # float32 [tokens]; None where every token is pooled
     types: Tensor | None = None  # [tokens]; None where all are 0
 
@@ -53,12 +56,15 @@ class PackedStaging:
     def fill(self, host: Int32, shape: PackedShape, chunks: Sequence[Texts], run: Run) -> None:
         """Write ``run`` of ``chunks`` to ``host``."""
         parts = (host[at] for at in _places(self._lengths(shape)))
-        ids, positions, offsets = next(parts), next(parts), next(parts)
+        ids, positions, offsets, stretches, texts = islice(parts, 5)
         copy_ids(chunks, [run], ids)
         ids[run.size :] = self.pad_id
         positions[: run.size] = run.positions(self.first_position)
         positions[run.size :] = self.first_position
         offsets[:] = shape.offsets(run.starts, run.size)
+        stretches[:] = np.concatenate([offsets, np.arange(0, shape.tokens, STRETCH)])
+        stretches.sort()
+        texts[:] = np.searchsorted(stretches, offsets)
         if self.prompts:
             firsts, keep = next(parts), next(parts).view(np.float32)
             firsts[:] = offsets[:-1]
@@ -74,15 +80,16 @@ class PackedStaging:
     def parts(self, device: Tensor, shape: PackedShape) -> PackedParts:
         """The parts of ``device`` int32, laid out like ``host``: views."""
         parts = (device[at] for at in _places(self._lengths(shape)))
-        ids, positions, offsets = next(parts), next(parts), next(parts)
+        ids, positions, offsets, stretches, texts = islice(parts, 5)
         firsts, keep = offsets[:-1], None
         if self.prompts:
             firsts, keep = next(parts), next(parts).view(dtype=torch.float32)
         types = next(parts) if self.pairs else None
-        return PackedParts(ids, positions, offsets, firsts, keep, types)
+        return PackedParts(ids, positions, offsets, firsts, stretches, texts, keep, types)
 
     def _lengths(self, shape: PackedShape) -> tuple[int, ...]:
-        always = (shape.tokens, shape.tokens, shape.sequences + 1)
+        cuts = shape.sequences + 1 + -(-shape.tokens // STRETCH)
+        always = (shape.tokens, shape.tokens, shape.sequences + 1, cuts, shape.sequences + 1)
         prompts = (shape.sequences, shape.tokens) if self.prompts else ()
         return (*always, *prompts, *((shape.tokens,) if self.pairs else ()))
 
