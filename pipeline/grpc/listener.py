@@ -7,6 +7,7 @@ one that is served; each connection closes when its calls are answered. grpclib'
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,10 +64,12 @@ class Listener:
             OSError: the address cannot be bound; the message names it.
         """
         with _named(host, port):
+            bound = _every_address(port) if host == "::" else None
             self._server = await self._loop.create_server(
                 self._connection,
-                host,
-                port,
+                None if bound else host,
+                None if bound else port,
+                sock=bound,
                 backlog=1,  # also how often asyncio tries, and logs, when descriptors run out
                 ssl=tls,
                 ssl_handshake_timeout=HANDSHAKE_S if tls else None,
@@ -74,9 +77,9 @@ class Listener:
                 start_serving=False,
             )
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
-        bound: int = self._server.sockets[0].getsockname()[1]
-        self._address = host, bound
-        return bound
+        found: int = self._server.sockets[0].getsockname()[1]
+        self._address = host, found
+        return found
 
     async def listen(self) -> None:
         """Accept clients. Nothing happens once the end has been announced.
@@ -188,6 +191,19 @@ class Listener:
             await asyncio.sleep(0)  # a closed server drops, unclosed, what it has just accepted
         finally:
             server.close()  # its wait_closed can hang, and waits for nothing we need
+
+
+def _every_address(port: int) -> socket.socket:
+    """Bound to all addresses of both versions of the protocol; asyncio's own would be to one."""
+    bound = socket.socket(socket.AF_INET6)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        bound.bind(("::", port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 @contextmanager

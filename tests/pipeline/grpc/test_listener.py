@@ -36,6 +36,30 @@ def test_a_connection_that_comes_as_the_server_ends_is_closed(turns):
             pass
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 on this machine")
+@pytest.mark.parametrize("client_host", ["127.0.0.1", "::1"])
+def test_the_host_of_all_addresses_is_reached_by_either_version(client_host):
+    async def serve():
+        listener = Listener(NEVER_CALLED, EdgeLimits())
+        port = await listener.bind("::", 0)
+        await listener.listen()
+        _, writer = await asyncio.open_connection(client_host, port)
+        writer.close()
+        await listener.abort()
+
+    asyncio.run(serve())
+
+
+def test_a_taken_port_is_named():
+    async def bind(host, port):
+        await Listener(NEVER_CALLED, EdgeLimits()).bind(host, port)
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"cannot listen on :::{port} .gRPC.: "):
+            asyncio.run(bind("::", port))
+
+
 def received(client):
     """What has come; nothing once the server has closed."""
     try:
