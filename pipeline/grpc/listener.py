@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import uniform
-from typing import Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
 import structlog
@@ -64,12 +64,12 @@ class Listener:
             OSError: the address cannot be bound; the message names it.
         """
         with _named(host, port):
-            bound = _every_address(port) if host == "::" else None
+            where: dict[str, Any] = {"host": host, "port": port}
+            if host == "::":
+                where = {"sock": _every_address(port)}
             self._server = await self._loop.create_server(
                 self._connection,
-                None if bound else host,
-                None if bound else port,
-                sock=bound,
+                **where,
                 backlog=1,  # also how often asyncio tries, and logs, when descriptors run out
                 ssl=tls,
                 ssl_handshake_timeout=HANDSHAKE_S if tls else None,
