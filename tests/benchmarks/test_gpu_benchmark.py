@@ -100,6 +100,7 @@ def test_a_batch_s_costliest_kernels_are_told_with_their_sum(parts):
     found = kernels.kernels(lambda: torch.mm(given, given).exp(), torch.device("cpu"))
     parts.run("kernels", 10, lambda: found)
     assert found["kernels_ms"] > 0
+    assert found["device_ms"] > 0
     assert any("aten::mm" in line for line in found["costliest"])
     assert "in 1 of aten::exp" in show(parts.figures)
 
