@@ -1,7 +1,7 @@
-"""When calls come: one class a kind of traffic, each an iterator of moments.
+"""When calls arrive: one class per kind of traffic, each giving moments.
 
-All randomness comes from the generator that is handed in. A moment is in seconds from
-the beginning; they ascend, and moments beyond ``until_s`` are not given.
+All randomness comes from the generator that is passed in. Moments are in seconds from the
+beginning, ascending, and all before ``until_s``.
 """
 
 import math
@@ -22,7 +22,7 @@ RATE: Final = Number(0.0, 1e6, above=True)
 
 @frozen
 class Arrival:
-    """A call that comes ``at_s``; ``lengths`` in tokens where they were recorded with it."""
+    """A call that arrives ``at_s``; ``lengths`` in tokens if they were recorded with it."""
 
     at_s: float
     lengths: tuple[int, ...] = ()
@@ -38,7 +38,7 @@ class Arrivals(Protocol):
 
 @frozen
 class Poisson:
-    """Calls that know nothing of each other."""
+    """Calls that are independent of each other."""
 
     rate_per_s: float = required(RATE)
 
@@ -126,8 +126,8 @@ def _shares(items: int, tokens: int) -> Iterator[int]:
 class Recorded:
     """The calls of a trace file, at their times and with their lengths.
 
-    ``speed`` plays it faster; requests that were refused before they were looked at have
-    no tokens there, and count one a text.
+    ``speed`` replays it faster; requests that were refused before they were tokenized have
+    no tokens in it, and count one per text.
     """
 
     file: tuple[Arrival, ...] = required(TraceFile("call", recorded))

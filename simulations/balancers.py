@@ -12,7 +12,7 @@ from simulations.event_queue import EventQueue
 from simulations.replica import Replica
 
 UPDATE_S: Final = 1.0  # between two looks at what servers report
-LEAST_USE: Final = 0.01  # a server that did next to nothing says next to nothing of itself
+MIN_USE: Final = 0.01  # the report of a server that did next to nothing means nothing
 
 
 class Balancer(Protocol):
@@ -63,11 +63,11 @@ class _Weighted:
 
 @define(eq=False)
 class OrcaWeighted:
-    """Servers in turn by weight: answers a second over the use of the device (gRFC A58).
+    """Servers in turn by weight: answers per second over the use of the device (gRFC A58).
 
-    So each is led to the same use of its device, however fast that is. Until a server
-    has reported it weighs as much as the average. Turns are smooth: a server of weight 2
-    does not get two calls one after the other.
+    This leads to the same use of every device, however fast it is. Until a server has
+    reported it weighs as much as the average. Turns are smooth: a server of weight 2 does
+    not get two calls one after the other.
     """
 
     replicas: Sequence[Replica]
@@ -94,7 +94,7 @@ class OrcaWeighted:
             rate = (answers - server.answers) / UPDATE_S
             use = (busy_s - server.busy_s) / (UPDATE_S * len(server.replica.devices))
             server.answers, server.busy_s = answers, busy_s
-            server.weight = rate / use if use >= LEAST_USE else 0.0
+            server.weight = rate / use if use >= MIN_USE else 0.0
             if server.weight:
                 known.append(server.weight)
         average = sum(known) / len(known) if known else 1.0

@@ -1,10 +1,10 @@
 """Whether the token budget is kept: what open requests have reserved, seen from outside.
 
 Admission bounds what is queued, which is what is reserved and not on a device. So what is
-reserved stays below the budget, with what tenants within their share may overdraw, and
+reserved stays below the budget, plus what tenants within their share may overdraw, plus
 all that devices can have in hand. A request that finds nothing queued may enter whatever
-its size, and texts are counted by a guess until they are tokenized: each that was on its
-way when the last one entered may turn out as long as the longest.
+its size, and texts are counted by an estimate until they are tokenized: each that was on
+its way when the last one entered may turn out as long as the longest.
 """
 
 from attrs import define, field
@@ -21,7 +21,7 @@ from stages.ticket import Ticket
 
 @define(eq=False)
 class BudgetWatch:
-    """An observer of the links; it says nothing where no policy bounds the tokens."""
+    """An observer of the links; it reports nothing where no policy bounds the tokens."""
 
     plan: PipelinePlan
     tickets: OpenTickets

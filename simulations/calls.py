@@ -26,7 +26,7 @@ class Call:
 
     @property
     def deadline(self) -> float:
-        """When the client needs no answer any more."""
+        """When the client no longer needs an answer."""
         return self.at_s + self.clients.timeout_s
 
     @property
@@ -36,7 +36,7 @@ class Call:
 
 
 class Listener(Protocol):
-    """Is told what clients do and hear. Times are those of the clock."""
+    """Hears what clients do and hear. Times are on Trio's clock."""
 
     def arrived(self, call: Call, now: float) -> None:
         """A call is sent for the first time."""

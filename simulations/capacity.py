@@ -1,4 +1,4 @@
-"""How many servers does some traffic need? The least number that holds, found by simulating."""
+"""How many servers some traffic needs: the least number that holds, found by simulating."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,7 +12,7 @@ from simulations.statistics import Totals
 
 @frozen
 class Goal:
-    """What calls have to see: a 99th percentile of latency, and a share that is answered."""
+    """What calls must get: a 99th percentile of latency, and a share that is answered."""
 
     p99_s: float
     answered: float
@@ -26,7 +26,7 @@ class Goal:
 
 @frozen(eq=False)
 class Trial:
-    """What so many servers showed."""
+    """What a number of servers showed."""
 
     replicas: int
     totals: Totals
@@ -43,9 +43,9 @@ class Trial:
 
 
 def plan(scenario: Scenario, goal: Goal, *, seed: int, most: int) -> Iterator[Trial]:
-    """Trials until the least number of servers is known, each told as it ends.
+    """Trials until the least number of servers is known, each yielded as it ends.
 
-    The least is that of the smallest trial that holds; there is none when ``most`` do not.
+    The least is that of the smallest trial that holds; there is none if ``most`` do not hold.
     """
 
     def attempt(replicas: int) -> Trial:

@@ -1,4 +1,4 @@
-"""Charts over time as SVG, without any library: lines, or areas that lie on each other."""
+"""Charts over time as SVG, without any library: lines, or stacked areas."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
@@ -115,7 +115,7 @@ def _y(value: float, top: float) -> float:
 
 
 def nice(value: float) -> float:
-    """The least of 1, 2, 4, 5, 8, 10, 20 ... that is no less; 1 for nothing."""
+    """The least of 1, 2, 4, 5, 8, 10, 20 ... that is not below ``value``; 1 for 0."""
     if value <= 0.0:
         return 1.0
     power = 10.0 ** (len(str(int(value))) - 1) if value >= 1.0 else 1.0

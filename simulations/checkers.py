@@ -1,6 +1,6 @@
 """What must hold of every simulation, seen from outside: violations are sentences.
 
-Checked while it runs, so that nothing has to be kept of calls that are over.
+Checked while it runs, so that nothing has to be kept about calls that are over.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ from stages.answer import Answer, Outcome
 from stages.request import EmbedRequest
 from stages.ticket import Reply, Ticket
 
-MOST_SENTENCES: Final = 20
+MAX_SENTENCES: Final = 20
 
 
 @define(eq=False)
@@ -29,7 +29,7 @@ class Violations:
     def add(self, sentence: str) -> None:
         """Note one."""
         self.total += 1
-        if len(self.sentences) < MOST_SENTENCES:
+        if len(self.sentences) < MAX_SENTENCES:
             self.sentences.append(sentence)
 
 
@@ -43,7 +43,7 @@ class _Asked:
 
 @define(eq=False)
 class CheckedFrontend:
-    """A frontend before another one: whoever waits hears one outcome."""
+    """A frontend in front of another one, which checks that whoever waits hears one outcome."""
 
     frontend: Frontend
     violations: Violations
@@ -80,16 +80,16 @@ class CheckedFrontend:
         reply(outcome)
 
     def check_end(self) -> None:
-        """Nobody waits any more."""
+        """Check that nobody waits any more."""
         for asked in self._open.values():
             self.violations.add(f"{asked.request_id} heard nothing")
 
 
 @define(eq=False)
 class RightVectors:
-    """A listener that looks at every answer: each item's own vector, in its place.
+    """A listener that checks every answer: each item's own vector, in its place.
 
-    ``max_tokens`` is where longer texts are cut, on their right.
+    Texts are cut to ``max_tokens`` from the right.
     """
 
     corpus: Corpus
@@ -118,7 +118,7 @@ class RightVectors:
 
 @define(eq=False)
 class AlwaysAnswered:
-    """A listener to clients that nothing may be refused to."""
+    """A listener to clients whose every call must be answered."""
 
     violations: Violations
 
@@ -129,14 +129,14 @@ class AlwaysAnswered:
         """See :class:`simulations.calls.Listener`."""
         del now, final
         if not isinstance(outcome, Answer):
-            self.violations.add(f"{call.request.request_id} was to be answered, heard: {outcome}")
+            self.violations.add(f"{call.request.request_id} was not answered, but heard: {outcome}")
 
     def hung_up(self, call: Call, now: float) -> None:
         """See :class:`simulations.calls.Listener`."""
 
 
 def check_nothing_left(pipeline: Pipeline, violations: Violations) -> None:
-    """A pipeline that has drained holds nothing."""
+    """Check that a pipeline that has drained holds nothing."""
     tickets, load = pipeline.tickets, pipeline.load
     left = {
         "open tickets": len(tickets),

@@ -1,4 +1,4 @@
-"""The callers of a simulation: they call, wait, hang up, try again, and know what is right."""
+"""The callers of a simulation: they call, wait, hang up and try again."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ from stages.request import EmbedRequest
 
 @define(eq=False)
 class Population:
-    """The clients of one kind. ``pick`` chooses the server of an attempt."""
+    """The clients of one kind. ``pick`` chooses the server for an attempt."""
 
     clients: Clients
     corpus: Corpus
@@ -39,7 +39,7 @@ class Population:
     _arrivals: Iterator[Arrival] = field(factory=lambda: iter(()))
 
     def begin(self, for_s: float) -> None:
-        """Call for so long from now on."""
+        """Call for ``for_s`` seconds from now on."""
         self._begun_at_s = trio.current_time()
         self._arrivals = self.clients.arrivals.arrivals(self.rng, for_s)
         self._await_next()

@@ -74,7 +74,9 @@ def _plan(options: argparse.Namespace) -> int:
     from simulations.scenario import read_scenario  # noqa: PLC0415
 
     if not (options.p99_ms > 0.0 and 0.0 < options.answered <= 1.0 and options.most >= 1):
-        return fail("--p99-ms is above 0, --answered above 0 and at most 1, --most at least 1", 2)
+        return fail(
+            "--p99-ms must be above 0, --answered above 0 and at most 1, --most at least 1", 2
+        )
     scenario, goal = read_scenario(options.scenario), Goal(options.p99_ms / 1e3, options.answered)
     fewest = None
     for trial in plan(scenario, goal, seed=options.seed, most=options.most):
@@ -97,7 +99,7 @@ def _simulate(options: argparse.Namespace) -> int:
         if wrong := why_unwritable(path):
             return fail(f"{path}: {wrong}", 2)
     if options.report is not None and options.report == options.trace:
-        return fail(f"{options.report}: --report and --trace need a file each", 2)
+        return fail(f"{options.report}: --report and --trace must be different files", 2)
     scenario, started = read_scenario(options.scenario), time.perf_counter()
     if options.trace is None:
         report = simulate(scenario, seed=options.seed)
@@ -115,12 +117,12 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def silence() -> None:
-    """What servers would log of faults is no news in a simulation."""
+    """Keep servers from logging the faults that a simulation injects."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def fail(message: str, code: int) -> int:
-    """Say it in one line on stderr; returns ``code``, the exit code."""
+    """Print one line on stderr; returns ``code``, the exit code."""
     print(f"penstock: {message}", file=sys.stderr)  # noqa: T201
     return code
 

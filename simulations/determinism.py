@@ -5,8 +5,8 @@ seeding it makes the order repeatable. Tasks whose deadlines are equal become re
 step, and are sorted by age before they are shuffled, so that ties decide nothing. The
 names used here are private to Trio, which is why its version is pinned.
 
-Chance in a simulation comes from streams with names of their own: what one client draws
-does not change what another one, or the device, does.
+Chance in a simulation comes from named streams: what one client draws does not change what
+another one, or the device, does.
 """
 
 import math
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def stream(seed: int, name: str) -> random.Random:
-    """A generator of random numbers that is decided by both; the same in every process."""
+    """A random generator that ``seed`` and ``name`` decide; the same in every process."""
     return random.Random(f"{seed} {name}")  # noqa: S311 - a simulation, not a secret
 
 
@@ -47,7 +47,7 @@ def run_deterministically(
 
 
 def _clock(event_queue: EventQueue) -> MockClock:
-    """A clock that goes to what comes next, whenever no task has anything to do."""
+    """A clock that jumps to the next deadline or entry whenever no task has anything to do."""
     clock = MockClock(autojump_threshold=0)
     now = 0.0
 

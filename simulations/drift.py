@@ -1,9 +1,9 @@
-"""How the speed of a device changed by time, recorded from a trace and replayed.
+"""How the speed of a device changed over time, recorded in a trace and replayed.
 
 Neighbours on a shared machine, heat, another process on the same device: a device that is
-slow for two seconds makes the slowest answers of a minute. A trace has every batch
-with its time and its tokens; what they took, by what the cost model says of as much work,
-is the factor of the moment. Whoever runs now takes the time of its work at the factors of
+slow for two seconds makes the slowest answers of a minute. A trace has every batch with its
+time and its tokens; the time that it took, divided by what the cost model predicts for the
+same work, is the factor of that moment. A simulated batch takes its time at the factors of
 the moments through which it runs, so a slow spell costs as much device time as it did,
 however the work is batched.
 """
@@ -21,7 +21,7 @@ from simulations.trace_file import TraceFile
 from stages.load.cost_model import CostModel, Work
 
 LONGEST_S: Final = 1e5  # of a trace: a day
-MOST_TOKENS: Final = 1 << 30  # of a batch
+MAX_TOKENS: Final = 1 << 30  # of a batch
 
 
 @frozen
@@ -34,7 +34,7 @@ class Ran:
 
 
 def ran_in(trace: str) -> tuple[Ran, ...]:
-    """The batches in a trace. Its texts are taken to be of one length in each."""
+    """The batches in a trace; the texts of each are taken to have one length."""
     events = read_trace(trace)
     batches = [event for event in events if event["ph"] == "X" and event["dur"] > 0]
     calls = [e["ts"] for e in events if e["ph"] == "b" and e["name"] == "request"]
@@ -46,7 +46,7 @@ def _ran(event: Mapping[str, Any], begin_us: int) -> Ran:
     args = event["args"]
     tokens, items = args["tokens"] + args["padding"], args["items"]
     at_s, seconds = (event["ts"] - begin_us) / 1e6, event["dur"] / 1e6
-    if not (at_s + seconds <= LONGEST_S and 0 < items <= tokens <= MOST_TOKENS):
+    if not (at_s + seconds <= LONGEST_S and 0 < items <= tokens <= MAX_TOKENS):
         raise ValueError(event)
     return Ran(at_s, seconds, Work(tokens, round(tokens * tokens / items)))
 
@@ -55,14 +55,14 @@ def _ran(event: Mapping[str, Any], begin_us: int) -> Ran:
 class Pace:
     """How many times as long work takes: a factor for each ``every_s`` from the beginning.
 
-    After the last of them, and without any, it takes what it takes.
+    After the last factor, or without any, it is 1.
     """
 
     factors: Sequence[float] = ()
     every_s: float = 1.0
 
     def seconds(self, work_s: float, now: float) -> float:
-        """How long work of ``work_s`` takes that begins ``now``."""
+        """How long work of ``work_s`` takes if it begins ``now``."""
         spent_s, slot = 0.0, int(now / self.every_s)
         while slot < len(self.factors):
             factor, slot = self.factors[slot], slot + 1
@@ -79,7 +79,7 @@ STEADY: Final = Pace()
 
 @frozen
 class Drift:
-    """Batches take as many times as long as those of a trace did then, each ``every_s``.
+    """Batches are slowed down as those of a trace were, with a factor for each ``every_s``.
 
     A moment without batches is like the one before it.
     """
@@ -88,7 +88,7 @@ class Drift:
     every_s: float = option(1.0, Number(0.1, 3600.0))
 
     def pace(self, cost: CostModel) -> Pace:
-        """The factors, against what ``cost`` says of the batches in the trace."""
+        """The factors, relative to what ``cost`` predicts for the batches in the trace."""
         last = max(ran.at_s + ran.seconds for ran in self.trace)
         took = [0.0] * math.ceil(last / self.every_s)
         said = list(took)

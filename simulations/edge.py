@@ -1,9 +1,9 @@
-"""A modelled edge: what a call meets between the network and the frontend, and on the way back.
+"""A modelled edge: what a call passes between the network and the frontend, and on its way back.
 
-One interpreter serves all calls of a server, one after another; what it does while the
-device runs is time that the device may lose. As the real edge does, it refuses by the
-newest snapshot before a call is read, and what is like a call that was just refused before
-it is taken to the pipeline; and it looks after the deadline of each.
+One interpreter serves all calls of a server, one after another; its work while the device
+runs may take time from the device. Like the real edge it refuses by the newest snapshot
+before a call is read, refuses calls like one that was just refused before they are handed
+in, and watches each call's deadline.
 """
 
 from collections.abc import Callable
@@ -28,12 +28,12 @@ from stages.ticket import Ticket
 
 @define(eq=False)
 class EdgeCall:
-    """A call that an edge has in hand; ``hear`` is told its outcome once."""
+    """A call that an edge has in hand; ``hear`` is called once, with its outcome."""
 
     request: EmbedRequest
     deadline: float
     hear: Callable[[Outcome], None]
-    like: Request  # what is known of it before it is understood
+    like: Request  # what is known of it before it is decoded
     ticket: Ticket | None = None
     timer: list[Callable[[], None]] = field(factory=list)
     gone: bool = False
@@ -115,7 +115,7 @@ class Edge:
             call.hear(outcome)
 
     def _after(self, seconds: float, do: Callable[[], None]) -> None:
-        """Do it once the interpreter has worked so long on it."""
+        """Call ``do`` once the interpreter has worked on it for ``seconds``."""
         if not seconds:
             do()
             return
@@ -125,7 +125,7 @@ class Edge:
 
 
 def _size(request: EmbedRequest) -> int:
-    """The bytes of what it asks about."""
+    """The bytes of its texts or ids."""
     if request.ids is not None:
         return ID_BYTES * request.ids.tokens
     return sum(map(len, request.texts or ()))

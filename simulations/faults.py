@@ -1,7 +1,7 @@
 """What goes wrong in a simulation, or in a test: when, how often, and what it does.
 
-Faults of the device are asked for by the modelled device; the crash of a stage comes
-from an observer of the links, which the real pipeline lets in.
+The modelled device asks for its own faults; the crash of a stage comes from an observer of
+the links of the real pipeline.
 """
 
 import math
@@ -106,7 +106,7 @@ class DeviceFaults:
     over: bool = False
 
     def strike(self, kind: type[F], now: float) -> list[F]:
-        """Those of a kind that strike a batch now."""
+        """The faults of a kind that strike a batch now."""
         if self.over:
             return []
         found = (fault for fault in self.faults if isinstance(fault, kind))

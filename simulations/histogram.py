@@ -1,4 +1,4 @@
-"""A histogram of durations that knows percentiles to within 0.4%, in little memory.
+"""A histogram of durations that gives percentiles to within 0.4%, in little memory.
 
 Durations are whole microseconds; a bucket is as wide as a 256th of the power of two
 below it, so that all arithmetic is exact and the same everywhere.
@@ -31,7 +31,7 @@ class DurationHistogram:
         self.total += other.total
 
     def percentile_s(self, percent: float) -> float | None:
-        """What so many percent are at most, by its bucket's least; None without any."""
+        """The duration that ``percent`` of all do not exceed, rounded down; None without any."""
         rank, seen = percent / 100.0 * self.total, 0
         for least in sorted(self.counts):
             seen += self.counts[least]

@@ -1,4 +1,4 @@
-"""How long texts are in tokens, and how many there are in a request: one class a kind."""
+"""How long texts are in tokens, and how many a request has: one class per distribution."""
 
 import random
 from typing import Final, Protocol
@@ -36,7 +36,7 @@ class Fixed:
 
 @frozen
 class Uniform:
-    """Every number from ``low`` to ``high`` alike."""
+    """Every number from ``low`` to ``high`` with equal chance."""
 
     low: int = required(COUNT)
     high: int = required(COUNT)

@@ -1,6 +1,6 @@
 """Models of what is slow or random in the real server: the device and the tokenizer.
 
-They take the time that the real thing would take and give answers that can be checked.
+They take the time that the real ones would take and give answers that can be checked.
 """
 
 import random
@@ -22,7 +22,7 @@ from simulations.faults import (
 )
 from simulations.runner import ModelledRunner
 from simulations.scenario import CPU, Host
-from simulations.token_corpus import DIMENSION, MOST_IDS, Corpus, vector_of
+from simulations.token_corpus import DIMENSION, MAX_IDS, Corpus, vector_of
 from stages.batch_result import DeviceOutput
 from stages.device.spec import DeviceFigures
 from stages.load.cost_model import CostModel
@@ -64,7 +64,7 @@ class ModelledDevice:
     layout_reason: str = ""
     dimension: int = DIMENSION
     dtype: str = "float32"
-    vocabulary: int = MOST_IDS
+    vocabulary: int = MAX_IDS
     outputs: tuple[Output, ...] = (Output.POOLED,)
     excluded_ids: Int32 = field(factory=lambda: np.zeros(0, np.int32))
     cost: CostModel = field(init=False)  # as it was measured
@@ -124,7 +124,7 @@ class ModelledDevice:
 def device_runner(
     event_queue: EventQueue, device: ModelledDevice, hindered_s: Callable[[], float] = lambda: 0.0
 ) -> ModelledRunner[Batch, DeviceOutput]:
-    """What runs ``device``; ``hindered_s`` as :class:`ModelledRunner` has it."""
+    """The runner of ``device``; for ``hindered_s`` see :class:`ModelledRunner`."""
     return ModelledRunner(
         event_queue, lambda batch: device.start(batch).finish(), device.seconds, hindered_s
     )
@@ -143,5 +143,5 @@ def modelled_tokenizer(
 
 def _texts_of(work: TokenizerWork) -> Sequence[str]:
     if not isinstance(work, Sequence):
-        raise TypeError(f"a modelled tokenizer knows no {type(work).__name__}")
+        raise TypeError(f"a modelled tokenizer cannot do {type(work).__name__}")
     return work

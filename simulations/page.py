@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: a table, the checks, and charts."""
+"""The report as one self-contained HTML page: a table, the checks, and charts."""
 
 from collections.abc import Iterator
 from html import escape
@@ -53,7 +53,7 @@ def _table(lines: list[list[str]], *, head: bool = False) -> str:
 
 
 def _wide(element: str) -> str:
-    """What may be wider than a phone, and scrolls there by itself."""
+    """Let an element that may be wider than a phone scroll by itself."""
     return f'<div class="wide" tabindex="0">\n{element}\n</div>'
 
 

@@ -4,9 +4,9 @@ What batching has taken and not sent on waits there, or is the one chunk that di
 fit. So the bounds of the planner and of batches, and the order in which items leave, can
 be checked without asking the planner.
 
-Order is promised among equals: of one tenant, in one lane and one bucket. They leave
-from an end of their line: by deadline, and by arrival where deadlines are equal; or,
-while the queue stands, the newest first.
+Order is promised among equals: of one tenant, in one lane and one bucket. They leave by
+deadline, and by arrival where deadlines are equal; or, while the queue stands, the newest
+first.
 """
 
 from itertools import count
@@ -41,7 +41,7 @@ class _Waiting:
 
 @define(eq=False)
 class PlannerWatch:
-    """An observer of the links, and told when a ticket ends.
+    """An observer of the links and a listener to tickets' ends.
 
     ``queued_tokens`` are by bucket, of requests that somebody still waits for.
     """

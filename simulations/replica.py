@@ -27,7 +27,7 @@ from simulations.modelled_device import (
 )
 from simulations.planner_watch import PlannerWatch
 from simulations.scenario import Scenario
-from simulations.token_corpus import DIMENSION, MOST_IDS, Corpus
+from simulations.token_corpus import DIMENSION, MAX_IDS, Corpus
 from stages.messages import Layout
 from stages.open_tickets import OpenTickets
 from stages.text.token_rules import TokenRules
@@ -128,12 +128,12 @@ class Replica:
             self.violations.add(f"server {self.number} has ended: {failed.exceptions[0]}")
 
     def _crashing(self) -> tuple[Observer, ...]:
-        """Only where stages are to crash: it costs every message its time."""
+        """The observer that crashes stages, only if it is needed: it costs every message time."""
         return (self.crashes,) if self.crashes.faults else ()
 
     @property
     def busy_s(self) -> float:
-        """What its devices have worked, together."""
+        """How long its devices have been busy, together."""
         return sum(device.busy_s for device in self.devices)
 
     def end_faults(self) -> None:
@@ -152,7 +152,7 @@ class Replica:
             fingerprint="0" * 16,
             dimension=DIMENSION,
             max_tokens=self.scenario.max_tokens,
-            vocabulary=MOST_IDS,
+            vocabulary=MAX_IDS,
             pooling="mean",
             normalize=False,
             dtype=device.dtype,

@@ -1,4 +1,4 @@
-"""What a simulation showed, in figures and as a table of text. Times to the microsecond."""
+"""What a simulation showed, in figures and as a text table. Times are to the microsecond."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,7 +12,7 @@ def as_table(report: Report) -> str:
 
 
 def verdict(report: Report) -> str:
-    """One line: whether all that was checked held."""
+    """One line: whether every check held."""
     total = report.violations.total
     return f"{total} violations" if total else "every check held"
 

@@ -1,4 +1,4 @@
-"""A modelled :mod:`stages.threads.runner`: takes the time of the real thing, on Trio's clock."""
+"""A modelled :mod:`stages.threads.runner`: takes as long as a real one, on Trio's clock."""
 
 from collections import deque
 from collections.abc import Callable
@@ -41,8 +41,8 @@ class ModelledJob(Generic[Out]):
 class ModelledRunner(Generic[In, Out]):
     """Runs jobs one after another: ``work`` gives the result, ``seconds`` the time.
 
-    ``hindered_s`` says how much time others have taken from it so far: what they take
-    while a job runs makes it longer.
+    ``hindered_s`` says how much time others have taken from it so far; what they take
+    while a job runs makes the job longer.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ModelledRunner(Generic[In, Out]):
         self._event_queue.after(self._seconds(work), ready)
 
     def _end(self, started_at: float, hindered_s: float) -> None:
-        """The first job has had its time; what was taken from it meanwhile, it still needs."""
+        """The first job has had its time, except for what was taken from it meanwhile."""
         if lost_s := self._hindered_s() - hindered_s:
             self._event_queue.after(lost_s, partial(self._end, started_at, self._hindered_s()))
             return

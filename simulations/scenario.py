@@ -1,4 +1,4 @@
-"""What a simulation is of: a TOML file, read into values.
+"""What is simulated: a TOML file, read into values.
 
 Together with a seed it decides everything that happens.
 """
@@ -35,7 +35,7 @@ from stages.lane import Lane
 from stages.load.cost_model import CostModel
 
 NAME: Final = Text("a name of letters, digits, dots and dashes", r"[\w.-]{0,64}")
-CPU: Final = CostModel(0.002, 1 / 6000, 0.0)  # MiniLM on two cores, about
+CPU: Final = CostModel(0.002, 1 / 6000, 0.0)  # roughly MiniLM on two cores
 LANES: Final = tuple(lane.name.lower() for lane in Lane)
 
 
@@ -43,9 +43,9 @@ LANES: Final = tuple(lane.name.lower() for lane in Lane)
 class Clients:
     """Callers of one kind. They are told apart by ``name`` in the report.
 
-    A caller that is refused tries again up to ``retries`` times: after the wait that the
-    server asked for where it ``honours_pushback``, and after ``backoff_s``, doubled each
-    time and with jitter, at least; its deadline counts from the first attempt.
+    A caller that is refused tries again up to ``retries`` times, at the earliest after
+    ``backoff_s``, doubled each time and with jitter; if it ``honours_pushback``, not before
+    the wait that the server asked for. Its deadline counts from the first attempt.
     """
 
     name: str = required(NAME)
@@ -65,9 +65,9 @@ class Clients:
 
 @frozen
 class DeviceModel:
-    """What batches take on each device: seconds by a cost model, spread by ``jitter``.
+    """How long batches take on each device: seconds by a cost model, spread by ``jitter``.
 
-    With ``drift`` they take as many times as long as those of a recorded trace did.
+    With ``drift`` they are slowed down as those of a recorded trace were.
     """
 
     calibration: CostModel = option(CPU, CostFile())
@@ -82,12 +82,12 @@ class DeviceModel:
 
 @frozen
 class Host:
-    """What happens beside the device, in seconds.
+    """What happens besides the device, in seconds.
 
     A call takes ``call_s`` of the interpreter before the pipeline has it and ``answer_s``
-    after: one call at a time. Tokenizing takes ``trip_s`` a slice and ``byte_s`` a byte, of
-    which a token has ``token_bytes``. Of all that, the device loses the share ``contention``
-    while it runs, where they have to share cores.
+    after: one call at a time. Tokenizing takes ``trip_s`` per slice and ``byte_s`` per byte;
+    a token has ``token_bytes``. The device loses the share ``contention`` of all that while
+    it runs, for cores that they share.
     """
 
     call_s: float = option(0.0, SECONDS)
@@ -100,7 +100,7 @@ class Host:
 
 @frozen
 class Fleet:
-    """Servers behind a balancer. ``speeds`` of their devices are given out in turn."""
+    """Servers behind a balancer, which get the ``speeds`` of their devices in turn."""
 
     replicas: int = option(1, Integer(1, 1000))
     balancer: str = option("round_robin", Choice(("round_robin", "least_loaded", "orca_weighted")))
@@ -109,7 +109,7 @@ class Fleet:
 
 @frozen
 class ServerSettings:
-    """A table whose keys are the server's own settings, in small letters."""
+    """A table whose keys are the server's own settings, in lower case."""
 
     def read(self, raw: object, folder: Path) -> Settings:
         """See :class:`simulations.toml_reader.Reader`."""
@@ -121,7 +121,7 @@ class ServerSettings:
         for key, value in raw.items():
             if key not in table:
                 raise InvalidValue(
-                    f"{key!r} is no setting; `penstock config` prints all of them", (key,)
+                    f"{key!r} is not a setting; `penstock config` prints all of them", (key,)
                 )
             values[key] = parsed(table[key].kind, key, value)
         settings = Settings(**values)  # type: ignore[arg-type]  # checked row by row
@@ -133,7 +133,7 @@ class ServerSettings:
 
 @frozen
 class Scenario:
-    """A simulation but for its seed.
+    """A simulation without its seed.
 
     Calls arrive and faults strike for ``duration_s``; then all must drain within
     ``recovery_s``, and the servers must answer again.
@@ -172,7 +172,7 @@ class Scenario:
 
 
 def parse_scenario(text: str, name: str, folder: Path) -> Scenario:
-    """The scenario in a TOML document; files in it are sought from ``folder``.
+    """The scenario in a TOML document; paths in it are relative to ``folder``.
 
     Raises:
         ScenarioError: it is not TOML, or a value in it is unknown or impossible.

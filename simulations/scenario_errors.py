@@ -20,7 +20,7 @@ class InvalidValue(Exception):
         self.path = path
 
     def under(self, *keys: str | int) -> "InvalidValue":
-        """The same as seen from further up."""
+        """The same error, seen from further up."""
         return InvalidValue(str(self), (*keys, *self.path))
 
 

@@ -1,7 +1,7 @@
 """One simulation: the real stages and policies of one or more servers, on a clock that jumps.
 
 The same scenario and seed give the same run: arrivals, the order of tasks, the
-devices' times and every outcome. First clients call and things go wrong; then all that is
+devices' times and every outcome. First clients call and faults strike; then everything
 open must end, and the servers must answer again; then they close, and nothing may be
 left in them.
 """
@@ -30,14 +30,14 @@ from simulations.token_corpus import Corpus, corpus_of
 
 OVER_LONG: Final = 64  # tokens by which a text may exceed the model's maximum
 SETTLE_S: Final = 5.0  # after the last call and batch, before servers are asked again
-LOOK_S: Final = 0.1  # between two looks whether all calls have ended
+LOOK_S: Final = 0.1  # how often to look whether all calls have ended
 PROBE: Final = Clients("probe", Bursts(1, 0.5), lengths=Fixed(64))
 PROBE_S: Final = 5.0  # for which they call, one after another
 
 
 @frozen(eq=False)
 class Report:
-    """What a simulation showed; ``violations`` is empty when all held."""
+    """What a simulation showed; ``violations`` is empty when every check held."""
 
     scenario: Scenario
     seed: int
@@ -109,7 +109,7 @@ class _Simulation:
         ]
 
     async def run(self) -> Report:
-        """All of it."""
+        """Run the whole simulation."""
         async with trio.open_nursery() as machines:
             async with trio.open_nursery() as pipelines:
                 for replica in self.replicas:
@@ -151,7 +151,7 @@ class _Simulation:
         await self._wait_for(populations)
 
     async def _drain(self) -> None:
-        """A while after the devices are free all must be well again."""
+        """Check that servers answer again a while after their devices are free."""
         with trio.move_on_after(self.scenario.recovery_s):
             while any(replica.pipeline.load.batches_on_device for replica in self.replicas):  # noqa: ASYNC110
                 await trio.sleep(LOOK_S)

@@ -1,6 +1,6 @@
-"""What is counted of a simulation: sums for each kind of clients, and how all goes over time.
+"""The counts of a simulation: sums for each kind of clients, and the course over time.
 
-Nothing is kept of single calls, so that millions of them need no more memory than few.
+Nothing is kept about single calls, so that millions of them need no more memory than a few.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ SLOTS = 120  # pieces of time from the beginning to the end of arrivals
 
 @define
 class Totals:
-    """What became of the calls of one kind of clients. Tokens are those of texts, uncut."""
+    """The outcomes of the calls of one kind of clients. Tokens count before truncation."""
 
     calls: int = 0
     attempts: int = 0
@@ -154,7 +154,7 @@ class Statistics:
         self._was_busy(result.started_at, result.finished_at)
 
     def _was_busy(self, since: float, until: float) -> None:
-        """Share the time out to the pieces that it spans."""
+        """Divide the time among the slots that it spans."""
         while since < until:
             end = min(until, (int(since / self.slot_s) + 1) * self.slot_s)
             if end <= since:  # a rounding at the edge of a piece

@@ -1,10 +1,10 @@
-"""Many random scenarios, each of which has only some of the features that there are.
+"""Many random scenarios, each with only some of all features.
 
 ``python -m simulations.swarm [--seeds 100] [--first SEED]`` runs them on all cores, and
 ``--only SEED`` one, with its report. A seed decides scenario and run. A scenario with
 everything in it hides faults that only show where something is missing, so every feature
 is in about half of them (Groce and others, Swarm Testing, 2012). Seeds that fail are
-added to ``simulations/regressions.txt``, which the tests run; a line there is a seed and
+added to ``simulations/regressions.txt``, which the tests run; each line has a seed and
 what it showed.
 """
 
@@ -45,7 +45,7 @@ REGRESSIONS: Final = Path(__file__).parent / "regressions.txt"
 
 @frozen(eq=False)
 class _Draw:
-    """Draws from one stream; each feature is there or not for the whole scenario."""
+    """Draws from one stream; a feature is in or out for the whole scenario."""
 
     rng: random.Random
 
@@ -54,11 +54,11 @@ class _Draw:
         return self.rng.random() < 0.5
 
     def among(self, low: float, high: float) -> float:
-        """A number between, small ones as likely as large ones: log-uniform."""
+        """A number between ``low`` and ``high``, log-uniform."""
         return float(low * (high / low) ** self.rng.random())
 
     def whole(self, low: int, high: int) -> int:
-        """The same as a whole number."""
+        """Like :meth:`among`, rounded to a whole number."""
         return round(self.among(low, high))
 
 
@@ -175,7 +175,7 @@ def run(seed: int) -> Report:
 
 
 def failure_of(seed: int) -> str:
-    """What does not hold, in one line; "" where all does."""
+    """The first check that does not hold, in one line; "" if all do."""
     silence()
     try:
         found = run(seed).violations.sentences

@@ -1,8 +1,8 @@
 """Texts and token ids of any length, cut from one long row of random tokens.
 
 A text is words of equal width, each of which the modelled tokenizer turns into one
-token; so the same place in the row can be asked for as a text or as ids, and what a
-device has to answer for it is known.
+token; so the same place in the row can be requested as a text or as ids, and the right
+answer for it is known.
 """
 
 import random
@@ -16,7 +16,7 @@ from attrs import field, frozen
 from stages.messages import Int32
 
 TOKENS: Final = 1 << 18  # in the row; a text begins anywhere in it
-MOST_IDS: Final = 30_000
+MAX_IDS: Final = 30_000
 DIMENSION: Final = 3
 
 
@@ -33,7 +33,7 @@ class Corpus:
     def _draw(self) -> Int32:
         digits = self.token_bytes - 1
         rng = random.Random(0)  # noqa: S311 - a simulation, not a secret
-        values = rng.choices(range(min(MOST_IDS, 10**digits)), k=TOKENS + self.longest)
+        values = rng.choices(range(min(MAX_IDS, 10**digits)), k=TOKENS + self.longest)
         ids = np.array(values, np.int32)
         ids.setflags(write=False)
         return ids
@@ -44,16 +44,16 @@ class Corpus:
         return " ".join(f"{number:0{digits}}" for number in self.ids.tolist())
 
     def text(self, start: int, tokens: int) -> str:
-        """The text of so many tokens that begins at place ``start``."""
+        """The text of ``tokens`` tokens that begins at index ``start``."""
         width = self.token_bytes
         return self._text[start * width : (start + tokens) * width - 1]
 
     def vector(self, start: int, tokens: int) -> tuple[float, ...]:
-        """What a device answers for it."""
+        """The vector that a device gives for the same item."""
         return vector_of(self.ids[start : start + tokens])
 
     def tokens_of(self, text: str) -> Int32:
-        """What the modelled tokenizer makes of ``text``: int32 [words]."""
+        """The ids that the modelled tokenizer gives for ``text``: int32 [words]."""
         width = self.token_bytes
         letters = np.frombuffer(f"{text} ".encode(), np.uint8).reshape(-1, width)[:, :-1]
         values = (letters - ord("0")) @ (10 ** np.arange(width - 2, -1, -1))
@@ -67,7 +67,7 @@ def corpus_of(token_bytes: int, longest: int) -> Corpus:
 
 
 def vector_of(ids: Int32) -> tuple[float, ...]:
-    """The vector that belongs to an item: its length, and a sum that tells it from others.
+    """The vector of an item: its length, and a checksum that tells it from others.
 
     All three numbers are exact in float32.
     """

@@ -1,4 +1,4 @@
-"""From the tables of a TOML document to values: what each key may hold stands at its field.
+"""From the tables of a TOML document to values: each field declares what its key may hold.
 
 A field of an attrs class that is made by :func:`option` or :func:`required` is a key of
 its table. Its kind is one of :mod:`pipeline.settings.kinds`, or one of these, which know
@@ -28,7 +28,7 @@ class Reader(Protocol):
     """A kind of value that is more than a number or a word."""
 
     def read(self, raw: object, folder: Path) -> object:
-        """The value; files are sought from ``folder``. Raises :class:`InvalidValue`."""
+        """The value; paths are relative to ``folder``. Raises :class:`InvalidValue`."""
         ...
 
 

@@ -90,7 +90,7 @@ def test_files_that_cannot_be_read_or_written(files, tmp_path):
     assert (found.returncode, found.stderr) == (2, f"penstock: {tmp_path}: is a folder\n")
     found = penstock(files / "s.toml", f"--report={tmp_path}/x", f"--trace={tmp_path}/x")
     assert (found.returncode, found.stdout) == (2, "")
-    assert "a file each" in found.stderr
+    assert "different files" in found.stderr
 
 
 def test_a_reader_that_goes_away_is_no_crash(files):

@@ -49,7 +49,7 @@ BAD = [
     ("duration_s = 60", "duration = 60", 1, "'duration' is not known here; known are duration_s"),
     ("duration_s = 60  # line 1\n", "", 1, "'duration_s' is missing"),
     ("max_batch_size = 64", "max_batch_size = 0", 4, "must be a whole number from 1 to 65536"),
-    ("max_batch_size = 64", "max_batsh = 1", 4, "'max_batsh' is no setting"),
+    ("max_batch_size = 64", "max_batsh = 1", 4, "'max_batsh' is not a setting"),
     ("max_batch_size = 64", "min_item_delay_ms = 99", 4, "must not be above deadline_wait_ms"),
     ('name = "search"', "", 6, "'name' is missing"),
     ('name = "import"', 'name = "search"', 15, "two clients are called 'search'"),

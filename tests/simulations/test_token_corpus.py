@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulations.token_corpus import MOST_IDS, TOKENS, corpus_of, vector_of
+from simulations.token_corpus import MAX_IDS, TOKENS, corpus_of, vector_of
 
 PLACES = st.tuples(st.integers(0, TOKENS - 1), st.integers(1, 40))
 
@@ -19,7 +19,7 @@ def test_the_tokenizer_makes_of_a_text_the_ids_of_its_place(token_bytes):
         ids = corpus.tokens_of(text)
         assert ids.dtype == np.int32
         assert ids.tolist() == corpus.ids[start : start + tokens].tolist()
-        assert 0 <= ids.min() <= ids.max() < MOST_IDS
+        assert 0 <= ids.min() <= ids.max() < MAX_IDS
 
 
 @given(PLACES, PLACES)
