@@ -49,6 +49,7 @@ class EngineAlone:
         device: str = "cpu",
         dtype: str = "auto",
         threads: int = 0,
+        compiled: bool = True,
         buckets: tuple[int, ...] = (),
         batch_sizes: tuple[int, ...] = BATCH_SIZES,
     ) -> "EngineAlone":
@@ -66,6 +67,7 @@ class EngineAlone:
             dtype=dtype,
             layout=layout,
             threads=threads,
+            compiled=compiled,
             buckets=buckets or buckets_for(recipe.max_tokens),
             batch_sizes=batch_sizes,
         )

@@ -47,11 +47,10 @@ from typing import Any, Final
 import torch
 
 from benchmarks import results
-from benchmarks.gpu import alternatives
+from benchmarks.gpu.apart import apart
 from benchmarks.gpu.end_to_end import end_to_end
 from benchmarks.gpu.extent import QUICK, Extent
 from benchmarks.gpu.parts import LIMIT_S, Parts
-from benchmarks.gpu.preflight import preflight
 from benchmarks.gpu.show import show
 from benchmarks.gpu.subject import ENGINE_MIXES, Subject
 from benchmarks.shapes import SHAPES
@@ -62,13 +61,15 @@ KERNELS_OF: Final = ((1, 32), (64, 512), (512, 50))  # texts and their length
 
 def measure(parts: Parts, shapes: Sequence[str], device: torch.device, extent: Extent) -> None:
     """All parts, the most wanted first."""
-    parts.run("preflight", 60, partial(preflight, device))
+    parts.run("preflight", 60, partial(apart, "benchmarks.gpu.preflight", str(device)))
     with tempfile.TemporaryDirectory() as folder:
         subjects = [Subject(shape, Path(folder) / shape, device, extent) for shape in shapes]
         for subject in subjects:
             _measure_one(parts, subject, served=subject is subjects[0])
             if subject is subjects[0] and device.type == "cuda":
-                parts.run("alternatives", 60, partial(alternatives.measured, str(device)))
+                parts.run(
+                    "alternatives", 60, partial(apart, "benchmarks.gpu.alternatives", str(device))
+                )
             if subject is not subjects[0]:
                 subject.engine = None
                 gc.collect()
@@ -79,6 +80,8 @@ def measure(parts: Parts, shapes: Sequence[str], device: torch.device, extent: E
 def _measure_one(parts: Parts, subject: Subject, *, served: bool) -> None:
     shape = subject.shape
     parts.run(f"{shape}: load", 150, subject.load)
+    if subject.engine is None:
+        parts.run(f"{shape}: load, not compiled", 60, partial(subject.load, compiled=False))
     if subject.engine is None:
         return
     parts.run(f"{shape}: one text", 20, subject.single)

@@ -1,14 +1,9 @@
 """What else could compute a layer's parts, and how long each takes, in the shape of BERT-base.
 
 ``python -m benchmarks.gpu.alternatives [--device cuda]`` prints them as a line of JSON:
-milliseconds of each, or its error, and how far apart the results of two are. In a process
-of its own: what breaks down there takes no other figure with it.
+milliseconds of each, or its error, and how far apart the results of two are.
 """
 
-import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -17,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, gelu, linear
 
+from benchmarks.gpu.apart import tell
 from benchmarks.gpu.preflight import tried
-from benchmarks.results import ROOT
 from stages.device.attention import Kernel, Packing, attend
 from stages.device.device_choice import choose_dtype
 
@@ -27,22 +22,6 @@ WIDE: Final = 3072
 HEADS: Final = 12
 BATCHES: Final = ((64, 512), (512, 50), (1, 32))  # texts and their length
 REPEATS: Final = 20
-
-
-def measured(device: str) -> dict[str, Any]:
-    """What :func:`alternatives` finds, in a process of its own.
-
-    Raises:
-        RuntimeError: it broke down; the end of what it said.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu.alternatives", "--device", device],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"ended with {done.returncode}: {done.stderr[-1000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 @torch.inference_mode()
@@ -106,18 +85,14 @@ def _ms(work: Callable[[], object], device: torch.device) -> float | str:
     return float(first.elapsed_time(last)) / REPEATS
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cuda")
-    device = torch.device(parser.parse_args().device)
-    found = {
+def of_all_batches(device: torch.device) -> dict[str, Any]:
+    """:func:`alternatives` for each of :data:`BATCHES`; on a CPU for the last."""
+    return {
         f"{texts} of {length} tokens, {name}": value
         for texts, length in (BATCHES if device.type == "cuda" else BATCHES[-1:])
         for name, value in alternatives(device, texts, length).items()
     }
-    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main()
+    tell(of_all_batches)

@@ -1,6 +1,7 @@
 """What the device and its libraries do by themselves, before any model is loaded.
 
 So that a failure further on is known to be theirs or this project's.
+``python -m benchmarks.gpu.preflight [--device cuda]`` prints it as a line of JSON.
 """
 
 import importlib
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.gpu.apart import tell
 from stages.device.attention import Kernel, Packing, packed_attention
 from stages.device.cuda.gpu import CudaGpu
 from stages.device.device_choice import choose_device, choose_dtype
@@ -156,3 +158,7 @@ def _round_trip_us(device: torch.device) -> float:
     if not there.equal(back):
         raise ValueError("what came back is something else")
     return min(spans)
+
+
+if __name__ == "__main__":
+    tell(preflight)

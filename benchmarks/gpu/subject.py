@@ -52,12 +52,14 @@ class Subject:
             raise RuntimeError("there is no packed engine")
         return self.engine
 
-    def load(self) -> dict[str, Any]:
+    def load(self, *, compiled: bool = True) -> dict[str, Any]:
         """Write the checkpoint, load the packed engine; how long until it could serve."""
         write_checkpoint(self.folder, self.shape)
         started = time.monotonic()
         with capture_logs() as logs:
-            self.engine = EngineAlone.load(self.folder, Layout.PACKED, device=str(self.device))
+            self.engine = EngineAlone.load(
+                self.folder, Layout.PACKED, device=str(self.device), compiled=compiled
+            )
         return {
             "dtype": self.engine.device.dtype,
             "ready_s": time.monotonic() - started,

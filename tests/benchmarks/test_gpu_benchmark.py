@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from benchmarks import roofline
-from benchmarks.gpu import alternatives, end_to_end, kernels, preflight, subject
+from benchmarks.gpu import __main__ as main
+from benchmarks.gpu import end_to_end, kernels, preflight, subject
 from benchmarks.gpu import parts as part
+from benchmarks.gpu.apart import apart
 from benchmarks.gpu.extent import Extent
 from benchmarks.gpu.show import show
 from benchmarks.mixes import fixed
@@ -83,6 +85,19 @@ def test_what_cannot_be_written_is_measured_all_the_same(capsys):
     assert "not written: OSError: no space left" in capsys.readouterr().out
 
 
+def test_a_shape_that_cannot_be_compiled_is_measured_as_it_is(parts):
+    class Uncompilable(subject.Subject):
+        def load(self, *, compiled=True):
+            if compiled:
+                raise RuntimeError("no compiler")
+            return {"loaded": "not compiled"}
+
+    cpu = torch.device("cpu")
+    main._measure_one(parts, Uncompilable("tiny", "", cpu, EXTENT), served=False)
+    assert "no compiler" in parts.figures["tiny: load"]["error"]
+    assert parts.figures["tiny: load, not compiled"]["loaded"] == "not compiled"
+
+
 def test_before_any_model_it_is_told_what_there_is_and_what_fails(monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no kernel image")
@@ -106,11 +121,11 @@ def test_a_batch_s_costliest_kernels_are_told_with_their_sum(parts):
 
 
 def test_the_alternatives_are_tried_in_a_process_of_their_own():
-    found = alternatives.measured("cpu")
+    found = apart("benchmarks.gpu.alternatives", "cpu")
     assert found["1 of 32 tokens, one product of 2304"] == "done"
     assert "Error" in found["1 of 32 tokens, attention of cuDNN"]  # needs CUDA
     with pytest.raises(RuntimeError, match=r"(?s)ended with 1: .*such_device"):
-        alternatives.measured("no_such_device")
+        apart("benchmarks.gpu.alternatives", "no_such_device")
 
 
 def test_end_to_end_is_left_out_with_a_reason_where_it_cannot_run(parts, tmp_path, monkeypatch):
