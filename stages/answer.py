@@ -8,8 +8,8 @@ from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from stages.data.ragged_rows import RaggedRows
+from stages.data.token_list import TokenList
 from stages.errors import PenstockError
-from stages.text.tokenizer_work import TokenList
 
 
 @frozen

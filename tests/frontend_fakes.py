@@ -11,9 +11,9 @@ from attrs import define, evolve, field
 from pipeline.interface.status import LoadSnapshot, ModelInfo, Phase, RequestLimits
 from stages.answer import Answer, Outcome, Timings
 from stages.data.ragged_rows import SPARSE_ENTRY, RaggedRows
+from stages.data.token_list import TokenList
 from stages.output import Output
 from stages.request import EmbedRequest
-from stages.text.tokenizer_work import TokenList
 from stages.ticket import Reply, Ticket
 
 DIMENSION = 8

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stages.answer import Answer, ItemError, Timings
 from stages.data.ragged_rows import RaggedRows, Values
-from stages.text.tokenizer_work import TokenList
+from stages.data.token_list import TokenList
 
 
 @define(eq=False)

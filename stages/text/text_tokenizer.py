@@ -12,9 +12,10 @@ from typing import Any, Final
 import numpy as np
 from attrs import frozen
 
+from stages.data.token_list import TokenList
 from stages.messages import Int32
 from stages.text.pairs import PairTemplate
-from stages.text.tokenizer_work import BareTexts, Decoding, Spelling, TokenizerWork, TokenList
+from stages.text.tokenizer_work import BareTexts, Decoding, Spelling, TokenizerWork
 
 BRIEF_CHARACTERS: Final = 512  # 0.1 ms of English, 0.15 ms in words of five letters
 

@@ -11,10 +11,10 @@ from pipeline.http.fields import Fields
 from pipeline.http.items import read_items, read_texts
 from pipeline.http.json_response import json_response, written_response
 from pipeline.interface.request_checks import input_limits, prompt_name_of
+from stages.data.token_list import TokenList
 from stages.errors import InvalidInput
 from stages.output import Output
 from stages.request import EmbedRequest
-from stages.text.tokenizer_work import TokenList
 
 SLICE_TOKENS = 4096  # written in a millisecond or two
 

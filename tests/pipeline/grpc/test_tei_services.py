@@ -9,9 +9,9 @@ from rpc import fields_at_fault, refused
 from tei_edge import CLASSIFIER, LONG_S, RANKER, ragged_of, serving_tei, unary
 
 from stages.data.ragged_rows import SPARSE_ENTRY
+from stages.data.token_list import TokenList
 from stages.output import Output
 from stages.request import Side
-from stages.text.tokenizer_work import TokenList
 
 
 @pytest.fixture
