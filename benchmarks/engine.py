@@ -6,8 +6,9 @@ With the same threads, weights and token ids: this project's packed and bucketed
 engine with batches as the planner makes them, plain transformers padded in the order
 of arrival and sorted by length, and the machine's matrix products. One after another
 in each round; rates are medians over the rounds, ratios the medians of each round's
-ratio. Where the processor has units for bfloat16, the packed engine with
-DTYPE=bfloat16 runs along, and how near its vectors are.
+ratio. Where the processor has units for bfloat16, the packed engine with DTYPE=bfloat16
+and transformers in bfloat16, sorted by length, run along, and how near the engine's
+vectors are to float32.
 
 Plain transformers has a process of its own, which is how anyone runs it. Sorted by
 length it also runs in the engine's process, where it has what the engine sets for all
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # at run time it would import torch too early
 PACKED, BUCKETED, HALF = "packed", "bucketed", "packed, bfloat16"
 ARRIVAL, SORTED = "transformers, arrival order, 32", "transformers, sorted, 4096"
 SORTED_INSIDE = f"{SORTED}, in the engine's process"
+SORTED_HALF = f"{SORTED_INSIDE}, bfloat16"
 PEAK = "matrix products"
 
 
@@ -66,8 +68,9 @@ def measure(
 
     cpu = torch.device("cpu")
     packed, bucketed = (EngineAlone.load(folder, layout, threads=threads) for layout in Layout)
-    halved = _halved(folder, threads) if half else None
     inside = PlainTransformers.load(folder, cpu, torch.float32)
+    halved = _halved(folder, threads) if half else None
+    inside_half = PlainTransformers.load(folder, cpu, torch.bfloat16) if half else None
     flops = ModelFlops.of(folder)
     peak = Peak(flops.shapes, cpu, torch.float32)
     figures: dict[str, Any] = {"threads": torch.get_num_threads(), "mixes": {}}
@@ -83,8 +86,11 @@ def measure(
             SORTED_INSIDE: partial(per_second, total, partial(inside.sorted_by_length, texts)),
             PEAK: peak.measure,
         }
-        if halved is not None:
+        if halved is not None and inside_half is not None:
             contenders[HALF] = _engine(halved, texts, total)
+            contenders[SORTED_HALF] = partial(
+                per_second, total, partial(inside_half.sorted_by_length, texts)
+            )
         rates = interleaved(contenders, rounds)
         figures["mixes"][name] = {
             "texts": len(texts),
@@ -95,6 +101,9 @@ def measure(
         }
         if halved is not None:
             near = _cosines(packed.embed(texts), halved.embed(texts))
+            figures["mixes"][name]["bfloat16_over_transformers"] = ratio(
+                rates[HALF], rates[SORTED_HALF]
+            )
             figures["mixes"][name]["bfloat16_cosine"] = {
                 "mean": float(near.mean()),
                 "least": float(near.min()),
@@ -157,6 +166,12 @@ def show(figures: Mapping[str, Any]) -> str:
         ["packed, share of it", *(f"{mix['share_of_peak'][PACKED]:.2f}" for mix in mixes)],
     ]
     if "bfloat16_cosine" in mixes[0]:
+        rows.append(
+            [
+                f"{HALF} / {SORTED_HALF}",
+                *(f"{mix['bfloat16_over_transformers']:.2f}" for mix in mixes),
+            ]
+        )
         rows.append(
             [
                 "bfloat16, cosine to float32, mean (least)",

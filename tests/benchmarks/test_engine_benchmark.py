@@ -54,6 +54,8 @@ def test_the_figures_are_whole_and_can_be_shown(folder, monkeypatch):
     assert all(len(rates) == 2 for rates in short["rates"].values())
     shown = engine.show(figures)
     assert 0.99 < short["bfloat16_cosine"]["least"] < 1.0
+    assert short["bfloat16_over_transformers"] > 0
+    assert engine.SORTED_HALF in short["rates"]
     for name in (*short["rates"], "packed / bucketed", "share of it", "cosine to float32"):
         assert name in shown
 
