@@ -25,6 +25,6 @@ async def run_guarded(
 async def _guard(pipeline: Pipeline, watch: DeviceWatch, on_lost: Callable[[], None]) -> None:
     while watch.verdict is None:
         await trio.sleep(LOOK_EVERY_S)
-        watch.look(pipeline.load.devices, trio.current_time())
+        watch.look(pipeline.load.devices, pipeline.load.true_cost, trio.current_time())
     on_lost()
     raise DeviceLost(watch.verdict)

@@ -17,6 +17,7 @@ from attrs import define, field
 from stages.answer import Outcome
 from stages.batch_result import BatchResult
 from stages.device_faults import is_sticky
+from stages.load.cost_model import CostModel
 from stages.load.device_load import DeviceLoad
 from stages.ticket import Ticket
 
@@ -54,12 +55,15 @@ class DeviceWatch:
     def __attrs_post_init__(self) -> None:
         self._watched = [_Watched() for _ in range(self.devices)]
 
-    def look(self, loads: Sequence[DeviceLoad], now: float) -> None:
-        """See what the devices have done; call it every LOOK_EVERY_S."""
+    def look(self, loads: Sequence[DeviceLoad], cost: CostModel | None, now: float) -> None:
+        """See what the devices have done; call it every LOOK_EVERY_S.
+
+        What their work should take by ``cost`` is no silence.
+        """
         before = now if self._looked_at is None else self._looked_at
         passed_s, self._looked_at = min(now - before, LONGEST_LOOK_S), now
         for number, (watched, load) in enumerate(zip(self._watched, loads, strict=True)):
-            if not load.batches or load.progress_at != watched.progress_at:
+            if not load.silent_s(cost, now) or load.progress_at != watched.progress_at:
                 watched.progress_at, watched.silent_s = load.progress_at, 0.0
                 continue
             watched.silent_s += passed_s

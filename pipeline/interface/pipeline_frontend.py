@@ -156,6 +156,9 @@ class PipelineFrontend:
             uptime_s=now - self._opened_at,
             retry_after_s=(retry_after_s(refused) or 0.0) if refused else 0.0,
             open_requests=pipeline.tickets.requests,
-            devices=tuple(DeviceState(each.batches, each.silent_s(now)) for each in load.devices),
+            devices=tuple(
+                DeviceState(each.batches, each.silent_s(load.true_cost, now))
+                for each in load.devices
+            ),
             report=self._averages.look(load.busy_share, view.drain_s, now),
         )

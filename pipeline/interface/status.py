@@ -78,7 +78,7 @@ class DeviceState:
     """One device at one moment."""
 
     batches: int = 0  # in hand
-    silent_s: float = 0.0  # since a batch last finished while there is work; else 0
+    silent_s: float = 0.0  # since its work should have been done; 0 while it need not be
 
 
 @frozen
@@ -102,7 +102,7 @@ class LoadSnapshot:
 
     @property
     def idle_for_s(self) -> float:
-        """How long the most silent device that has work has finished no batch; else 0."""
+        """For how long the most silent device should have finished its work; else 0."""
         return max(device.silent_s for device in self.devices)
 
 

@@ -76,5 +76,5 @@ def load_families(load: LoadSnapshot) -> Iterator[Metric]:
     in_hand = {str(number): device.batches for number, device in enumerate(load.devices)}
     yield gauges("device_batches", "Batches that a device has in hand", "device", in_hand)
     silent_s = {str(number): device.silent_s for number, device in enumerate(load.devices)}
-    text = "Time in which a device with work has given nothing back"
+    text = "Time in which a device has given nothing back though its work should be done"
     yield gauges("device_silent_seconds", text, "device", silent_s)

@@ -148,8 +148,8 @@ class Settings(PortSettings):
     hang_timeout_s: float = setting(
         30.0,
         Number(0, 3600, above=True),
-        "A device that has work and finishes nothing for this long counts as hung, and the process "
-        "ends",
+        "A device that has work and finishes nothing for this long, beyond what the work should "
+        "take, counts as hung, and the process ends",
     )
     device_failures_max: int = setting(
         10,

@@ -33,6 +33,12 @@ class DeviceLoad:
             return 0.0
         return max(0.0, self.progress_at + cost.seconds(self.work, self.batches) - now)
 
-    def silent_s(self, now: float) -> float:
-        """How long nothing has come back while there was work; 0 without any."""
-        return now - self.progress_at if self.batches else 0.0
+    def silent_s(self, cost: CostModel | None, now: float) -> float:
+        """For how long work should have come back by ``cost``, and nothing has; 0 without any.
+
+        One text may be long enough to take minutes. Without ``cost`` no time is allowed for.
+        """
+        if not self.batches:
+            return 0.0
+        needed_s = cost.seconds(self.work, self.batches) if cost is not None else 0.0
+        return max(0.0, now - self.progress_at - needed_s)

@@ -106,10 +106,10 @@ class LoadMeter:
 
     def starts_in_s(self, now: float) -> float:
         """When the first device will have done what it has in hand; 0 while that is unknown."""
-        return self._starts_in_s(self._true_cost, now)
+        return self._starts_in_s(self.true_cost, now)
 
     @property
-    def _true_cost(self) -> CostModel | None:
+    def true_cost(self) -> CostModel | None:
         """What a device takes now for true work."""
         return None if self.cost is None else self.cost.scaled(self.drift.ratio)
 
@@ -120,7 +120,7 @@ class LoadMeter:
 
     def view(self, now: float) -> LoadView:
         """The load now."""
-        backlog, cost = self.tickets.backlog, self._true_cost
+        backlog, cost = self.tickets.backlog, self.true_cost
         return LoadView(
             self.queued,
             cost,

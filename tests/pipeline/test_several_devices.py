@@ -66,7 +66,7 @@ async def test_a_hung_device_shows_though_the_other_one_goes_on(nursery, autojum
         finish(sound)
         names = await call(running)
     await trio.sleep(0.5)
-    assert [device.silent_s(trio.current_time()) for device in load.devices] == pytest.approx(
+    assert [device.silent_s(None, trio.current_time()) for device in load.devices] == pytest.approx(
         [5.5, 0.5]
     )
     assert in_hand([hung, sound]) == [2, 2]

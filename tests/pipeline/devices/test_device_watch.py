@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pipeline.devices.watch import LOOK_EVERY_S, DeviceWatch
 from pipeline.lifecycle import LAST_WORDS_S
 from pipeline.serve import FAILED_WATCHDOG_S
+from stages.load.cost_model import CostModel
 from stages.load.device_load import DeviceLoad
 from stages.open_tickets import OpenTickets
 
@@ -31,8 +32,9 @@ class Devices:
 
     def __init__(self, watch, batch):
         self.watch, self.batch, self.now = watch, batch, 100.0
+        self.cost = None
         self.loads = [DeviceLoad(), DeviceLoad()]
-        self.watch.look(self.loads, self.now)
+        self.watch.look(self.loads, self.cost, self.now)
 
     def launch(self, number=0):
         self.loads[number].launched(self.batch, self.now)
@@ -44,7 +46,7 @@ class Devices:
         """Let time pass, with looks."""
         for _ in range(round(seconds / every_s)):
             self.now += every_s
-            self.watch.look(self.loads, self.now)
+            self.watch.look(self.loads, self.cost, self.now)
 
 
 @pytest.fixture
@@ -58,6 +60,15 @@ def test_a_device_that_finishes_nothing_with_work_in_hand_hangs(devices, watch):
     assert watch.verdict is None
     devices.wait(5 * LOOK_EVERY_S)
     assert watch.verdict == "device 1 hangs: it has work, but has finished nothing for 5 s"
+
+
+def test_a_batch_that_should_take_long_may_take_so_long_and_the_timeout(devices, watch):
+    devices.cost = CostModel(20 * HANG_S, 0.0, 0.0)
+    devices.launch()
+    devices.wait(20.9 * HANG_S)
+    assert watch.verdict is None
+    devices.wait(0.2 * HANG_S)
+    assert watch.verdict.startswith("device 0 hangs")
 
 
 def test_a_device_without_work_may_be_silent(devices, watch):
