@@ -20,6 +20,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # In a shell's background. The processes that tests interrupt would ignore it too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+CORES = os.sched_getaffinity(0)
+
+
+@pytest.fixture(autouse=True)
+def all_cores():
+    """An engine binds the thread that makes it: later tests, and their processes, have all."""
+    yield
+    os.sched_setaffinity(0, CORES)
+
 
 @pytest.fixture(autouse=True)
 def plain_log():
