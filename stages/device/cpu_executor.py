@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stages.data.ragged_rows import RaggedRows, Values
 from stages.device.executor_counts import ExecutorCounts
-from stages.device.heap import HeapTrimmer, keep_freed_memory, resident_bytes
+from stages.device.heap import GROWTH_BYTES, HeapTrimmer, keep_freed_memory, resident_bytes
 from stages.device.packed import PackedPath
 from stages.device.packing import Run, Texts, copy_ids
 from stages.device.padded import PaddedPath
@@ -56,7 +56,8 @@ class CpuExecutor:
     """Runs batches where Python runs; ``packed`` is None on a bucketed engine.
 
     ``tokens`` is how large a batch usually is at most; ``cores`` are divided among the
-    threads that compute (empty: any).
+    threads that compute (empty: any). ``heap_growth`` is how many bytes of freed memory
+    are kept.
     """
 
     def __init__(
@@ -70,13 +71,14 @@ class CpuExecutor:
         pad_id: int,
         tokens: int,
         cores: Sequence[int] = (),
+        heap_growth: int = GROWTH_BYTES,
     ) -> None:
         self._packed, self._padded = packed, padded
         self._readout, self._readers = readout, readers
         self._dimension = dimension
         self._pad_id = pad_id
         self._input = InputBuffer(tokens)
-        self._heap = HeapTrimmer(keep_freed_memory(), resident_bytes)
+        self._heap = HeapTrimmer(keep_freed_memory(), resident_bytes, heap_growth)
         self._workers: Workers | None = None
         if packed is not None and packed.side_by_side and torch.get_num_threads() > 1:
             self._workers = Workers(torch.get_num_threads(), cores)

@@ -26,6 +26,7 @@ from stages.device.cuda.gpu_executor import GpuExecutor
 from stages.device.cuda.gpu_setup import make_gpu_executor
 from stages.device.device_choice import choose_device, choose_dtype
 from stages.device.executor_counts import ExecutorCounts
+from stages.device.heap import GROWTH_BYTES, HALF_GROWTH_BYTES
 from stages.device.memory_limit import MemoryLimit
 from stages.device.mixed_outputs import is_mixed, start_mixed
 from stages.device.packed import CPU_SCRATCH_RUN_TOKENS, PackedPath
@@ -124,6 +125,7 @@ class Engine:
                 pad_id=self._encoder.pad_id,
                 tokens=self._memory_limit.tokens,
                 cores=spec.cores,
+                heap_growth=GROWTH_BYTES if self.dtype == "float32" else HALF_GROWTH_BYTES,
             )
         return make_gpu_executor(
             gpu,

@@ -8,8 +8,12 @@ So what is freed is kept. Runs differ in size, though, and a heap that keeps eve
 fragments: it is trimmed when the process has grown by ``GROWTH_BYTES`` above its floor,
 the least that ever remained after a trim. What other threads hold at such a moment
 remains too; counted into the floor, it would raise it each time. What remains for good
-raises the floor by ``RISE_BYTES`` at a time. Looking takes 20 us; trimming takes 1 ms, and
-1 to 3% of the throughput when it is done every few thousand tokens.
+raises the floor by a ``RISES``th of that at a time. Looking takes 20 us; trimming takes 1 ms,
+and 1 to 3% of the throughput when it is done every few thousand tokens.
+
+In half precision, where weights take half of the memory, a run's activations are above
+``GROWTH_BYTES`` and the time for their pages counts more: with ``HALF_GROWTH_BYTES`` it is 1.1
+times as fast with texts of one length, and 1.03 times with short ones.
 """
 
 import ctypes
@@ -20,18 +24,25 @@ from typing import Final
 
 LOOK_EVERY_TOKENS: Final = 1 << 11
 GROWTH_BYTES: Final = 12 << 20
-RISE_BYTES: Final = 1 << 19
+HALF_GROWTH_BYTES: Final = 48 << 20
+RISES: Final = 24
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEEP_BYTES: Final = 1 << 30  # far above the activations of one run on a CPU
 HEAP_BLOCK_BYTES: Final = 32 << 20  # the largest M_MMAP_THRESHOLD that glibc takes
 
 
 class HeapTrimmer:
-    """Calls ``trim`` when ``resident`` (bytes) has grown; nothing where ``trim`` is None."""
+    """Calls ``trim`` when ``resident`` has grown by ``growth`` bytes; nothing where it is None."""
 
-    def __init__(self, trim: Callable[[], object] | None, resident: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        trim: Callable[[], object] | None,
+        resident: Callable[[], int],
+        growth: int = GROWTH_BYTES,
+    ) -> None:
         self._trim = trim
         self._resident = resident
+        self._growth = growth
         self._tokens = 0
         self._floor_bytes: int | None = None
 
@@ -41,11 +52,11 @@ class HeapTrimmer:
         if self._trim is None or self._tokens < LOOK_EVERY_TOKENS:
             return
         self._tokens = 0
-        if self._floor_bytes is None or self._resident() > self._floor_bytes + GROWTH_BYTES:
+        if self._floor_bytes is None or self._resident() > self._floor_bytes + self._growth:
             self._trim()
             remaining = self._resident()
-            highest = remaining if self._floor_bytes is None else self._floor_bytes + RISE_BYTES
-            self._floor_bytes = min(remaining, highest)
+            floor = remaining if self._floor_bytes is None else self._floor_bytes
+            self._floor_bytes = min(remaining, floor + self._growth // RISES)
 
 
 def resident_bytes() -> int:

@@ -28,6 +28,15 @@ def test_it_trims_when_the_process_has_grown():
     assert process.trims == 3  # at first, and then when one more would be above the bound
 
 
+def test_how_much_it_may_grow_is_the_callers_choice():
+    process = Process()
+    heap = HeapTrimmer(process.trim, lambda: process.resident, 4 * GROWTH_BYTES)
+    for _ in range(9):
+        process.resident += GROWTH_BYTES
+        heap.ran(LOOK_EVERY_TOKENS)
+    assert process.trims == 2
+
+
 def test_what_stays_is_no_growth():
     process = Process(kept=10 * GROWTH_BYTES)
     heap = HeapTrimmer(process.trim, lambda: process.resident)
