@@ -24,12 +24,14 @@ from stages.messages import Batch, Float32, Int32, Layout, TokenizedItems
 from stages.open_tickets import OpenTickets
 from stages.planner.batch_limits import BatchLimits
 from stages.planner.batch_planner import BatchPlanner
+from stages.threads.cores import available_cores
 from stages.threads.pending_work import Pending
 
 QUEUED_TEXTS: Final = 512  # 16 clients with 32 texts a call
 REQUEST_TEXTS: Final = 32
 BATCH_SIZES: Final = (8, 16, 32, 64, 128, 256, 512)
 IN_FLIGHT: Final = 2  # as many as a server has room credits for a device
+CORES: Final = available_cores()  # before a device binds the thread that makes it
 MAX_BATCH_S: Final = {"cpu": 0.25, "cuda": 0.05}  # MAX_BATCH_MS as it is unless set
 
 
@@ -67,6 +69,7 @@ class EngineAlone:
             dtype=dtype,
             layout=layout,
             threads=threads,
+            cores=CORES,
             compiled=compiled,
             buckets=buckets or buckets_for(recipe.max_tokens),
             batch_sizes=batch_sizes,

@@ -52,7 +52,7 @@ def shares(
     sharing = 1 if len(sets) == devices else devices
     return tuple(
         Share(
-            cores,
+            cores or tuple(sorted(available)),
             settings.device_threads
             or max(1, physical_cores(cores or available, topology) // sharing),
         )

@@ -6,17 +6,13 @@ twice their time. Beside a server's own threads, or a neighbour's, that is the u
 Bound to a part each they cannot meet.
 """
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
+from stages.threads.cores import run_on
+
 GRAIN: Final = 1 << 15  # elements that torch gives a thread at least
-
-
-def available_cores() -> tuple[int, ...]:
-    """The cores that the calling thread may run on, sorted; () where the system does not say."""
-    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
 def core_parts(cores: Sequence[int], threads: int) -> list[tuple[int, ...]]:
@@ -27,12 +23,6 @@ def core_parts(cores: Sequence[int], threads: int) -> list[tuple[int, ...]]:
     if len(cores) < threads:
         return [tuple(cores)] * threads
     return [tuple(cores[first::threads]) for first in range(threads)]
-
-
-def run_on(cores: Sequence[int]) -> None:
-    """Bind the calling thread, and every one that it starts from now on; () leaves it be."""
-    if cores:
-        os.sched_setaffinity(0, cores)
 
 
 def bind_team(cores: Sequence[int], threads: int) -> None:

@@ -2,11 +2,10 @@
 
 from importlib import import_module
 
-from attrs import evolve
-
-from stages.device.core_parts import available_cores, bind_team, run_on
+from stages.device.core_parts import bind_team
 from stages.device.lean_import import import_lean
 from stages.device.spec import Device, EngineSpec
+from stages.threads.cores import run_on
 
 
 def import_device(spec: EngineSpec) -> None:
@@ -37,7 +36,6 @@ def make_device(spec: EngineSpec) -> Device:
     from stages.device.engine import Engine  # noqa: PLC0415  (torch reads the environment once)
 
     if _is_cpu(spec.device):
-        spec = evolve(spec, cores=available_cores())
         bind_team(spec.cores, spec.threads)
     return Engine(spec)
 

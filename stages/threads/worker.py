@@ -18,6 +18,7 @@ from typing import Final, Generic, TypeVar
 import trio
 
 from stages.threads.completion_thread import CompletionThread
+from stages.threads.cores import left_as_found
 from stages.threads.pending_work import Executor
 from stages.threads.worker_job import Inbox, Signal, WorkerJob
 
@@ -76,6 +77,15 @@ class WorkerThread(Generic[In, Out]):
         scope.cancel()
 
     def _body(
+        self,
+        completions: CompletionThread[In, Out],
+        token: trio.lowlevel.TrioToken,
+        ready: trio.Event,
+    ) -> None:
+        with left_as_found():  # a device binds the thread, which Trio then lends to others
+            self._work(completions, token, ready)
+
+    def _work(
         self,
         completions: CompletionThread[In, Out],
         token: trio.lowlevel.TrioToken,

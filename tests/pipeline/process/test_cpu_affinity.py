@@ -17,14 +17,17 @@ def hyperthreads(tmp_path):
     return tmp_path
 
 
+ALL = tuple(range(8))
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({}, [((), 8)]),
-        ({"device": "cpu,cpu"}, [((), 4), ((), 4)]),
-        ({"device": "cpu,cpu,cpu"}, [((), 2)] * 3),
-        ({"device": ",".join(["null"] * 9)}, [((), 1)] * 9),
-        ({"device_threads": "3", "device": "cpu,cpu"}, [((), 3), ((), 3)]),
+        ({}, [(ALL, 8)]),
+        ({"device": "cpu,cpu"}, [(ALL, 4), (ALL, 4)]),
+        ({"device": "cpu,cpu,cpu"}, [(ALL, 2)] * 3),
+        ({"device": ",".join(["null"] * 9)}, [(ALL, 1)] * 9),
+        ({"device_threads": "3", "device": "cpu,cpu"}, [(ALL, 3), (ALL, 3)]),
         ({"device_cpus": "1,3"}, [((1, 3), 2)]),
         ({"device_cpus": "0-3", "device": "cpu,cpu"}, [((0, 1, 2, 3), 2)] * 2),
         ({"device_cpus": "0;1-2", "device": "cpu,cpu"}, [((0,), 1), ((1, 2), 2)]),

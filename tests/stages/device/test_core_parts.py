@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.device.core_parts import available_cores, bind_team, core_parts
+from stages.device.core_parts import bind_team, core_parts
 from stages.device.workers import Workers
+from stages.threads.cores import available_cores
 
 CORES = available_cores()
 several = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")

@@ -1,5 +1,6 @@
 """One long-lived thread with an owner. Real threads, and events in place of time."""
 
+import os
 import threading
 
 import pytest
@@ -32,6 +33,24 @@ async def test_results_come_back_from_one_thread_in_order(nursery):
     assert spans == sorted(spans)
     assert all(start <= end <= trio.current_time() for start, end in spans)
     nursery.cancel_scope.cancel()
+
+
+async def test_a_thread_that_was_bound_goes_back_as_it_came():
+    before, made_in = os.sched_getaffinity(0), []
+
+    def make():
+        os.sched_setaffinity(0, {max(before)})
+        made_in.append(threading.get_ident())
+        return Synchronous(str)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(WorkerThread("test", make).run)
+        nursery.cancel_scope.cancel()
+
+    def seen():
+        return threading.get_ident(), os.sched_getaffinity(0)
+
+    assert await trio.to_thread.run_sync(seen) == (*made_in, before)
 
 
 async def test_it_counts_as_started_only_once_it_is_made():
