@@ -8,6 +8,8 @@ camembert, electra, ernie, ...). Whether they compute the same is not taken from
 names: see :mod:`stages.device.self_check`.
 """
 
+from collections.abc import Callable
+from functools import partial
 from threading import local
 from typing import Any, Final
 
@@ -72,25 +74,26 @@ class PostNormEncoder(nn.Module):
         return flat
 
 
-def replaceable(model: PreTrainedModel) -> tuple[nn.Module, int] | None:
-    """The part of ``model`` that may have such layers, and their heads; None if it cannot."""
+def replace_encoder(model: PreTrainedModel, make: Callable[[nn.Module, int], nn.Module]) -> bool:
+    """Put ``make(its encoder, heads)`` in its place where ``model`` seems to have such layers.
+
+    Whether it does. ``make`` raises AttributeError where the layers have other parts.
+    """
     config, own = model.config.get_text_config(), getattr(model, "encoder", None)
     usual = getattr(config, "hidden_act", "") == "gelu" and not getattr(config, "is_decoder", False)
     if not isinstance(own, nn.Module) or not usual:
-        return None
-    return own, int(config.num_attention_heads)
+        return False
+    try:
+        model.encoder = make(own, int(config.num_attention_heads))
+    except (AttributeError, RuntimeError, TypeError):  # other parts, or without biases
+        return False
+    return True
 
 
 def replace_layers(model: PreTrainedModel) -> bool:
     """Run packed rows of ``model`` here, where it seems to have such layers; whether it does."""
-    found = replaceable(model)
-    if found is None or not _is_served(model.dtype):
-        return False
-    try:
-        model.encoder = PostNormEncoder(*found, model.dtype)
-    except (AttributeError, RuntimeError, TypeError):  # other parts, or without biases
-        return False
-    return True
+    make = partial(PostNormEncoder, dtype=model.dtype)
+    return _is_served(model.dtype) and replace_encoder(model, make)
 
 
 def _is_served(dtype: torch.dtype) -> bool:
@@ -99,5 +102,5 @@ def _is_served(dtype: torch.dtype) -> bool:
 
 
 def restore_layers(model: PreTrainedModel) -> None:
-    """Undo :func:`replace_layers`."""
+    """Undo :func:`replace_encoder`."""
     model.encoder = model.encoder.own  # type: ignore[union-attr]

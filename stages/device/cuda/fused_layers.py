@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 from stages.device.attention import Packing, attend
-from stages.device.bert_layers import replaceable
+from stages.device.bert_layers import replace_encoder
 
 
 class FusedLayer(nn.Module):
@@ -86,14 +86,7 @@ def fuse_layers(model: PreTrainedModel) -> bool:
 
     :func:`stages.device.bert_layers.restore_layers` undoes it.
     """
-    found = replaceable(model)
-    if found is None:
-        return False
-    try:
-        model.encoder = FusedEncoder(*found)
-    except (AttributeError, RuntimeError, TypeError):  # other parts, or without biases
-        return False
-    return True
+    return replace_encoder(model, FusedEncoder)
 
 
 def _joined(*parts: nn.Linear) -> nn.Linear:
