@@ -24,7 +24,7 @@ from pipeline.process.logs import set_up_logs
 from pipeline.serve import serve
 from pipeline.settings.sources import load_settings
 from pipeline.wiring.links import Observer
-from simulations.faults import StageCrash, StageCrashes
+from simulations.world.faults import StageCrash, StageCrashes
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 120

@@ -31,8 +31,8 @@ from pipeline.settings.table import Settings
 from pipeline.topology import Pipeline
 from pipeline.wiring.pipeline_plan import PipelinePlan
 from pipeline.wiring.stage_occupancy import Watcher
-from simulations.event_queue import EventQueue
-from simulations.runner import ModelledRunner
+from simulations.clock.event_queue import EventQueue
+from simulations.server.runner import ModelledRunner
 from stages.answer import Outcome
 from stages.batch_result import DeviceOutput
 from stages.data.ragged_ids import RaggedIds

@@ -8,8 +8,8 @@ from typing import Final, Protocol
 import trio
 from attrs import define, field
 
-from simulations.event_queue import EventQueue
-from simulations.replica import Replica
+from simulations.clock.event_queue import EventQueue
+from simulations.server.replica import Replica
 
 UPDATE_S: Final = 1.0  # between two looks at what servers report
 MIN_USE: Final = 0.01  # the report of a server that did next to nothing means nothing

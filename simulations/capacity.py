@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 from attrs import evolve, frozen
 
-from simulations.report import milliseconds, share, together
-from simulations.scenario import Scenario
+from simulations.report.statistics import Totals
+from simulations.report.table import milliseconds, share, together
 from simulations.simulation import simulate
-from simulations.statistics import Totals
+from simulations.world.scenario import Scenario
 
 
 @frozen

@@ -8,13 +8,13 @@ import numpy as np
 import trio
 from attrs import define, field
 
-from simulations.arrivals import Arrival
-from simulations.calls import Call, Listener
-from simulations.edge import EdgeCall
-from simulations.event_queue import EventQueue
-from simulations.replica import Replica
-from simulations.scenario import Clients
-from simulations.token_corpus import TOKENS, Corpus
+from simulations.clock.event_queue import EventQueue
+from simulations.server.edge import EdgeCall
+from simulations.server.replica import Replica
+from simulations.world.arrivals import Arrival
+from simulations.world.calls import Call, Listener
+from simulations.world.scenario import Clients
+from simulations.world.token_corpus import TOKENS, Corpus
 from stages.answer import Outcome
 from stages.data.ragged_ids import RaggedIds
 from stages.errors import NotServing, Overloaded

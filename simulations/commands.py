@@ -56,7 +56,7 @@ class Plan:
 
 
 def _run(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
-    from simulations.scenario_errors import ScenarioError  # noqa: PLC0415
+    from simulations.world.scenario_errors import ScenarioError  # noqa: PLC0415
 
     silence()
     try:
@@ -71,7 +71,7 @@ def _run(command: Callable[[argparse.Namespace], int], options: argparse.Namespa
 
 def _plan(options: argparse.Namespace) -> int:
     from simulations.capacity import Goal, plan  # noqa: PLC0415 (the whole pipeline)
-    from simulations.scenario import read_scenario  # noqa: PLC0415
+    from simulations.world.scenario import read_scenario  # noqa: PLC0415
 
     if not (options.p99_ms > 0.0 and 0.0 < options.answered <= 1.0 and options.most >= 1):
         return fail(
@@ -90,10 +90,10 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from simulations.page import as_page  # noqa: PLC0415 (the whole pipeline)
-    from simulations.report import as_table  # noqa: PLC0415
-    from simulations.scenario import read_scenario  # noqa: PLC0415
+    from simulations.report.page import as_page  # noqa: PLC0415 (the whole pipeline)
+    from simulations.report.table import as_table  # noqa: PLC0415
     from simulations.simulation import simulate  # noqa: PLC0415
+    from simulations.world.scenario import read_scenario  # noqa: PLC0415
 
     for path in filter(None, (options.report, options.trace)):
         if wrong := why_unwritable(path):

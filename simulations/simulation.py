@@ -12,39 +12,28 @@ from itertools import count
 from typing import Final
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from pipeline.observability.tracing import TAIL, Tracer
-from simulations.arrivals import Bursts
 from simulations.balancers import BALANCERS
-from simulations.calls import Listener
-from simulations.checkers import AlwaysAnswered, RightVectors, Violations, check_nothing_left
+from simulations.checks.checkers import AlwaysAnswered, RightVectors, Violations, check_nothing_left
 from simulations.clients import Population
-from simulations.determinism import run_deterministically, stream
-from simulations.event_queue import EventQueue
-from simulations.lengths import Fixed
-from simulations.replica import Replica
-from simulations.scenario import Clients, Scenario
-from simulations.statistics import SLOTS, Statistics, Totals
-from simulations.token_corpus import Corpus, corpus_of
+from simulations.clock.determinism import run_deterministically, stream
+from simulations.clock.event_queue import EventQueue
+from simulations.report.report import Report
+from simulations.report.statistics import SLOTS, Statistics, Totals
+from simulations.server.replica import Replica
+from simulations.world.arrivals import Bursts
+from simulations.world.calls import Listener
+from simulations.world.lengths import Fixed
+from simulations.world.scenario import Clients, Scenario
+from simulations.world.token_corpus import Corpus, corpus_of
 
 OVER_LONG: Final = 64  # tokens by which a text may exceed the model's maximum
 SETTLE_S: Final = 5.0  # after the last call and batch, before servers are asked again
 LOOK_S: Final = 0.1  # how often to look whether all calls have ended
 PROBE: Final = Clients("probe", Bursts(1, 0.5), lengths=Fixed(64))
 PROBE_S: Final = 5.0  # for which they call, one after another
-
-
-@frozen(eq=False)
-class Report:
-    """What a simulation showed; ``violations`` is empty when every check held."""
-
-    scenario: Scenario
-    seed: int
-    statistics: Statistics
-    violations: Violations
-    restarts: int  # of stages
-    ended_at_s: float
 
 
 def simulate(

@@ -21,11 +21,14 @@ from typing import Final
 from attrs import evolve, frozen
 
 from pipeline.settings.table import Settings
-from simulations.arrivals import Arrivals, Bursts, Diurnal, Poisson, Spike
 from simulations.balancers import BALANCERS
+from simulations.clock.determinism import stream
 from simulations.commands import silence
-from simulations.determinism import stream
-from simulations.faults import (
+from simulations.report.report import Report
+from simulations.report.table import as_table
+from simulations.simulation import simulate
+from simulations.world.arrivals import Arrivals, Bursts, Diurnal, Poisson, Spike
+from simulations.world.faults import (
     DeviceCrash,
     Fault,
     Hang,
@@ -34,10 +37,8 @@ from simulations.faults import (
     SlowDevice,
     StageCrash,
 )
-from simulations.lengths import Fixed, Lengths, Lognormal, Mix, Part, Uniform
-from simulations.report import as_table
-from simulations.scenario import Clients, DeviceModel, Fleet, Host, Scenario
-from simulations.simulation import Report, simulate
+from simulations.world.lengths import Fixed, Lengths, Lognormal, Mix, Part, Uniform
+from simulations.world.scenario import Clients, DeviceModel, Fleet, Host, Scenario
 from stages.load.cost_model import CostModel
 
 REGRESSIONS: Final = Path(__file__).parent / "regressions.txt"

@@ -1,7 +1,7 @@
 """A modelled device that nothing goes wrong with."""
 
-from simulations.faults import DeviceFaults
-from simulations.modelled_device import ModelledDevice, device_runner
+from simulations.server.modelled_device import ModelledDevice, device_runner
+from simulations.world.faults import DeviceFaults
 from stages.messages import Layout
 
 

@@ -8,11 +8,11 @@ from attrs import define, field, frozen
 from benchmarks.overload.calls import Calls, Ending
 from benchmarks.overload.contenders import Load
 from pipeline.settings.table import Settings
-from simulations.arrivals import Arrival, Recorded
-from simulations.calls import Call
-from simulations.drift import Drift
-from simulations.scenario import Clients, DeviceModel, Host, Scenario
 from simulations.simulation import simulate
+from simulations.world.arrivals import Arrival, Recorded
+from simulations.world.calls import Call
+from simulations.world.drift import Drift
+from simulations.world.scenario import Clients, DeviceModel, Host, Scenario
 from stages.answer import Answer, Outcome
 from stages.errors import DeadlineExceeded, NotServing, Overloaded
 from stages.load.cost_model import CostModel
@@ -41,17 +41,17 @@ class Recorder:
     ending: list[str] = field(factory=list)
 
     def arrived(self, call: Call, now: float) -> None:
-        """See :class:`simulations.calls.Listener`."""
+        """See :class:`simulations.world.calls.Listener`."""
 
     def heard(self, call: Call, outcome: Outcome, now: float, *, final: bool) -> None:
-        """See :class:`simulations.calls.Listener`."""
+        """See :class:`simulations.world.calls.Listener`."""
         del final
         self.due_s.append(call.at_s)
         self.ended_s.append(now)
         self.ending.append(ending_of(outcome).value)
 
     def hung_up(self, call: Call, now: float) -> None:
-        """See :class:`simulations.calls.Listener`."""
+        """See :class:`simulations.world.calls.Listener`."""
 
     def calls(self) -> Calls:
         """All of them."""

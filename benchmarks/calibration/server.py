@@ -18,7 +18,7 @@ from benchmarks.overload.calls import Calls, Ending
 from benchmarks.overload.contenders import Contender, Cores, Load, Worked, thread_seconds
 from benchmarks.overload.scenarios import PATIENCE_S
 from pipeline.calibrate import read_cost
-from simulations.drift import Drift, ran_in
+from simulations.world.drift import Drift, ran_in
 from stages.load.cost_model import CostModel, CostSample, Work
 
 DRIFT_S: Final = 0.25  # a few batches

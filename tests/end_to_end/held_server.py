@@ -13,7 +13,7 @@ import threading
 
 from benchmarks.server_process import serve_until_stopped
 from pipeline.process.ready_line import ready_line
-from simulations.faults import CrashingOnceBusy, StageCrash, StageCrashes
+from simulations.world.faults import CrashingOnceBusy, StageCrash, StageCrashes
 
 
 def main() -> int:

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-from simulations.arrivals import Poisson
-from simulations.page import as_page
-from simulations.scenario import Clients, Scenario
+from simulations.report.page import as_page
 from simulations.simulation import simulate
+from simulations.world.arrivals import Poisson
+from simulations.world.scenario import Clients, Scenario
 
 CHROMIUM = shutil.which("chromium")
 PHONE = {"width": 390, "height": 844}

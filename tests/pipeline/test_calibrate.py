@@ -9,7 +9,7 @@ import pytest
 from core_builders import batch_of, chunk_of, open_ticket
 
 from pipeline.calibrate import Calibration, read_cost
-from simulations.modelled_device import DeviceCost
+from simulations.server.modelled_device import DeviceCost
 from stages.load.cost_model import CostModel, CostSample, Work
 from stages.open_tickets import OpenTickets
 

@@ -11,10 +11,10 @@ from running_pipeline import Running, assert_nothing_is_left
 from sound_device import sound_device
 from trio.testing import wait_all_tasks_blocked
 
-from simulations.determinism import run_deterministically
-from simulations.event_queue import EventQueue
-from simulations.faults import StageCrash, StageCrashes
-from simulations.modelled_device import DeviceCost
+from simulations.clock.determinism import run_deterministically
+from simulations.clock.event_queue import EventQueue
+from simulations.server.modelled_device import DeviceCost
+from simulations.world.faults import StageCrash, StageCrashes
 from stages.answer import Answer
 
 

@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from pipeline.topology import STAGES
 from pipeline.wiring.supervisor import StageFailed
-from simulations.faults import InjectedCrash
+from simulations.world.faults import InjectedCrash
 from stages.answer import Answer
 from stages.batch_credit import BatchCredit
 from stages.batch_result import BatchResult

@@ -15,7 +15,7 @@ from pipeline.interface.status import Phase
 from pipeline.lifecycle import Server
 from pipeline.settings.sources import load_settings
 from pipeline.wiring.supervisor import StageFailed
-from simulations.faults import CrashingOnceBusy
+from simulations.world.faults import CrashingOnceBusy
 from stages.device.null_engine import NullEngine
 from stages.errors import NotServing
 

@@ -8,7 +8,7 @@ from manual_devices import ONE_ITEM, call, finish, finish_all, in_hand
 from running_pipeline import Running, assert_nothing_is_left
 
 from pipeline.topology import execution_names
-from simulations.faults import InjectedCrash
+from simulations.world.faults import InjectedCrash
 from stages.answer import Answer
 from stages.errors import Internal, NotServing
 from stages.load.cost_model import CostModel, Work

@@ -7,8 +7,8 @@ from running_pipeline import Running, assert_nothing_is_left
 
 from pipeline.configuration import admission_policies
 from pipeline.settings.table import Settings
-from simulations.event_queue import EventQueue
-from simulations.runner import ModelledRunner
+from simulations.clock.event_queue import EventQueue
+from simulations.server.runner import ModelledRunner
 from stages.answer import Answer
 from stages.errors import Overloaded, TooLate
 from stages.request import EmbedRequest

@@ -3,7 +3,7 @@
 import pytest
 import structlog
 
-from simulations.checkers import Violations
+from simulations.checks.checkers import Violations
 from simulations.commands import silence
 from stages.open_tickets import OpenTickets
 

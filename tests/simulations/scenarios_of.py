@@ -5,9 +5,9 @@ from collections import Counter
 from attrs import define, evolve, field
 
 from pipeline.settings.table import Settings
-from simulations.arrivals import Poisson
-from simulations.lengths import Lognormal, Uniform
-from simulations.scenario import Clients, DeviceModel, Scenario
+from simulations.world.arrivals import Poisson
+from simulations.world.lengths import Lognormal, Uniform
+from simulations.world.scenario import Clients, DeviceModel, Scenario
 from stages.load.cost_model import CostModel
 
 CALLERS = Clients("callers", Poisson(40.0), lengths=Lognormal(), items=Uniform(1, 8), ids_share=0.3)

@@ -11,11 +11,11 @@ from scenarios_of import Heard, callers, scenario_of
 
 from simulations.balancers import BALANCERS
 from simulations.capacity import Trial, least
-from simulations.faults import StageCrash
-from simulations.lengths import Fixed
-from simulations.scenario import Fleet
+from simulations.report.statistics import Totals
 from simulations.simulation import simulate
-from simulations.statistics import Totals
+from simulations.world.faults import StageCrash
+from simulations.world.lengths import Fixed
+from simulations.world.scenario import Fleet
 from stages.answer import Answer
 from stages.errors import NotServing
 

@@ -4,10 +4,10 @@ import pytest
 from attrs import evolve
 from scenarios_of import CALLERS, scenario_of
 
-from simulations.arrivals import Poisson
-from simulations.lengths import Fixed
-from simulations.scenario import Host
 from simulations.simulation import simulate
+from simulations.world.arrivals import Poisson
+from simulations.world.lengths import Fixed
+from simulations.world.scenario import Host
 
 TOKENS_PER_S = 10_000
 DOCUMENT = 101  # tokens, on average

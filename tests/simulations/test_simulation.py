@@ -11,11 +11,18 @@ import pytest
 from attrs import evolve
 from scenarios_of import CALLERS, Heard, callers, scenario_of
 
-from simulations.arrivals import Bursts
-from simulations.faults import DeviceCrash, Hang, NotANumber, OutOfMemory, SlowDevice, StageCrash
-from simulations.lengths import Fixed
-from simulations.page import as_page
+from simulations.report.page import as_page
 from simulations.simulation import simulate
+from simulations.world.arrivals import Bursts
+from simulations.world.faults import (
+    DeviceCrash,
+    Hang,
+    NotANumber,
+    OutOfMemory,
+    SlowDevice,
+    StageCrash,
+)
+from simulations.world.lengths import Fixed
 from stages.answer import Answer
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
 

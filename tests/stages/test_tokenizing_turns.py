@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tokenizing_stage import Stage, ids_by_position, texts_request
 from trio.testing import wait_all_tasks_blocked
 
-from simulations.event_queue import EventQueue
-from simulations.runner import ModelledRunner
+from simulations.clock.event_queue import EventQueue
+from simulations.server.runner import ModelledRunner
 from stages.load.cost_model import Work
 from stages.load.tokenizer_load import PRIOR_BYTES_PER_S, SLICE_BYTES
 from stages.text.token_rules import TokenRules

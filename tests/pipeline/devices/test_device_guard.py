@@ -12,8 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 from pipeline.devices.guard import run_guarded
 from pipeline.devices.watch import DeviceLost, DeviceWatch
 from pipeline.topology import Pipeline
-from simulations.event_queue import EventQueue
-from simulations.runner import ModelledRunner
+from simulations.clock.event_queue import EventQueue
+from simulations.server.runner import ModelledRunner
 from stages.answer import Answer
 from stages.batch_result import DeviceOutput
 from stages.errors import Internal, NotServing

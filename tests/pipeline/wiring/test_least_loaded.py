@@ -13,9 +13,9 @@ from running_pipeline import Running, assert_nothing_is_left
 from sound_device import sound_device
 from trio.testing import wait_all_tasks_blocked
 
-from simulations.determinism import run_deterministically
-from simulations.event_queue import EventQueue
-from simulations.modelled_device import DeviceCost
+from simulations.clock.determinism import run_deterministically
+from simulations.clock.event_queue import EventQueue
+from simulations.server.modelled_device import DeviceCost
 from stages.answer import Answer
 from stages.load.cost_model import CostModel
 

@@ -1,0 +1,1 @@
+"""What must hold of every simulation, looked at from outside."""

@@ -1,0 +1,1 @@
+"""Virtual time: what happens when, and the same for the same seed."""

@@ -1,0 +1,1 @@
+"""One simulated server: the real pipeline; edge, device and tokenizer are models."""

@@ -1,0 +1,1 @@
+"""What a scenario says: who calls and with what, what work costs, and what goes wrong."""
