@@ -68,6 +68,7 @@ def _deliver(
         chunk.positions,
         values,
         errors,
+        work=chunk.work,
         queue_s=max(0.0, result.started_at - ticket.tokenized_at),
         device_s=result.finished_at - result.started_at,
         now=now,

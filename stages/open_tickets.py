@@ -1,8 +1,9 @@
 """The tickets that wait, and the work they have reserved.
 
-It is given back when the *ticket ends*, so that live work is never refused because of dead
-work. Whoever touches a chunk asks :meth:`OpenTickets.alive` first, and drops what nobody
-waits for. Like :mod:`stages.ticket` it is clock-free, and belongs to the same thread.
+It is given back with each part of the answer, so that what is done keeps nobody out, and
+the rest when the *ticket ends*, so that live work is never refused because of dead work.
+Whoever touches a chunk asks :meth:`OpenTickets.alive` first, and drops what nobody waits
+for. Like :mod:`stages.ticket` it is clock-free, and belongs to the same thread.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -85,22 +86,22 @@ class OpenTickets:
 
     @property
     def reserved(self) -> Work:
-        """Work that open tickets have reserved."""
+        """Work that open tickets have reserved and that has not been done."""
         return self.backlog.total
 
     @property
     def reserved_tokens(self) -> int:
-        """Tokens that open tickets have reserved."""
+        """Tokens that open tickets have reserved and that have not been computed."""
         return self.backlog.total.tokens
 
     def reserve(self, ticket: Ticket, work: Work) -> None:
-        """Count ``work`` as queued until the ticket ends, replacing what it counted for."""
+        """Count ``work`` as queued until it is done, replacing what the ticket counted for."""
         if ticket.waiting and work != ticket.reserved:
-            self._count(ticket, work)
-            ticket.reserved = work
+            before, ticket.reserved = ticket.left, work
+            self._count(ticket, before, ticket.left)
 
-    def _count(self, ticket: Ticket, work: Work) -> None:
-        self.backlog.change(ticket.lane, ticket.tenant, ticket.deadline, ticket.reserved, work)
+    def _count(self, ticket: Ticket, before: Work, after: Work) -> None:
+        self.backlog.change(ticket.lane, ticket.tenant, ticket.deadline, before, after)
 
     def planned(self, ticket: Ticket, items: int) -> None:
         """Some items have reached the planner: they are no longer on their way."""
@@ -115,13 +116,20 @@ class OpenTickets:
         values: Values,
         errors: Iterable[ItemError],
         *,
+        work: Work,
         queue_s: float,
         device_s: float,
         now: float,
     ) -> None:
-        """Add a part of the answer; with the last one the ticket is DONE."""
-        if ticket.waiting and ticket.put(positions, values, errors):
+        """Add a part of the answer, which took ``work``; with the last one the ticket is DONE."""
+        if not ticket.waiting:
+            return
+        if ticket.put(positions, values, errors):
             self._end(ticket, TicketState.DONE, ticket.answer(queue_s, device_s, now), now)
+            return
+        before = ticket.left
+        ticket.done += work
+        self._count(ticket, before, ticket.left)
 
     def spell(self, ticket: Ticket, now: float, **spelled: Any) -> None:
         """Answer a request for the tokenizer alone, with an Answer's ``pieces`` or ``texts``."""
@@ -144,7 +152,7 @@ class OpenTickets:
             raise ValueError(f"ticket {ticket.id}: {ticket.state} -> {state}")
         ticket.state = state
         del self._open[ticket.id]
-        self._count(ticket, NO_WORK)
+        self._count(ticket, ticket.left, NO_WORK)
         self.items_on_their_way -= ticket.items_on_their_way
         self.requests -= ticket.requests
         for listener in self._listeners:

@@ -63,6 +63,7 @@ class Ticket:
     requests: int = 1  # of its caller's, which travel as this one
     state: TicketState = TicketState.WAITING
     reserved: Work = NO_WORK
+    done: Work = NO_WORK  # of it, in the parts that have been delivered
     items_on_their_way: int = field(init=False)  # to the planner
     traceparent: str = ""  # the caller's, as it came
     admitted_at: float = 0.0
@@ -81,8 +82,16 @@ class Ticket:
 
     @property
     def reserved_tokens(self) -> int:
-        """Tokens that count as queued while the ticket waits."""
+        """Tokens of all items: an estimate until the last is tokenized."""
         return self.reserved.tokens
+
+    @property
+    def left(self) -> Work:
+        """Work that counts as queued; an estimate may have been below what was done."""
+        return Work(
+            max(0, self.reserved.tokens - self.done.tokens),
+            max(0, self.reserved.squares - self.done.squares),
+        )
 
     @property
     def items_done(self) -> int:

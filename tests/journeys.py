@@ -79,8 +79,9 @@ class Journey:
             vectors = result.vectors[first : first + len(chunk)]
             first += len(chunk)
             self.tickets.deliver(
-                chunk.ticket, chunk.positions, vectors, (), queue_s=0.0, device_s=0.0, now=now
-            )
+                chunk.ticket, chunk.positions, vectors, (),
+                work=chunk.work, queue_s=0.0, device_s=0.0, now=now,
+            )  # fmt: skip
 
     def whole(self, items=1, *, begin=0.0, step=1.0, request_id="r"):
         """A request all the way, ``step`` seconds in each of the six stages."""

@@ -2,7 +2,8 @@
 
 The frontend exists before the pipeline is open and after it has closed, and then answers
 why it does not serve. The state that it publishes is immutable, so any thread may read it;
-it is renewed every few milliseconds and at every change of phase.
+it is renewed every few milliseconds, at every change of phase, and when a request leaves that
+was a good part of what kept others out.
 """
 
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from pipeline.interface.status import (
 from pipeline.interface.statuses import retry_after_s
 from pipeline.overload.load_report import LoadAverages
 from pipeline.topology import Pipeline
+from stages.answer import Outcome
 from stages.errors import NotOffered, PenstockError
 from stages.load.admission_policies import pressure, refusal
 from stages.load.cost_model import Work
@@ -34,6 +36,7 @@ from stages.request import EmbedRequest
 from stages.ticket import Reply, Ticket
 
 PUBLISH_EVERY_S: Final = 0.025
+GOOD_PART: Final = 0.2  # of what is queued
 
 
 class PipelineFrontend:
@@ -76,6 +79,7 @@ class PipelineFrontend:
         """The model has warmed up: serve, unless the server is already shutting down."""
         self._pipeline, self._model = pipeline, model
         pipeline.tickets.on_end(self._averages.ended)
+        pipeline.tickets.on_end(self._make_room)
         if self._phase is Phase.LOADING:
             self._enter(Phase.SERVING, taking=True)
 
@@ -118,6 +122,19 @@ class PipelineFrontend:
         while True:
             self._snapshot = self._look()
             await trio.sleep(PUBLISH_EVERY_S)
+
+    def _make_room(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
+        """A :data:`stages.open_tickets.EndListener`.
+
+        The early refusals of the next milliseconds would name a time to come back that has
+        the request's work in it, which may be minutes.
+        """
+        del outcome, now
+        before = self._snapshot
+        if before.accepting_requests or not before.queued_tokens:
+            return
+        if ticket.left.tokens >= GOOD_PART * before.queued_tokens:
+            self._snapshot = self._look()
 
     def _enter(self, phase: Phase, *, taking: bool = False) -> None:
         self._taking = taking

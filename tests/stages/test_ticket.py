@@ -1,4 +1,4 @@
-"""One request's life: exactly one outcome, and the reservation given back with it."""
+"""One request's life: exactly one outcome, and the reservation given back by then."""
 
 from itertools import pairwise
 
@@ -15,11 +15,18 @@ from stages.load.cost_model import NO_WORK, Work
 from stages.open_tickets import OpenTickets
 from stages.ticket import TicketState
 
+WORKS = st.builds(Work, st.integers(0, 1000), st.integers(0, 10**6))
 
-def deliver(tickets, ticket, positions, *, queue_s=0.0, device_s=0.0, errors=(), now=0.0):
+
+def deliver(
+    tickets, ticket, positions, *, work=NO_WORK, queue_s=0.0, device_s=0.0, errors=(), now=0.0
+):
     positions = np.array(positions, np.int32)
     vectors = positions.astype(np.float32)[:, None] + 100.0
-    tickets.deliver(ticket, positions, vectors, errors, queue_s=queue_s, device_s=device_s, now=now)
+    tickets.deliver(
+        ticket, positions, vectors, errors,
+        work=work, queue_s=queue_s, device_s=device_s, now=now,
+    )  # fmt: skip
 
 
 class TicketLives(RuleBasedStateMachine):
@@ -34,6 +41,7 @@ class TicketLives(RuleBasedStateMachine):
         self.all = []
         self.heard = {}
         self.missing = {}
+        self.done = {}
         self.on_their_way = {}
         self.abandoned = set()
 
@@ -49,13 +57,11 @@ class TicketLives(RuleBasedStateMachine):
         self.all.append(ticket)
         self.heard[ticket] = heard
         self.missing[ticket] = list(range(items))
+        self.done[ticket] = NO_WORK
         self.on_their_way[ticket] = items
 
     @precondition(lambda self: self.all)
-    @rule(
-        data=st.data(),
-        work=st.builds(Work, st.integers(0, 1000), st.integers(0, 10**6)),
-    )
+    @rule(data=st.data(), work=WORKS)
     def reserve(self, data, work):
         ticket = self.pick(data)
         before = ticket.reserved
@@ -75,15 +81,16 @@ class TicketLives(RuleBasedStateMachine):
             self.on_their_way[ticket] -= items
 
     @precondition(lambda self: self.all)
-    @rule(data=st.data())
-    def deliver_some(self, data):
+    @rule(data=st.data(), work=WORKS)
+    def deliver_some(self, data, work):
         ticket = self.pick(data)
         missing = self.missing[ticket]
         if not missing:
             return
         part = data.draw(st.lists(st.sampled_from(missing), min_size=1, unique=True))
         was_waiting = ticket.waiting
-        deliver(self.tickets, ticket, part, now=self.now)
+        deliver(self.tickets, ticket, part, work=work, now=self.now)
+        self.done[ticket] += work
         self.missing[ticket] = [position for position in missing if position not in part]
         assert ticket.waiting == (was_waiting and bool(self.missing[ticket]))
 
@@ -130,7 +137,10 @@ class TicketLives(RuleBasedStateMachine):
         waiting = [ticket for ticket in self.all if ticket.waiting]
         assert list(self.tickets) == waiting
         assert len(self.tickets) == len(waiting)
-        assert self.tickets.reserved == sum((t.reserved for t in waiting), NO_WORK)
+        left = [ticket.reserved - self.done[ticket] for ticket in waiting]
+        assert self.tickets.reserved == Work(
+            sum(max(0, work.tokens) for work in left), sum(max(0, work.squares) for work in left)
+        )
         assert self.tickets.items_on_their_way == sum(self.on_their_way[t] for t in waiting)
 
     @invariant()
@@ -172,7 +182,10 @@ def test_a_request_that_comes_back_whole_is_not_copied():
     tickets, heard = OpenTickets(), []
     ticket = open_ticket(tickets, 3, reply=heard.append)
     vectors = np.ones((3, 2), np.float32)
-    tickets.deliver(ticket, np.arange(3, dtype=np.int32), vectors, (), queue_s=0, device_s=0, now=0)
+    tickets.deliver(
+        ticket, np.arange(3, dtype=np.int32), vectors, (),
+        work=NO_WORK, queue_s=0, device_s=0, now=0,
+    )  # fmt: skip
     assert np.shares_memory(heard[0].vectors, vectors)
 
 

@@ -149,6 +149,37 @@ async def test_the_queue_makes_it_degraded_and_then_overloaded(
     assert snapshot.retry_after_s == pytest.approx(retry_after_s)
 
 
+async def test_what_is_done_of_a_large_request_keeps_nobody_out(frontend, nursery, mock_clock):
+    device = HandRunner()
+    limits = limits_of(max_items=1, max_held_tokens=400)
+    serve(frontend, nursery, policies=(BUDGET,), device=device, limits=limits)
+    submit(frontend, ids_request(*[[1] * 16] * 9))  # two items at a time are on the device
+    await wait_all_tasks_blocked()
+    published = [look(frontend)]
+    for batch in range(2):
+        device.run_batch(batch)
+        await wait_all_tasks_blocked()
+        published.append(look(frontend))
+    assert [state.queued_tokens for state in published] == [112, 96, 80]
+    assert [state.accepting_requests for state in published] == [False, True, True]
+
+
+async def test_what_leaves_with_most_of_the_queue_makes_room_at_once(frontend, nursery, mock_clock):
+    pipeline = serve(frontend, nursery, policies=(BUDGET,))
+    now = trio.current_time()
+    large, small = (open_ticket(pipeline.tickets, 1, now=now) for _ in range(2))
+    pipeline.tickets.reserve(large, Work(120, 120))
+    pipeline.tickets.reserve(small, Work(10, 10))
+    nursery.start_soon(frontend.run)
+    await wait_all_tasks_blocked()
+    refusing = frontend.snapshot
+    assert not refusing.accepting_requests
+    pipeline.tickets.abandon(small, now)
+    assert frontend.snapshot is refusing  # in its own time: under a flood there are many
+    pipeline.tickets.abandon(large, now)
+    assert frontend.snapshot.accepting_requests
+
+
 async def test_latency_makes_it_degraded_and_overloaded_and_time_heals(
     frontend, nursery, mock_clock
 ):
