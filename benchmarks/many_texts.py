@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.results import ROOT
-from benchmarks.server_process import RunningServer, running_server
+from benchmarks.harness.results import ROOT
+from benchmarks.harness.server_process import RunningServer, running_server
 
 MEMORY = re.compile(r"VmHWM:\s+(\d+) kB")
 

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from penstock.v1 import embedding_pb2 as pb
 
-from benchmarks.embedding_stub import embed_method
-from benchmarks.server_process import running_server
-from benchmarks.texts import mixed_texts, model_folder
+from benchmarks.harness.server_process import running_server
+from benchmarks.load.embedding_stub import embed_method
+from benchmarks.load.texts import mixed_texts, model_folder
 
 AT_ONCE: Final = 32
 

@@ -18,8 +18,8 @@ from typing import Any, Final, TypeAlias
 
 import matplotlib as mpl
 
-from benchmarks import results
-from benchmarks.engine import ARRIVAL, BUCKETED, HALF, PACKED, SORTED, SORTED_INSIDE
+from benchmarks.engine.figures import ARRIVAL, BUCKETED, HALF, PACKED, SORTED, SORTED_INSIDE
+from benchmarks.harness import results
 from benchmarks.serve import ENGINE, ITEMS
 
 PANEL: Final = (3.4, 2.4)  # inches

@@ -19,9 +19,9 @@ import numpy as np
 from attrs import field, frozen
 from penstock.v1 import embedding_pb2 as pb
 
-from benchmarks.embedding_stub import embed_method
-from benchmarks.server_process import RunningServer, running_server
-from benchmarks.texts import mixed_texts
+from benchmarks.harness.server_process import RunningServer, running_server
+from benchmarks.load.embedding_stub import embed_method
+from benchmarks.load.texts import mixed_texts
 
 PROBE_EVERY_S: Final = 0.02
 PATHS: Final = ("/health", "/metrics", "/livez")  # another status than 200 ends the benchmark

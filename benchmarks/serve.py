@@ -19,12 +19,12 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from benchmarks import results
-from benchmarks.child import Answer, Child, running_child
-from benchmarks.measure import interleaved, ratio
-from benchmarks.mixes import MIXES
-from benchmarks.server_process import ADMIT_ALL, RunningServer, running_server
-from benchmarks.texts import full_length_model
+from benchmarks.harness import results
+from benchmarks.harness.child import Answer, Child, running_child
+from benchmarks.harness.measure import interleaved, ratio
+from benchmarks.harness.server_process import ADMIT_ALL, RunningServer, running_server
+from benchmarks.load.mixes import MIXES
+from benchmarks.load.texts import full_length_model
 
 ENGINE: Final = "engine"
 ITEMS: Final = (1, 32)
@@ -126,9 +126,9 @@ def measure(folder: Path, extent: Extent) -> dict[str, Any]:
     """All figures of the model in ``folder``."""
     model = {"MODEL_PATH": str(folder)}
     figures: dict[str, Any] = {"closed": {}, "open": {}}
-    with running_child("benchmarks.load_client") as client:
+    with running_child("benchmarks.load.load_client") as client:
         with (
-            running_child("benchmarks.engine_process", str(folder)) as engine,
+            running_child("benchmarks.engine.alone_process", str(folder)) as engine,
             running_server(model | ADMIT_ALL) as server,
         ):
             figures["unloaded"] = unloaded_figures(client, server, engine, extent)

@@ -22,8 +22,8 @@ import grpc
 from attrs import field, frozen
 from penstock.v1 import embedding_pb2 as pb
 
-from benchmarks.server_process import RunningServer, running_server
-from benchmarks.texts import mixed_texts
+from benchmarks.harness.server_process import RunningServer, running_server
+from benchmarks.load.texts import mixed_texts
 
 SERVICE: Final = "/penstock.v1.EmbeddingService"
 DOCUMENTS_AT_ONCE: Final = 2  # calls in flight: one on the device, one behind it

@@ -25,8 +25,8 @@ import grpc
 from attrs import field, frozen
 from penstock.v1 import embedding_pb2 as pb
 
-from benchmarks.embedding_stub import embed_method
-from benchmarks.server_process import RunningServer, running_server
+from benchmarks.harness.server_process import RunningServer, running_server
+from benchmarks.load.embedding_stub import embed_method
 
 CONCURRENCY: Final = 64
 SHORT_S: Final = 0.005

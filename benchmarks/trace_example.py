@@ -13,9 +13,10 @@ from typing import Final
 import grpc
 from penstock.v1 import embedding_pb2 as pb
 
-from benchmarks.embedding_stub import embed_method
-from benchmarks.server_process import ROOT, running_server
-from benchmarks.texts import mixed_texts
+from benchmarks.harness.results import ROOT
+from benchmarks.harness.server_process import running_server
+from benchmarks.load.embedding_stub import embed_method
+from benchmarks.load.texts import mixed_texts
 from pipeline.observability.trace_picture import draw, read_trace
 
 CALLS: Final = 36

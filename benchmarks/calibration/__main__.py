@@ -42,7 +42,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from benchmarks import results
 from benchmarks.calibration.cells import Cell, Extent, cells_of
 from benchmarks.calibration.figures import (
     compared,
@@ -59,10 +58,11 @@ from benchmarks.calibration.server import (
 from benchmarks.calibration.show import show
 from benchmarks.calibration.stays import median_stays_ms
 from benchmarks.calibration.trace_tail import TraceTail
-from benchmarks.child import running_child
+from benchmarks.harness import results
+from benchmarks.harness.child import running_child
+from benchmarks.load.texts import full_length_model
 from benchmarks.overload.contenders import Contender, Cores, Load, ours
 from benchmarks.overload.figures import Window, percentile
-from benchmarks.texts import full_length_model
 from simulations.commands import silence
 
 LOAD: Final = Load(items=16, tokens=16)
@@ -136,7 +136,7 @@ def measure(folder: Path, extent: Extent, load: Load = LOAD) -> dict[str, Any]:
 
 def main() -> None:
     """Run, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
     options = results.parse(parser)
     silence()
     with full_length_model() as folder:

@@ -11,9 +11,9 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from benchmarks import results
 from benchmarks.calibration.trace_tail import TraceTail
-from benchmarks.child import Child
+from benchmarks.harness import results
+from benchmarks.harness.child import Child
 from benchmarks.overload.calls import Calls, Ending
 from benchmarks.overload.contenders import Contender, Cores, Load, Worked, thread_seconds
 from benchmarks.overload.scenarios import PATIENCE_S

@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks import results
 from benchmarks.calibration.figures import TARGETS, verdict
 from benchmarks.calibration.stays import SHOWN
+from benchmarks.harness import results
 
 
 def show(figures: Mapping[str, Any]) -> str:

@@ -46,14 +46,14 @@ from typing import Any, Final
 
 import torch
 
-from benchmarks import results
+from benchmarks.engine.shapes import SHAPES
 from benchmarks.gpu.apart import apart
 from benchmarks.gpu.end_to_end import end_to_end
 from benchmarks.gpu.extent import QUICK, Extent
 from benchmarks.gpu.parts import LIMIT_S, Parts
 from benchmarks.gpu.show import show
 from benchmarks.gpu.subject import ENGINE_MIXES, Subject
-from benchmarks.shapes import SHAPES
+from benchmarks.harness import results
 
 DEFAULT_SHAPES: Final = ("bert-base", "minilm-l6", "modernbert-base")
 KERNELS_OF: Final = ((1, 32), (64, 512), (512, 50))  # texts and their length

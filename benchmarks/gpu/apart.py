@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.results import ROOT
+from benchmarks.harness.results import ROOT
 
 
 def apart(module: str, device: str) -> dict[str, Any]:

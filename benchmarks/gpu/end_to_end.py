@@ -8,7 +8,7 @@ from importlib.metadata import distributions
 from typing import Any, Final
 
 from benchmarks.gpu.subject import PACKED, Subject
-from benchmarks.measure import interleaved, ratio
+from benchmarks.harness.measure import interleaved, ratio
 
 CALLS: Final = (("512", "penstock, ids"), ("512", "penstock"),
                 ("50", "penstock, ids, float16"), ("50", "penstock, float16"))  # fmt: skip
@@ -25,11 +25,11 @@ def end_to_end(subject: Subject, found: dict[str, Any]) -> dict[str, Any]:
     installed = {str(each.name).lower().replace("_", "-") for each in distributions()}
     if missing := [name for name in SERVER_NEEDS if name not in installed]:
         raise RuntimeError(f"left out: {', '.join(missing)} not installed")
-    from benchmarks.child import running_child  # noqa: PLC0415 - not everywhere
-    from benchmarks.server_process import ADMIT_ALL, running_server  # noqa: PLC0415 - nor this
+    from benchmarks.harness.child import running_child  # noqa: PLC0415 - not everywhere
+    from benchmarks.harness.server_process import ADMIT_ALL, running_server  # noqa: PLC0415 - nor this
 
     environment = {"MODEL_PATH": str(subject.folder), "DEVICE": str(subject.device), **ADMIT_ALL}
-    with running_child("benchmarks.load_client") as client, running_server(environment) as at:
+    with running_child("benchmarks.load.load_client") as client, running_server(environment) as at:
         time.sleep(1.2 * subject.settle_s)  # a server under load has no idle gaps to prepare in
         for mix, protocol in CALLS:
             served = partial(

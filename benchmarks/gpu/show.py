@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks import results
 from benchmarks.gpu.subject import ARRIVAL, PACKED, SORTED
+from benchmarks.harness import results
 
 
 def show(figures: Mapping[str, Any]) -> str:

@@ -12,14 +12,14 @@ import torch
 from attrs import asdict, define
 from structlog.testing import capture_logs
 
-from benchmarks.alone import EngineAlone
+from benchmarks.engine.alone import EngineAlone
+from benchmarks.engine.plain import PlainTransformers
+from benchmarks.engine.roofline import ModelFlops, Peak
+from benchmarks.engine.shapes import SHAPES, write_checkpoint
 from benchmarks.gpu.extent import Extent
 from benchmarks.gpu.kernels import kernels
-from benchmarks.measure import interleaved, per_second, ratio
-from benchmarks.mixes import MIXES, Draw, fixed, lengths, token_ids
-from benchmarks.plain import PlainTransformers
-from benchmarks.roofline import ModelFlops, Peak
-from benchmarks.shapes import SHAPES, write_checkpoint
+from benchmarks.harness.measure import interleaved, per_second, ratio
+from benchmarks.load.mixes import MIXES, Draw, fixed, lengths, token_ids
 from stages.messages import Layout
 
 ENGINE_MIXES: Final[Mapping[str, Draw]] = {"512": fixed(512), "50": fixed(50), **MIXES}

@@ -10,16 +10,16 @@ from typing import Final
 import grpc
 from penstock.v1 import embedding_pb2 as pb
 
-from benchmarks.edge_load import METHOD, Server, running
-from benchmarks.measure import interleaved, ratio
-from benchmarks.texts import texts_of
+from benchmarks.edge.load import METHOD, Server, running
+from benchmarks.harness.measure import interleaved, ratio
+from benchmarks.load.texts import texts_of
 
 TEXTS: Final = texts_of([12] * 32)
 PATH: Final = "/v1/embeddings"
 HEADERS: Final = {"content-type": "application/json"}
 SERVERS: Final = {
-    "edges alone": ("benchmarks.edge_servers", "frontend"),
-    "whole server, null device": ("benchmarks.server_process",),
+    "edges alone": ("benchmarks.edge.servers", "frontend"),
+    "whole server, null device": ("benchmarks.harness.server_process",),
 }
 
 

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import trio
 
-from benchmarks.edge_servers import Instant
+from benchmarks.edge.servers import Instant
 from pipeline.http.server import HttpServer
 from pipeline.observability.metrics import Metrics
 from stages.request import EmbedRequest

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.server_process import RunningServer, running_server
-from benchmarks.texts import mixed_texts
+from benchmarks.harness.server_process import RunningServer, running_server
+from benchmarks.load.texts import mixed_texts
 
 PATHS: Final = ("/health", "/metrics")
 PROBE_EVERY_S: Final = 0.02

@@ -21,8 +21,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from benchmarks import results
-from benchmarks.child import Child, running_child
+from benchmarks.harness import results
+from benchmarks.harness.child import Child, running_child
+from benchmarks.load.texts import full_length_model
 from benchmarks.overload.contenders import (
     OURS,
     RIVALS,
@@ -46,7 +47,6 @@ from benchmarks.overload.scenarios import (
 )
 from benchmarks.peers.environments import PeerError
 from benchmarks.peers.servers import ENVIRONMENTS
-from benchmarks.texts import full_length_model
 from pipeline.security.key_ring import make_key
 
 CALLERS: Final = 4

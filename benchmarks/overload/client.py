@@ -1,11 +1,11 @@
 """The client of an open loop, in a process of its own.
 
-``python -m benchmarks.overload.client``, asked by :class:`benchmarks.child.Child`:
+``python -m benchmarks.overload.client``, asked by :class:`benchmarks.harness.child.Child`:
 
 - ``pin``: to a core, with all its threads to come;
 - ``offer``: callers each of whom sends calls at random times, whatever becomes of them;
 - ``closed``: clients that wait for their answers;
-- ``vector``: as :mod:`benchmarks.load_client`.
+- ``vector``: as :mod:`benchmarks.load.load_client`.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from typing import Any, Final
 import numpy as np
 from attrs import field, frozen
 
-from benchmarks.child import Answer, answer_commands
-from benchmarks.load_client import PAUSE_S, vector
+from benchmarks.harness.child import Answer, answer_commands
+from benchmarks.load.load_client import PAUSE_S, vector
+from benchmarks.load.texts import texts_of
 from benchmarks.overload.arrivals import Phase, due_times
 from benchmarks.overload.calls import Ending
 from benchmarks.overload.wires import WIRES, Wire
-from benchmarks.texts import texts_of
 
 DISTINCT: Final = 64  # calls
 

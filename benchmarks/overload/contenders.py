@@ -14,10 +14,10 @@ from typing import Final, TypeAlias
 
 from attrs import define, field, frozen
 
-from benchmarks.child import Answer, Child, paused
+from benchmarks.harness.child import Answer, Child, paused
+from benchmarks.harness.server_process import running_server
 from benchmarks.overload.calls import Ending
 from benchmarks.peers.servers import PEERS, Peer, coral, running_peer
-from benchmarks.server_process import running_server
 
 OURS: Final = "penstock"
 RIVALS: Final[Mapping[str, Peer]] = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from benchmarks import results
+from benchmarks.harness import results
 from benchmarks.overload.contenders import OURS
 from benchmarks.overload.verdicts import LATE_MS, goodput_share, verdicts
 

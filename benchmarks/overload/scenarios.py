@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from benchmarks.child import Child
+from benchmarks.harness.child import Child
 from benchmarks.overload.calls import Calls, Ending
 from benchmarks.overload.contenders import Contender, Load, Worked
 from benchmarks.overload.figures import (

@@ -13,13 +13,13 @@ from typing import Final, Protocol
 import grpc
 import grpc.aio
 
-from benchmarks.overload.calls import Ending
-from benchmarks.protocols import (
+from benchmarks.load.protocols import (
     CHANNEL_OPTIONS,
     OlderGrpc,
     OpenAiHttp,
     PenstockGrpc,
 )
+from benchmarks.overload.calls import Ending
 
 CHANNELS: Final = 4
 PUSHBACK: Final = "grpc-retry-pushback-ms"

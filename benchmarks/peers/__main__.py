@@ -17,14 +17,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import results
-from benchmarks.child import Answer, Child, paused, running_child
-from benchmarks.measure import interleaved, ratio
-from benchmarks.mixes import MIXES
+from benchmarks.harness import results
+from benchmarks.harness.child import Answer, Child, paused, running_child
+from benchmarks.harness.measure import interleaved, ratio
+from benchmarks.harness.server_process import ADMIT_ALL, RunningServer, running_server
+from benchmarks.load.mixes import MIXES
+from benchmarks.load.texts import full_length_model
 from benchmarks.peers.environments import PeerError
 from benchmarks.peers.servers import ENVIRONMENTS, PEERS, running_peer
-from benchmarks.server_process import ADMIT_ALL, RunningServer, running_server
-from benchmarks.texts import full_length_model
 
 OURS, OURS_HALF = "penstock", "penstock, bfloat16"
 LOADS: Final = ((1, 16), (32, 4))  # texts a call, clients
@@ -151,7 +151,7 @@ def main() -> None:
         options.seconds, options.rounds = 2.0, 1
     with (
         full_length_model() as folder,
-        running_child("benchmarks.load_client") as client,
+        running_child("benchmarks.load.load_client") as client,
         ExitStack() as stack,
     ):
         model = {"MODEL_PATH": str(folder)} | ADMIT_ALL

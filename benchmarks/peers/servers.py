@@ -13,9 +13,9 @@ from typing import IO, Final
 
 from attrs import field, frozen
 
-from benchmarks.child import Child
+from benchmarks.harness.child import Child
+from benchmarks.load.protocols import MODEL_NAME
 from benchmarks.peers.environments import PeerError, environment, installed
-from benchmarks.protocols import MODEL_NAME
 
 HERE: Final = Path(__file__).parent
 ENVIRONMENTS: Final = HERE.parent / ".environments"

@@ -27,10 +27,10 @@ from benchmarks.calibration.server import (
 from benchmarks.calibration.show import show
 from benchmarks.calibration.stays import median_stays_ms
 from benchmarks.calibration.trace_tail import TraceTail
+from benchmarks.engine.shapes import write_checkpoint
 from benchmarks.overload.calls import Calls, Ending
 from benchmarks.overload.contenders import Load, Worked
 from benchmarks.overload.figures import Window
-from benchmarks.shapes import write_checkpoint
 from pipeline.observability.tracing import TAIL, Tracer
 from stages.errors import DeadlineExceeded, Internal, Overloaded
 from stages.load.cost_model import CostModel

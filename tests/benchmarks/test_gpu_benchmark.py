@@ -6,14 +6,14 @@ from functools import partial
 import pytest
 import torch
 
-from benchmarks import roofline
+from benchmarks.engine import roofline
 from benchmarks.gpu import __main__ as main
 from benchmarks.gpu import end_to_end, kernels, preflight, subject
 from benchmarks.gpu import parts as part
 from benchmarks.gpu.apart import apart
 from benchmarks.gpu.extent import Extent
 from benchmarks.gpu.show import show
-from benchmarks.mixes import fixed
+from benchmarks.load.mixes import fixed
 
 EXTENT = Extent(tokens=300, plain_tokens=300, rounds=1, singles=2, seconds=0.1)
 

@@ -6,6 +6,7 @@ import re
 import grpc
 import pytest
 
+from benchmarks.engine.shapes import write_checkpoint
 from benchmarks.overload import __main__ as overload
 from benchmarks.overload.calls import Ending
 from benchmarks.overload.contenders import OURS, Load
@@ -13,7 +14,6 @@ from benchmarks.overload.report import show
 from benchmarks.overload.scenarios import Extent
 from benchmarks.overload.verdicts import verdicts
 from benchmarks.overload.wires import ending
-from benchmarks.shapes import write_checkpoint
 
 EXTENT = Extent(loads=(0.1, 2.0), ramp=0.2, window=0.5, closed=0.2, calm=0.5, spike=0.2, after=0.5)
 CELL = {

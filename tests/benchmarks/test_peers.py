@@ -4,10 +4,10 @@ import sys
 import pytest
 from attrs import evolve
 
+from benchmarks.harness.server_process import RunningServer
 from benchmarks.peers import __main__ as rounds
 from benchmarks.peers import environments, servers
 from benchmarks.peers.environments import PeerError, environment, installed
-from benchmarks.server_process import RunningServer
 
 WAIT = "import signal; signal.pause()"
 

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from benchmarks import engine, plots, serve
-from benchmarks.mixes import MIXES
+from benchmarks import plots, serve
+from benchmarks.engine import figures as engine
+from benchmarks.load.mixes import MIXES
 
 ABOUT = {"machine": {"processor": "a processor", "cores": 2}, "date": "2030-01-02T03:04:05+00:00"}
 RATES = {engine.PACKED: 40.0, engine.BUCKETED: 30.0, engine.SORTED: 20.0, engine.ARRIVAL: 12345.0}

@@ -2,7 +2,7 @@
 
 import random
 
-from benchmarks.texts import words
+from benchmarks.load.texts import words
 
 LONGEST_TOKENS = 256  # what the embedded model takes
 

@@ -11,7 +11,7 @@ import random
 import sys
 import threading
 
-from benchmarks.server_process import serve_until_stopped
+from benchmarks.harness.server_process import serve_until_stopped
 from pipeline.process.ready_line import ready_line
 from simulations.world.faults import CrashingOnceBusy, StageCrash, StageCrashes
 

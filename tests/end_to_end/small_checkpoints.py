@@ -5,7 +5,7 @@ import shutil
 import torch
 import transformers
 
-from benchmarks.texts import model_folder
+from benchmarks.load.texts import model_folder
 
 TINY = {
     "vocab_size": 30522, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from penstock.v1 import embedding_pb2 as pb
 from server_processes import HELD_SERVER, samples_of, serving
 
-from benchmarks.embedding_stub import embed_method
+from benchmarks.load.embedding_stub import embed_method
 
 CALLS = 3000
 AT_ONCE = 64

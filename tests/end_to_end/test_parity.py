@@ -10,7 +10,7 @@ from penstock.v1 import embedding_pb2 as pb
 from sentence_transformers import SentenceTransformer
 from server_processes import NO_REFUSALS, as_ids, as_matrix, client_of, serving, vectors_in
 
-from benchmarks.texts import model_folder
+from benchmarks.load.texts import model_folder
 
 TOLERANCE = 2e-6
 CALLS_AT_ONCE = 32

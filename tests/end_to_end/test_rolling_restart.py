@@ -10,7 +10,7 @@ import pytest
 from penstock.v1.embedding_pb2 import EmbedRequest
 from server_processes import Client, ServerProcess, samples_of, serving
 
-from benchmarks.proxies import PROXIES, free_ports
+from benchmarks.rolling_restart.proxies import PROXIES, free_ports
 
 CLIENTS = 4
 PAUSE_S = 0.02  # between a client's calls: far below what two servers can do

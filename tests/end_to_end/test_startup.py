@@ -21,7 +21,7 @@ from server_processes import (
     starting,
 )
 
-from benchmarks.texts import model_folder
+from benchmarks.load.texts import model_folder
 
 SERVICES = ("", "penstock.v1.EmbeddingService", "gpu_inference.InferenceService")
 

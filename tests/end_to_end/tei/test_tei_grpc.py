@@ -5,7 +5,7 @@ import torch
 import transformers
 from tei_calls import TEXTS, TOLERANCE, answered, assert_alike, embed
 
-from benchmarks.texts import model_folder
+from benchmarks.load.texts import model_folder
 
 
 def test_embed_and_its_stream_agree_with_plain_transformers(ask):

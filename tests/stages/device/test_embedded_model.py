@@ -7,7 +7,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from tiny_models import distance, make_batch, make_engine
 
-from benchmarks.texts import model_folder
+from benchmarks.load.texts import model_folder
 from stages.messages import Layout
 
 WORDS = [

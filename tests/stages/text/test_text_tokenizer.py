@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from benchmarks.texts import model_folder
+from benchmarks.load.texts import model_folder
 from stages.request import Side
 from stages.text.text_tokenizer import TextTokenizer
 from stages.text.token_rules import TokenRules

@@ -1,0 +1,1 @@
+"""What attackers cost the others."""

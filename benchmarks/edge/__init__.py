@@ -1,0 +1,1 @@
+"""Small calls of the gRPC edge, beside servers that do less."""

@@ -1,0 +1,1 @@
+"""The engine beside plain transformers and the machine's own limit."""

@@ -1,0 +1,1 @@
+"""What benchmarks share: processes of their own, rounds in turn, and results."""

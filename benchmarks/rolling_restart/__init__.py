@@ -1,0 +1,1 @@
+"""Two servers behind a proxy, restarted one after the other."""
