@@ -19,6 +19,7 @@ from pipeline.commands import other_commands
 from pipeline.output_path import why_unwritable
 from pipeline.process.addresses import joined, reachable
 from pipeline.process.cpu_affinity import check_cores
+from pipeline.process.early_end import end_at_sigterm
 from pipeline.process.logs import set_up_logs
 from pipeline.process.ready_line import ready_line
 from pipeline.settings.kinds import Flag
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "serve":
+        end_at_sigterm()
         settings = _prepared(options)
         from pipeline.serve import serve  # noqa: PLC0415 (heavy, and needs the above)
 

@@ -8,9 +8,9 @@ keep serving until balancers have noticed, refuse new requests, let the edges fi
 running, drain the pipeline, stop the threads, close the edges.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 import trio
@@ -31,12 +31,12 @@ from pipeline.security.security import Security
 from pipeline.settings.table import Settings
 from pipeline.topology import Pipeline
 from pipeline.wiring.links import Observer
+from pipeline.wiring.stoppable import unless
 from stages.errors import NotServing
 from stages.open_tickets import OpenTickets
 
 LAST_WORDS_S: Final = 0.5  # of the grace: to answer the requests that did not finish
 
-T = TypeVar("T")
 log = structlog.get_logger()
 
 
@@ -55,8 +55,8 @@ class Server:
     """One server, from start to stop. Made and run in Trio's thread.
 
     ``on_ending`` is called when only the threads with the model are still waited for: one
-    whose device hangs cannot be cancelled. ``faults`` are observers of the links that a
-    soak test adds.
+    that loads it, or whose device hangs, cannot be cancelled. ``faults`` are observers of
+    the links that a soak test adds.
     """
 
     settings: Settings
@@ -157,7 +157,8 @@ class Server:
         async with trio.open_nursery() as machines:
             machines.start_soon(self._tell_when_cancelled)
             try:
-                loaded = await _unless(stop, partial(load_model, self.settings, machines))
+                load = partial(load_model, self.settings, machines)
+                loaded = await unless(stop, load, self.on_ending)
                 if loaded is not None:
                     await self._serve_with(loaded, stop, ready)
             except BaseException:  # before the threads are waited for: one of them may hang
@@ -232,18 +233,3 @@ class Server:
         for ticket in self.tickets:
             error = NotServing("the server stopped before the answer was ready")
             self.tickets.fail(ticket, error, trio.current_time())
-
-
-async def _unless(stop: trio.Event, work: Callable[[], Awaitable[T]]) -> T | None:
-    """The result of ``work``, or None when ``stop`` is set first."""
-    result: T | None = None
-    async with trio.open_nursery() as nursery:
-
-        async def watch() -> None:
-            await stop.wait()
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(watch)
-        result = await work()
-        nursery.cancel_scope.cancel()
-    return result

@@ -1,8 +1,8 @@
 """``penstock serve``: signals, exit codes, and the line that says it is ready.
 
-The first SIGTERM or SIGINT drains; the second ends the process at once. Exit code
-0 after a drain, 1 when the server could not start or go on, 128 + the signal's
-number at the second one.
+The first SIGTERM or SIGINT drains, or ends the process at once while the model loads; the
+second ends it at once. Exit code 0 after a drain or while the model loads, 1 when the server
+could not start or go on, 128 + the signal's number at the second one.
 """
 
 import os
@@ -57,7 +57,10 @@ async def _main(
     stop = trio.Event()
 
     def watch_the_end() -> None:
-        if server.frontend.snapshot.phase is Phase.FAILED:
+        phase = server.frontend.snapshot.phase
+        if phase is Phase.LOADING:
+            os._exit(0)  # nothing was admitted, and the threads that load do not return soon
+        if phase is Phase.FAILED:
             _start_watchdog(FAILED_WATCHDOG_S)
         elif not stop.is_set():  # else the signal has started a watchdog
             _start_watchdog(WATCHDOG_S)

@@ -1,8 +1,9 @@
 """A server whose device holds every batch until stdin is closed, and whose stages may crash.
 
-``python held_server.py [--crash-share X] [--crash-once-busy] [--device-fault sticky|plain]``
-serves with the settings of the environment. A device with a fault raises in every batch
-that it was to run after stdin was closed.
+``python held_server.py [--crash-share X] [--crash-once-busy] [--device-fault sticky|plain]
+[--hold-loading]`` serves with the settings of the environment. A device with a fault raises
+in every batch that it was to run after stdin was closed. A device that is held while it is
+loaded never comes to its first batch.
 """
 
 import argparse
@@ -22,8 +23,11 @@ def main() -> int:
     parser.add_argument("--crash-share", type=float, default=0.0)
     parser.add_argument("--crash-once-busy", action="store_true")
     parser.add_argument("--device-fault", choices=("sticky", "plain"))
+    parser.add_argument("--hold-loading", action="store_true")
     chosen = parser.parse_args()
     hold_the_device(chosen.device_fault)
+    if chosen.hold_loading:
+        hold_the_loading()
     faults = [CrashingOnceBusy()] if chosen.crash_once_busy else []
     if chosen.crash_share:
         faults.append(StageCrashes((StageCrash(share=chosen.crash_share),), random.Random(0)))  # noqa: S311
@@ -54,6 +58,17 @@ def hold_the_device(fault: str | None) -> None:
 
     threading.Thread(target=wait_for_stdin, daemon=True).start()
     NullEngine.start = held_start
+
+
+def hold_the_loading() -> None:
+    """Let the null device say that it is being loaded, and never get any further."""
+    from stages.device.null_engine import NullEngine  # noqa: PLC0415
+
+    def held_init(engine, spec):
+        print("loading", flush=True)  # noqa: T201
+        threading.Event().wait()
+
+    NullEngine.__init__ = held_init
 
 
 def error_of(fault: str) -> Exception:

@@ -98,6 +98,14 @@ def test_a_call_whose_body_is_still_arriving_is_answered(held):
         assert server.exit_code() == 0
 
 
+def test_a_thread_that_loads_does_not_hold_the_end_up(tmp_path):
+    command = (*HELD_SERVER, "--hold-loading")
+    with starting(tmp_path / "log", *command, DEVICE="null", SHUTDOWN_GRACE_S="1") as server:
+        assert server.process.stdout.readline() == "loading\n"
+        server.signal()
+        assert server.exit_code() == 0  # 1 if it were waited for
+
+
 def test_a_download_that_hangs_does_not_hold_the_end_up(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as hub:  # listens, and never answers
         settings = {
