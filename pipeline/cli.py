@@ -133,6 +133,9 @@ def _make_key(name: str) -> int:
 def _prepared(options: argparse.Namespace) -> Settings:
     """The settings of a command that loads the model, and the environment ready for it."""
     settings, sources = _settings(options)
+    from pipeline.models.place import check_place  # noqa: PLC0415 (a tenth of a second)
+
+    check_place(settings, sources)
     cores = os.sched_getaffinity(0)
     check_cores(settings, sources["device_cpus"], cores)
     prepare_environment(os.environ, len(cores))

@@ -22,7 +22,6 @@ from pipeline.models.manifest import Manifest, read_manifest
 log = structlog.get_logger(__name__)
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 
 
 def fetch_from_hub(

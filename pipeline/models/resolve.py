@@ -1,13 +1,4 @@
-"""Which kind of place MODEL_PATH names, and the model from there.
-
-========================  ==================================================
-unset                     the embedded model
-``scheme://...``          S3 by boto3, every other store by its fsspec driver
-a folder that exists      that folder
-``/``, ``.`` or ``~``...  a local folder, an error when it is not there
-``name`` or ``org/name``  the Hugging Face hub
-========================  ==================================================
-"""
+"""The model from the place that MODEL_PATH names, as a local folder."""
 
 from pathlib import Path
 
@@ -15,10 +6,10 @@ from attrs import frozen
 
 from pipeline.models.cache import Store, fetch_whole
 from pipeline.models.embedded import MODEL_ID, VERSION, embedded_folder
-from pipeline.models.errors import NoModel
 from pipeline.models.files import check_local
 from pipeline.models.fsspec_store import open_fsspec
-from pipeline.models.hub import HUB_ID, fetch_from_hub
+from pipeline.models.hub import fetch_from_hub
+from pipeline.models.place import Place, place_of
 from pipeline.models.s3 import open_s3
 from pipeline.models.urls import shown
 
@@ -51,39 +42,20 @@ def resolve_model(
         NoModel: there is no such model, or it cannot be reached.
     """
     path, revision, cache = path or "", revision or "", Path(cache_dir).expanduser()
-    if not path:
-        _no_revision(revision, "the embedded model")
+    place = place_of(path, revision)
+    if place is Place.EMBEDDED:
         return ResolvedModel(embedded_folder(), MODEL_ID, VERSION)
-    if "://" in path:
-        _no_revision(revision, shown(path))
+    if place is Place.FOLDER:
+        folder = Path(path).expanduser()
+        check_local(folder, f"MODEL_PATH={path}")
+        return ResolvedModel(folder.resolve(), path, "")
+    if place is Place.STORE:
         store: Store = open_s3(path) if path.startswith("s3://") else open_fsspec(path)
         folder, found = fetch_whole(
             store, cache, trust_remote_code=trust_remote_code, progress=progress
         )
         return ResolvedModel(folder, shown(path), found)
-    local = Path(path).expanduser()
-    if local.is_dir() or path.startswith(("/", ".", "~")):
-        _no_revision(revision, f"the local folder {path}")
-        return ResolvedModel(_local(local, path), path, "")
-    if not HUB_ID.fullmatch(path):
-        raise NoModel(
-            f"MODEL_PATH={path!r} is neither a folder, a hub id (org/name) nor a URL (s3://...)"
-        )
     folder, commit = fetch_from_hub(
         path, revision, cache, trust_remote_code=trust_remote_code, progress=progress
     )
     return ResolvedModel(folder, path, commit)
-
-
-def _local(folder: Path, path: str) -> Path:
-    if not folder.exists():
-        raise NoModel(f"MODEL_PATH={path} does not exist")
-    if not folder.is_dir():
-        raise NoModel(f"MODEL_PATH={path} is a file, not a folder with a model")
-    check_local(folder, f"MODEL_PATH={path}")
-    return folder.resolve()
-
-
-def _no_revision(revision: str, what: str) -> None:
-    if revision:
-        raise NoModel(f"MODEL_REVISION={revision} is for hub ids; {what} has no revisions")

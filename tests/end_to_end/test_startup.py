@@ -146,10 +146,6 @@ def unknown_architecture(folder):
     shutil.copy(model_folder() / "model.safetensors", folder)
 
 
-def a_file(folder):
-    folder.write_text("not a folder")
-
-
 BROKEN = (
     empty,
     no_weights,
@@ -158,7 +154,6 @@ BROKEN = (
     torn_tokenizer,
     torn_config,
     unknown_architecture,
-    a_file,
 )
 
 

@@ -71,6 +71,26 @@ def test_files_of_keys_and_certificates_that_cannot_be_used_are_exit_code_2(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", [["serve"], ["calibrate", "--output", "device.json"]])
+def test_a_model_path_that_leads_nowhere_is_exit_code_2_and_one_line(command, tmp_path):
+    done = penstock(*command, MODEL_PATH=f"{tmp_path}/none")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"penstock: MODEL_PATH='{tmp_path}/none' (environment variable MODEL_PATH) is not allowed: "
+        "must be a folder, a hub id (org/name) or a URL (s3://bucket/prefix), "
+        "and there is no such folder\n"
+    )
+
+
+def test_a_revision_of_what_has_none_is_exit_code_2():
+    done = penstock("serve", "--model-revision", "v2")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "penstock: MODEL_REVISION=v2 (flag --model-revision) is for hub ids; "
+        "the embedded model has no revisions\n"
+    )
+
+
 def test_a_key_is_shown_once_with_its_line():
     done = penstock("key", "team-a")
     (label, key), (other, line) = (row.split() for row in done.stdout.splitlines())
@@ -129,13 +149,13 @@ def test_version_is_the_distributions():
 
 
 def test_a_host_that_others_reach_gets_one_warning(tmp_path):
-    # a model that is not there: the server starts, warns, and stops by itself
-    nowhere, every_host = str(tmp_path / "none"), "0.0.0.0"  # noqa: S104
+    # a folder without a model: the server starts, warns, and stops by itself
+    nowhere, every_host = str(tmp_path), "0.0.0.0"  # noqa: S104
     ports = {"GRPC_PORT": "0", "HTTP_HEALTH_PORT": "0", "METRICS_ENABLED": "false"}
     done = penstock("serve", MODEL_PATH=nowhere, HTTP_HOST=every_host, **ports)
     assert done.returncode == 1
     assert done.stderr.count("others can reach this server") == 1
     assert "TLS and API keys" in done.stderr
-    assert f"MODEL_PATH={nowhere} does not exist" in done.stderr
+    assert f"MODEL_PATH={nowhere} has no config.json" in done.stderr
     quiet = penstock("serve", MODEL_PATH=nowhere, **ports)
     assert "others can reach" not in quiet.stderr

@@ -69,10 +69,12 @@ def test_a_relative_folder_beats_a_hub_id(tmp_path, model_files, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "needle"),
     [
-        ("/no/such/folder", "does not exist"),
-        ("./nowhere", "does not exist"),
-        ("a b/c", "neither a folder, a hub id"),
-        ("a/b/c", "neither a folder, a hub id"),
+        ("/no/such/folder", "there is no such folder"),
+        ("./nowhere", "there is no such folder"),
+        ("~nobody-at-all/model", "there is no such folder"),
+        ("/" + "x" * 300, "cannot be read: File name too long"),
+        ("a b/c", "must be a folder, a hub id"),
+        ("a/b/c", "must be a folder, a hub id"),
         ("nope://bucket/model", "no driver for nope:// is installed"),
         ("s3:///model", "names no bucket"),
     ],
@@ -88,7 +90,7 @@ def test_a_file_or_an_empty_folder_is_not_a_model(tmp_path):
         resolve_model(str(tmp_path))
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"")
-    with pytest.raises(NoModel, match="is a file"):
+    with pytest.raises(NoModel, match="this is a file"):
         resolve_model(str(file))
 
 
