@@ -33,14 +33,15 @@ from pipeline.wiring.pipeline_plan import PipelinePlan
 from pipeline.wiring.stage_occupancy import Watcher
 from simulations.clock.event_queue import EventQueue
 from simulations.server.runner import ModelledRunner
-from stages.answer import Outcome
-from stages.batch_result import DeviceOutput
+from stages.data.arrays import Int32
 from stages.data.ragged_ids import RaggedIds
 from stages.device.null_engine import NullEngine
 from stages.device.spec import EngineSpec
-from stages.messages import Batch, Int32
-from stages.open_tickets import OpenTickets
-from stages.request import EmbedRequest
+from stages.messages.batch import Batch
+from stages.messages.batch_result import DeviceOutput
+from stages.requests.answer import Outcome
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.request import EmbedRequest
 from stages.text.token_rules import TokenRules
 from stages.text.tokenizer_work import TokenizerWork
 

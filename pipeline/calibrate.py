@@ -23,8 +23,9 @@ from pipeline.settings.table import Settings
 from stages.device.calibration import BatchShape, measure, shapes_of
 from stages.device.spec import Device, EngineSpec
 from stages.load.cost_model import CostModel, CostSample
-from stages.messages import Batch, Chunk, Layout
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Batch, Layout
+from stages.messages.chunk import Chunk
+from stages.requests.open_tickets import OpenTickets
 
 BUDGET_S: Final = 10.0
 

@@ -24,7 +24,7 @@ from stages.load.policies.budgets import TextBudget, TokenBudget
 from stages.load.policies.deadline_policy import DeadlinePolicy
 from stages.load.policies.latency_policy import LatencyPolicy
 from stages.load.policies.throughput_policy import ThroughputPolicy
-from stages.messages import Layout
+from stages.messages.batch import Layout
 from stages.planner.batch_limits import BatchLimits
 from stages.planner.precedence import Precedence
 from stages.text.text_tokenizer import TextTokenizer

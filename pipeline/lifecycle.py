@@ -33,7 +33,7 @@ from pipeline.topology import Pipeline
 from pipeline.wiring.links import Observer
 from pipeline.wiring.stoppable import unless
 from stages.errors import NotServing
-from stages.open_tickets import OpenTickets
+from stages.requests.open_tickets import OpenTickets
 
 LAST_WORDS_S: Final = 0.5  # of the grace: to answer the requests that did not finish
 

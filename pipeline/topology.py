@@ -29,17 +29,20 @@ from pipeline.wiring.stage_bodies import StageBodies
 from pipeline.wiring.stage_occupancy import StageOccupancy, Watcher
 from pipeline.wiring.stage_timestamps import TIMED, StageTimestamps
 from pipeline.wiring.supervisor import Stage, supervise
-from stages.batch_credit import BatchCredit
-from stages.batch_result import BatchResult
-from stages.channels import Message
 from stages.errors import NotServing, Overloaded
 from stages.load.device_load import DeviceLoad
 from stages.load.latency_window import LatencyWindow
 from stages.load.load_meter import LoadMeter
-from stages.messages import Batch, Chunk, Submission, TokenizedItems
-from stages.open_tickets import OpenTickets
-from stages.request import EmbedRequest
-from stages.ticket import Reply, Ticket
+from stages.messages.batch import Batch
+from stages.messages.batch_credit import BatchCredit
+from stages.messages.batch_result import BatchResult
+from stages.messages.channels import Message
+from stages.messages.chunk import Chunk
+from stages.messages.submission import Submission
+from stages.messages.tokenized_items import TokenizedItems
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.request import EmbedRequest
+from stages.requests.ticket import Reply, Ticket
 
 STAGES: Final = (
     "admission",

@@ -15,12 +15,12 @@ from simulations.world.arrivals import Arrival
 from simulations.world.calls import Call, Listener
 from simulations.world.scenario import Clients
 from simulations.world.token_corpus import TOKENS, Corpus
-from stages.answer import Outcome
+from stages.data.arrays import Int32
 from stages.data.ragged_ids import RaggedIds
 from stages.errors import NotServing, Overloaded
-from stages.lane import Lane
-from stages.messages import Int32
-from stages.request import EmbedRequest
+from stages.requests.answer import Outcome
+from stages.requests.lane import Lane
+from stages.requests.request import EmbedRequest
 
 
 @define(eq=False)

@@ -17,15 +17,15 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 import trio
 
-from stages.channels import ReceiveEnd, SendEnd
 from stages.load.admission_policies import AdmissionPolicy, refusal
 from stages.load.cost_model import NO_WORK, Work
 from stages.load.demand import Demand
 from stages.load.load_meter import LoadMeter
 from stages.load.token_ratio import TokenRatio
-from stages.messages import Submission
-from stages.open_tickets import OpenTickets
-from stages.request import EmbedRequest
+from stages.messages.channels import ReceiveEnd, SendEnd
+from stages.messages.submission import Submission
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.request import EmbedRequest
 from stages.text.text_sizes import text_sizes
 from stages.text.token_rules import TokenRules
 

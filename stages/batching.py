@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 import trio
 
-from stages.batch_credit import BatchCredit
-from stages.channels import ReceiveEnd, SendEnd
 from stages.load.load_meter import LoadMeter
-from stages.messages import Batch, Chunk
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Batch
+from stages.messages.batch_credit import BatchCredit
+from stages.messages.channels import ReceiveEnd, SendEnd
+from stages.messages.chunk import Chunk
 from stages.planner.batch_planner import BatchPlanner
+from stages.requests.open_tickets import OpenTickets
 
 
 async def run_batching(

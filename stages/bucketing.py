@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import trio
 
-from stages.channels import ReceiveEnd, SendEnd
-from stages.messages import Chunk, Int32, TokenizedItems
-from stages.open_tickets import OpenTickets
+from stages.data.arrays import Int32
+from stages.messages.channels import ReceiveEnd, SendEnd
+from stages.messages.chunk import Chunk
+from stages.messages.tokenized_items import TokenizedItems
+from stages.requests.open_tickets import OpenTickets
 
 BUCKETS = (16, 32, 64, 128, 256, 512)
 

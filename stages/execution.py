@@ -12,12 +12,12 @@ from typing import TypeAlias
 
 import trio
 
-from stages.batch_credit import BatchCredit
-from stages.batch_result import BatchResult, DeviceOutput
-from stages.channels import ReceiveEnd, SendEnd
 from stages.load.load_meter import LoadMeter
-from stages.messages import Batch
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Batch
+from stages.messages.batch_credit import BatchCredit
+from stages.messages.batch_result import BatchResult, DeviceOutput
+from stages.messages.channels import ReceiveEnd, SendEnd
+from stages.requests.open_tickets import OpenTickets
 from stages.threads.runner import Job, Runner
 
 DeviceRunner: TypeAlias = Runner[Batch, DeviceOutput]

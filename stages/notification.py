@@ -3,15 +3,15 @@
 import structlog
 import trio
 
-from stages.answer import ItemError
-from stages.batch_result import BatchResult
-from stages.channels import ReceiveEnd
 from stages.data.ragged_rows import without
-from stages.device_faults import is_sticky
+from stages.device.faults import is_sticky
 from stages.errors import Internal, NotServing, PenstockError
 from stages.load.load_meter import LoadMeter
-from stages.messages import Chunk
-from stages.open_tickets import OpenTickets
+from stages.messages.batch_result import BatchResult
+from stages.messages.channels import ReceiveEnd
+from stages.messages.chunk import Chunk
+from stages.requests.answer import ItemError
+from stages.requests.open_tickets import OpenTickets
 
 log = structlog.get_logger()
 

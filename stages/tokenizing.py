@@ -19,15 +19,17 @@ import numpy as np
 import structlog
 import trio
 
-from stages.channels import ReceiveEnd, SendEnd
+from stages.data.arrays import Int32
 from stages.data.ragged_ids import RaggedIds
 from stages.errors import Internal, PenstockError
 from stages.load.token_ratio import TokenRatio
 from stages.load.tokenizer_load import TokenizerLoad
-from stages.messages import Int32, Submission, TokenizedItems
-from stages.open_tickets import OpenTickets
-from stages.output import Output
-from stages.request import EmbedRequest
+from stages.messages.channels import ReceiveEnd, SendEnd
+from stages.messages.submission import Submission
+from stages.messages.tokenized_items import TokenizedItems
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest
 from stages.text.slice_scheduler import SliceScheduler
 from stages.text.sliced_request import SlicedRequest, SlicePart
 from stages.text.token_rules import TokenRules

@@ -5,14 +5,16 @@ import trio
 from attrs import define, field
 
 from pipeline.wiring.pipeline_plan import PipelinePlan
-from stages.batch_credit import BatchCredit
-from stages.batch_result import BatchResult, DeviceOutput
 from stages.data.ragged_ids import RaggedIds
 from stages.load.latency_window import LatencyWindow
 from stages.load.load_meter import LoadMeter
-from stages.messages import Batch, Chunk, Layout, Submission
+from stages.messages.batch import Batch, Layout
+from stages.messages.batch_credit import BatchCredit
+from stages.messages.batch_result import BatchResult, DeviceOutput
+from stages.messages.chunk import Chunk
+from stages.messages.submission import Submission
 from stages.planner.batch_limits import BatchLimits
-from stages.request import EmbedRequest
+from stages.requests.request import EmbedRequest
 from stages.text.token_rules import TokenRules
 from stages.threads.runner import Timed
 

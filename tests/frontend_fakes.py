@@ -9,12 +9,12 @@ import numpy as np
 from attrs import define, evolve, field
 
 from pipeline.interface.status import LoadSnapshot, ModelInfo, Phase, RequestLimits
-from stages.answer import Answer, Outcome, Timings
 from stages.data.ragged_rows import SPARSE_ENTRY, RaggedRows
 from stages.data.token_list import TokenList
-from stages.output import Output
-from stages.request import EmbedRequest
-from stages.ticket import Reply, Ticket
+from stages.requests.answer import Answer, Outcome, Timings
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest
+from stages.requests.ticket import Reply, Ticket
 
 DIMENSION = 8
 

@@ -5,13 +5,16 @@ from attrs import define, field
 
 from pipeline.topology import STAGES
 from pipeline.wiring.stage_occupancy import StageOccupancy
-from stages.answer import Answer
-from stages.batch_result import BatchResult
 from stages.data.ragged_ids import RaggedIds
 from stages.load.cost_model import Work
-from stages.messages import Batch, Chunk, Layout, Submission, TokenizedItems
-from stages.open_tickets import OpenTickets
-from stages.request import EmbedRequest
+from stages.messages.batch import Batch, Layout
+from stages.messages.batch_result import BatchResult
+from stages.messages.chunk import Chunk
+from stages.messages.submission import Submission
+from stages.messages.tokenized_items import TokenizedItems
+from stages.requests.answer import Answer
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.request import EmbedRequest
 
 
 def ragged(items, tokens_each):

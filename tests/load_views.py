@@ -6,7 +6,7 @@ from stages.load.cost_model import CostModel, Work
 from stages.load.demand import Demand
 from stages.load.load_view import LoadView
 from stages.load.tokenizer_load import TokenizerLoad
-from stages.open_tickets import OpenTickets
+from stages.requests.open_tickets import OpenTickets
 
 
 def view(queued, tokens_per_s, p95_s=None, **changes):

@@ -3,9 +3,9 @@
 from core_builders import chunk_of, limits_of, open_ticket
 
 from stages.load.cost_model import CostModel
-from stages.messages import Layout
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Layout
 from stages.planner.batch_planner import BatchPlanner
+from stages.requests.open_tickets import OpenTickets
 
 
 def planner_of(layout=Layout.PACKED, **changes):

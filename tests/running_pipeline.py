@@ -8,7 +8,7 @@ from core_builders import ids_request, plan_of
 from trio.testing import wait_all_tasks_blocked
 
 from pipeline.topology import Pipeline
-from stages.open_tickets import OpenTickets
+from stages.requests.open_tickets import OpenTickets
 
 
 @define(eq=False)

@@ -2,7 +2,7 @@
 
 from simulations.server.modelled_device import ModelledDevice, device_runner
 from simulations.world.faults import DeviceFaults
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 
 def sound_device(event_queue, cost, rng):

@@ -52,7 +52,7 @@ def test_a_wheel_from_a_git_url_holds_every_package(tmp_path):
     for name in (
         "pipeline/cli.py",
         "pipeline/grpc/server.py",
-        "stages/messages.py",
+        "stages/messages/chunk.py",
         "simulations/simulation.py",
         "penstock/v1/embedding_pb2.py",
         "penstock/v1/embedding.proto",

@@ -6,8 +6,8 @@ from core_builders import drain, submission_of
 from stages.load.cost_model import Work
 from stages.load.token_ratio import TokenRatio
 from stages.load.tokenizer_load import TokenizerLoad
-from stages.open_tickets import OpenTickets
-from stages.request import EmbedRequest
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.request import EmbedRequest
 from stages.text.token_rules import TokenRules
 from stages.tokenizing import run_tokenizing
 

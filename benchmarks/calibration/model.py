@@ -13,9 +13,9 @@ from simulations.world.arrivals import Arrival, Recorded
 from simulations.world.calls import Call
 from simulations.world.drift import Drift
 from simulations.world.scenario import Clients, DeviceModel, Host, Scenario
-from stages.answer import Answer, Outcome
 from stages.errors import DeadlineExceeded, NotServing, Overloaded
 from stages.load.cost_model import CostModel
+from stages.requests.answer import Answer, Outcome
 
 MODEL_TOKENS: Final = 512
 ANSWERING: Final = 1 / 3  # of the interpreter's time for a call, which comes after the device's

@@ -30,9 +30,9 @@ from pipeline.grpc.server import GrpcServer
 from pipeline.http.server import HttpServer
 from pipeline.interface.status import LoadSnapshot, ModelInfo, Phase, RequestLimits, ServerStatus
 from pipeline.observability.metrics import Metrics
-from stages.answer import Answer, Timings
-from stages.request import EmbedRequest
-from stages.ticket import Reply
+from stages.requests.answer import Answer, Timings
+from stages.requests.request import EmbedRequest
+from stages.requests.ticket import Reply
 
 DIMENSION: Final = 384
 FINGERPRINT: Final = "0123456789abcdef"

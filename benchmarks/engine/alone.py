@@ -14,16 +14,18 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from stages.batch_result import DeviceOutput
 from stages.bucketing import buckets_for, sort_into_buckets
+from stages.data.arrays import Float32, Int32
 from stages.device.factory import make_device
 from stages.device.packing import Sample
 from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
-from stages.messages import Batch, Float32, Int32, Layout, TokenizedItems
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Batch, Layout
+from stages.messages.batch_result import DeviceOutput
+from stages.messages.tokenized_items import TokenizedItems
 from stages.planner.batch_limits import BatchLimits
 from stages.planner.batch_planner import BatchPlanner
+from stages.requests.open_tickets import OpenTickets
 from stages.threads.cores import available_cores
 from stages.threads.pending_work import Pending
 

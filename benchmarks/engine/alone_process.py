@@ -16,7 +16,7 @@ from benchmarks.harness.child import Answer, answer_commands
 from benchmarks.harness.measure import per_second
 from benchmarks.load.mixes import MIXES, lengths, token_ids
 from pipeline.cli import prepare_environment
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 SINGLE_RUNS = 200
 

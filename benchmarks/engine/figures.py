@@ -15,7 +15,7 @@ from benchmarks.load.mixes import MIXES, Draw, Lengths, lengths, token_ids
 
 if TYPE_CHECKING:  # at run time it would import torch too early
     from benchmarks.engine.alone import EngineAlone
-    from stages.messages import Int32
+    from stages.data.arrays import Int32
 
 PACKED, BUCKETED, HALF = "packed", "bucketed", "packed, bfloat16"
 ARRIVAL, SORTED = "transformers, arrival order, 32", "transformers, sorted, 4096"
@@ -44,7 +44,7 @@ def measure(
     from benchmarks.engine.alone import EngineAlone  # noqa: PLC0415
     from benchmarks.engine.plain import PlainTransformers  # noqa: PLC0415
     from benchmarks.engine.roofline import ModelFlops, Peak  # noqa: PLC0415
-    from stages.messages import Layout  # noqa: PLC0415
+    from stages.messages.batch import Layout  # noqa: PLC0415
 
     cpu = torch.device("cpu")
     packed, bucketed = (EngineAlone.load(folder, layout, threads=threads) for layout in Layout)
@@ -93,7 +93,7 @@ def measure(
 
 def _halved(folder: Path, threads: int) -> "EngineAlone":
     from benchmarks.engine.alone import EngineAlone  # noqa: PLC0415
-    from stages.messages import Layout  # noqa: PLC0415
+    from stages.messages.batch import Layout  # noqa: PLC0415
 
     return EngineAlone.load(folder, Layout.PACKED, dtype="bfloat16", threads=threads)
 

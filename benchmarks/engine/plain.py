@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import logging
 
-from stages.messages import Float32, Int32
+from stages.data.arrays import Float32, Int32
 
 ARRIVAL_TEXTS: Final = 32
 SORTED_TOKENS: Final = 4096

@@ -17,7 +17,7 @@ from benchmarks.engine.plain import PlainTransformers
 from benchmarks.harness.child import Answer, answer_commands
 from benchmarks.harness.measure import per_second
 from benchmarks.load.mixes import token_ids
-from stages.messages import Float32, Int32
+from stages.data.arrays import Float32, Int32
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from benchmarks.gpu.extent import Extent
 from benchmarks.gpu.kernels import kernels
 from benchmarks.harness.measure import interleaved, per_second, ratio
 from benchmarks.load.mixes import MIXES, Draw, fixed, lengths, token_ids
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 ENGINE_MIXES: Final[Mapping[str, Draw]] = {"512": fixed(512), "50": fixed(50), **MIXES}
 SINGLE_TOKENS: Final = 32

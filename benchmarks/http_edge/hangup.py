@@ -21,8 +21,8 @@ import trio
 from benchmarks.edge.servers import Instant
 from pipeline.http.server import HttpServer
 from pipeline.observability.metrics import Metrics
-from stages.request import EmbedRequest
-from stages.ticket import Reply, Ticket
+from stages.requests.request import EmbedRequest
+from stages.requests.ticket import Reply, Ticket
 
 BODY: Final = b'{"input": "some text"}'
 REQUEST: Final = (

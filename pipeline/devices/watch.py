@@ -14,12 +14,12 @@ from typing import Final
 
 from attrs import define, field
 
-from stages.answer import Outcome
-from stages.batch_result import BatchResult
-from stages.device_faults import is_sticky
+from stages.device.faults import is_sticky
 from stages.load.cost_model import CostModel
 from stages.load.device_load import DeviceLoad
-from stages.ticket import Ticket
+from stages.messages.batch_result import BatchResult
+from stages.requests.answer import Outcome
+from stages.requests.ticket import Ticket
 
 LOOK_EVERY_S: Final = 0.1
 LONGEST_LOOK_S: Final = 1.0  # of silence that one look adds at most, however late it comes

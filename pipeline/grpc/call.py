@@ -28,7 +28,7 @@ from pipeline.grpc.incoming import Incoming
 from pipeline.grpc.method import Method
 from pipeline.grpc.trailers import OPENING, Headers, hpack_block
 from pipeline.overload.refusal_cache import Request
-from stages.lane import Lane
+from stages.requests.lane import Lane
 
 OPENING_BLOCK: Final = hpack_block(OPENING)
 

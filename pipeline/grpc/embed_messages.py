@@ -11,14 +11,14 @@ from pipeline.interface.request_checks import (
     request_id_of,
 )
 from pipeline.interface.status import ModelInfo, RequestLimits
-from stages.answer import Timings as AnswerTimings
 from stages.data.answer_format import AnswerFormat, Encoding
 from stages.data.input_limits import InputLimits, check_texts
 from stages.data.ragged_ids import RaggedIds
 from stages.data.ragged_input import ID_BYTES, from_lengths
 from stages.errors import InvalidInput
-from stages.lane import Lane
-from stages.request import EmbedRequest, Side
+from stages.requests.answer import Timings as AnswerTimings
+from stages.requests.lane import Lane
+from stages.requests.request import EmbedRequest, Side
 
 
 def read_request(

@@ -41,7 +41,7 @@ from pipeline.interface.statuses import GrpcStatus
 from pipeline.overload.refusal_cache import Request
 from pipeline.security.access import NOBODY
 from stages.errors import InvalidInput, PenstockError
-from stages.lane import Lane
+from stages.requests.lane import Lane
 
 
 class CallHandler(EdgeHandler):

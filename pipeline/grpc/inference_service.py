@@ -25,13 +25,13 @@ from pipeline.grpc.thread_bridge import Bridge
 from pipeline.interface.request_checks import input_limits, loaded_model, request_id_of
 from pipeline.interface.status import StatusBoard
 from pipeline.interface.statuses import Api
-from stages.answer import Answer
 from stages.data.answer_format import AnswerFormat, finish_vectors
 from stages.data.input_limits import InputLimits
 from stages.data.ragged_ids import RaggedIds
 from stages.data.ragged_input import from_mask, from_rows
 from stages.errors import Internal, InvalidInput
-from stages.request import EmbedRequest
+from stages.requests.answer import Answer
+from stages.requests.request import EmbedRequest
 
 SERVICE: Final = "gpu_inference.InferenceService"
 DEFAULT_WAIT_MS: Final = 5000  # what max_wait_ms = 0 means

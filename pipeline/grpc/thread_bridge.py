@@ -27,10 +27,10 @@ import trio
 
 from pipeline.interface.frontend import Frontend
 from pipeline.interface.status import Phase, not_serving
-from stages.answer import Answer, Outcome
 from stages.errors import Internal, Overloaded, PenstockError
-from stages.request import EmbedRequest
-from stages.ticket import Ticket
+from stages.requests.answer import Answer, Outcome
+from stages.requests.request import EmbedRequest
+from stages.requests.ticket import Ticket
 
 log = structlog.get_logger()
 

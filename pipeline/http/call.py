@@ -26,10 +26,10 @@ from pipeline.interface.request_checks import loaded_model
 from pipeline.interface.status import ModelInfo, RequestLimits, StatusBoard
 from pipeline.overload.refusal_cache import RefusalCache, Request
 from pipeline.overload.request_memory import RequestMemory
-from stages.answer import Answer
 from stages.errors import Internal, PenstockError
-from stages.lane import Lane
-from stages.request import EmbedRequest
+from stages.requests.answer import Answer
+from stages.requests.lane import Lane
+from stages.requests.request import EmbedRequest
 
 TENANT: Final = "penstock.tenant"  # in a call's scope: on whose account it runs
 

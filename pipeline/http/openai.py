@@ -30,11 +30,11 @@ from pipeline.interface.request_checks import (
     tokens_run,
 )
 from pipeline.interface.status import ModelInfo, StatusBoard
-from stages.answer import Answer
 from stages.data.answer_format import AnswerFormat, Encoding
-from stages.lane import Lane
-from stages.output import Output
-from stages.request import EmbedRequest, Side
+from stages.requests.answer import Answer
+from stages.requests.lane import Lane
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest, Side
 
 FORMATS = {"float": False, "base64": True}
 SIDES = {"right": Side.RIGHT, "left": Side.LEFT}

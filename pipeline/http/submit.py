@@ -9,9 +9,9 @@ import trio
 
 from pipeline.http.asgi import Receive
 from pipeline.interface.frontend import Frontend
-from stages.answer import Answer, Outcome
 from stages.errors import DeadlineExceeded, PenstockError
-from stages.request import EmbedRequest
+from stages.requests.answer import Answer, Outcome
+from stages.requests.request import EmbedRequest
 
 
 class ClientGone(Exception):

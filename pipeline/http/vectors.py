@@ -14,7 +14,7 @@ import trio
 from numpy.typing import NDArray
 
 from stages.data.answer_format import AnswerFormat, Encoding, format_vectors
-from stages.messages import Float32
+from stages.data.arrays import Float32
 
 SLICE_NUMBERS: Final = 1 << 15  # written in about a millisecond
 NUMBERS: Final[dict[Encoding, str]] = {

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from stages.request import EmbedRequest
-from stages.ticket import Reply, Ticket
+from stages.requests.request import EmbedRequest
+from stages.requests.ticket import Reply, Ticket
 
 
 class Frontend(Protocol):

@@ -27,13 +27,13 @@ from pipeline.interface.status import (
 from pipeline.interface.statuses import retry_after_s
 from pipeline.overload.load_report import LoadAverages
 from pipeline.topology import Pipeline
-from stages.answer import Outcome
 from stages.errors import NotOffered, PenstockError
 from stages.load.admission_policies import pressure, refusal
 from stages.load.cost_model import Work
 from stages.load.demand import Demand
-from stages.request import EmbedRequest
-from stages.ticket import Reply, Ticket
+from stages.requests.answer import Outcome
+from stages.requests.request import EmbedRequest
+from stages.requests.ticket import Reply, Ticket
 
 PUBLISH_EVERY_S: Final = 0.025
 GOOD_PART: Final = 0.2  # of what is queued
@@ -124,7 +124,7 @@ class PipelineFrontend:
             await trio.sleep(PUBLISH_EVERY_S)
 
     def _make_room(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """A :data:`stages.open_tickets.EndListener`.
+        """A :data:`stages.requests.open_tickets.EndListener`.
 
         The early refusals of the next milliseconds would name a time to come back that has
         the request's work in it, which may be minutes.

@@ -18,11 +18,11 @@ from pipeline.interface.status import (
     StatusBoard,
     not_serving,
 )
-from stages.answer import Answer
 from stages.data.input_limits import InputLimits
 from stages.errors import InvalidInput, NotOffered, Overloaded, PenstockError
-from stages.output import Output
-from stages.request import EmbedRequest
+from stages.requests.answer import Answer
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest
 
 MAX_REQUEST_ID_BYTES: Final = 256  # it appears in log lines and in the answer
 SHORTEST_RETRY_S: Final = 0.05  # where the server cannot predict when to try again

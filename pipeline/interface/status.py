@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from pipeline.overload.load_report import LoadReport
 from stages.errors import NotServing
-from stages.output import Output
+from stages.requests.output import Output
 
 
 class Phase(Enum):

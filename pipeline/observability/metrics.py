@@ -34,12 +34,12 @@ from pipeline.observability.outcomes import CODES, REASONS, outcome_word, reason
 from pipeline.observability.totals import RanBatch, Totals
 from pipeline.observability.waste import Waste
 from pipeline.topology import STAGES
-from stages.answer import Answer, Outcome
-from stages.batch_result import BatchResult
 from stages.device.spec import DeviceFigures
 from stages.errors import PenstockError
-from stages.messages import Layout
-from stages.ticket import Ticket
+from stages.messages.batch import Layout
+from stages.messages.batch_result import BatchResult
+from stages.requests.answer import Answer, Outcome
+from stages.requests.ticket import Ticket
 
 OK: Final = "ok"
 CHANNELS: Final = (*STAGES, "room")  # by the stage they lead into, and the way back

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from stages.answer import Answer, Outcome
 from stages.errors import NotServing, Overloaded, TooLarge, TooLate
+from stages.requests.answer import Answer, Outcome
 
 CODES: Final = (
     "ok",

@@ -14,9 +14,9 @@ from attrs import evolve, field, frozen
 from pipeline.observability.outcomes import outcome_word
 from pipeline.observability.trace_context import TraceContext, read_traceparent
 from pipeline.topology import EXECUTION
-from stages.answer import Outcome
-from stages.batch_result import BatchResult
-from stages.ticket import Ticket
+from stages.messages.batch_result import BatchResult
+from stages.requests.answer import Outcome
+from stages.requests.ticket import Ticket
 
 CAPACITY: Final = 4096  # ended requests that wait to be sent
 STAYS_PER_REQUEST: Final = 256  # a large request may go through the stages in many parts

@@ -28,9 +28,9 @@ import trio
 
 from pipeline.observability.outcomes import outcome_word
 from pipeline.topology import STAGES
-from stages.answer import Outcome
-from stages.batch_result import BatchResult
-from stages.ticket import Ticket
+from stages.messages.batch_result import BatchResult
+from stages.requests.answer import Outcome
+from stages.requests.ticket import Ticket
 
 log = structlog.get_logger()
 

@@ -2,9 +2,9 @@
 
 from attrs import define
 
-from stages.answer import Answer, Outcome
-from stages.batch_result import BatchResult
-from stages.ticket import Ticket
+from stages.messages.batch_result import BatchResult
+from stages.requests.answer import Answer, Outcome
+from stages.requests.ticket import Ticket
 
 
 @define

@@ -12,9 +12,9 @@ from typing import Final
 
 from attrs import define, frozen
 
-from stages.answer import Answer, Outcome
 from stages.errors import InvalidInput, TooLarge
-from stages.ticket import Ticket
+from stages.requests.answer import Answer, Outcome
+from stages.requests.ticket import Ticket
 
 TRAILER: Final = "endpoint-load-metrics-bin"
 HEADER: Final = "endpoint-load-metrics"
@@ -68,7 +68,7 @@ class LoadAverages:
     _report: LoadReport = LoadReport()
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """A :data:`stages.open_tickets.EndListener`."""
+        """A :data:`stages.requests.open_tickets.EndListener`."""
         del now
         self._ended += ticket.requests
         if outcome is not None and not isinstance(outcome, NO_FAILURE):

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
-from stages.batch_credit import BatchCredit
-from stages.channels import Message
-from stages.messages import Batch
+from stages.messages.batch import Batch
+from stages.messages.batch_credit import BatchCredit
+from stages.messages.channels import Message
 
 
 @define

@@ -18,8 +18,8 @@ from attrs import define, field, frozen
 
 from pipeline.wiring.credit_ledger import CreditLedger
 from pipeline.wiring.links import Inlet
-from stages.channels import Message
-from stages.messages import Batch
+from stages.messages.batch import Batch
+from stages.messages.channels import Message
 
 
 @define(eq=False)

@@ -1,7 +1,7 @@
 """Bounded channels between stages, with observers of what passes.
 
 :class:`Outlet` and :class:`Inlet` wrap Trio's memory channels (which forbid
-subclassing) and meet the protocols in :mod:`stages.channels`. Each end belongs to
+subclassing) and meet the protocols in :mod:`stages.messages.channels`. Each end belongs to
 a stage; its observers hear what the stage receives and sends, so that the stages
 hold no tracing, metrics or bookkeeping of their own.
 
@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 import trio
 from attrs import field, frozen
 
-from stages.channels import Message
+from stages.messages.channels import Message
 
 M = TypeVar("M", bound=Message)
 

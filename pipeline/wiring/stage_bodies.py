@@ -7,17 +7,20 @@ from pipeline.wiring.least_loaded import DispatchInlet, LeastLoadedDispatch
 from pipeline.wiring.links import Inlet, Outlet
 from pipeline.wiring.pipeline_plan import PipelinePlan
 from stages.admission import run_admission
-from stages.batch_credit import BatchCredit
-from stages.batch_result import BatchResult
 from stages.batching import run_batching
 from stages.bucketing import run_bucketing
 from stages.execution import run_execution
 from stages.load.load_meter import LoadMeter
 from stages.load.token_ratio import TokenRatio
-from stages.messages import Batch, Chunk, Submission, TokenizedItems
+from stages.messages.batch import Batch
+from stages.messages.batch_credit import BatchCredit
+from stages.messages.batch_result import BatchResult
+from stages.messages.chunk import Chunk
+from stages.messages.submission import Submission
+from stages.messages.tokenized_items import TokenizedItems
 from stages.notification import run_notification
-from stages.open_tickets import OpenTickets
 from stages.planner.batch_planner import BatchPlanner
+from stages.requests.open_tickets import OpenTickets
 from stages.tokenizing import run_tokenizing
 
 

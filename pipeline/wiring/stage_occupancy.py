@@ -9,10 +9,10 @@ tickets it has in hand and no others; metrics and the trace watch the stays.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from stages.answer import Outcome
-from stages.batch_result import BatchResult
-from stages.channels import Message
-from stages.ticket import Ticket
+from stages.messages.batch_result import BatchResult
+from stages.messages.channels import Message
+from stages.requests.answer import Outcome
+from stages.requests.ticket import Ticket
 
 
 class Watcher(Protocol):
@@ -31,7 +31,7 @@ class Watcher(Protocol):
         ...
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """A ticket has ended: a :data:`stages.open_tickets.EndListener`."""
+        """A ticket has ended: a :data:`stages.requests.open_tickets.EndListener`."""
         ...
 
 
@@ -42,7 +42,7 @@ class StageOccupancy:
     watchers know it: the stages of several devices are one row to them.
 
     An observer of the links (:class:`pipeline.wiring.links.Observer`) and, with
-    :meth:`ended`, a listener of :class:`stages.open_tickets.OpenTickets`. Other stages are
+    :meth:`ended`, a listener of :class:`stages.requests.open_tickets.OpenTickets`. Other stages are
     ignored. The last stage lets go of what it has when it takes its next message.
     """
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from stages.channels import Message
+from stages.messages.channels import Message
 
 TIMED: Final = ("admission", "tokenizing")
 

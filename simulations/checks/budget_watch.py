@@ -12,11 +12,11 @@ from attrs import define, field
 from pipeline.topology import ROOM_PER_DEVICE
 from pipeline.wiring.pipeline_plan import PipelinePlan
 from simulations.checks.checkers import Violations
-from stages.channels import Message
 from stages.load.fair_share import OVERDRAFT
 from stages.load.policies.budgets import TokenBudget
-from stages.open_tickets import OpenTickets
-from stages.ticket import Ticket
+from stages.messages.channels import Message
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.ticket import Ticket
 
 
 @define(eq=False)

@@ -12,9 +12,9 @@ from pipeline.interface.frontend import Frontend
 from pipeline.topology import Pipeline
 from simulations.world.calls import Call
 from simulations.world.token_corpus import Corpus
-from stages.answer import Answer, Outcome
-from stages.request import EmbedRequest
-from stages.ticket import Reply, Ticket
+from stages.requests.answer import Answer, Outcome
+from stages.requests.request import EmbedRequest
+from stages.requests.ticket import Reply, Ticket
 
 MAX_SENTENCES: Final = 20
 

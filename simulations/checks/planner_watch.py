@@ -15,12 +15,13 @@ from typing import Final, TypeAlias
 from attrs import define, field
 
 from simulations.checks.checkers import Violations
-from stages.answer import Outcome
-from stages.channels import Message
-from stages.lane import Lane
-from stages.messages import Batch, Chunk
+from stages.messages.batch import Batch
+from stages.messages.channels import Message
+from stages.messages.chunk import Chunk
 from stages.planner.batch_limits import BatchLimits
-from stages.ticket import Ticket
+from stages.requests.answer import Outcome
+from stages.requests.lane import Lane
+from stages.requests.ticket import Ticket
 
 STAGE: Final = "batching"
 
@@ -94,7 +95,7 @@ class PlannerWatch:
             self._check_order(self._lines.get(group, {}), those, now)
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """A :data:`stages.open_tickets.EndListener`."""
+        """A :data:`stages.requests.open_tickets.EndListener`."""
         del outcome, now
         for waiting in self._by_ticket.pop(ticket, ()):
             self.queued_tokens[waiting.group[2]] -= waiting.tokens

@@ -11,10 +11,10 @@ from attrs import define, field, fields_dict
 from pipeline.observability.outcomes import reason_of
 from simulations.report.histogram import DurationHistogram
 from simulations.world.calls import Call
-from stages.answer import Answer, Outcome
-from stages.batch_result import BatchResult
-from stages.channels import Message
 from stages.errors import DeadlineExceeded
+from stages.messages.batch_result import BatchResult
+from stages.messages.channels import Message
+from stages.requests.answer import Answer, Outcome
 
 SLOTS = 120  # pieces of time from the beginning to the end of arrivals
 

@@ -18,12 +18,12 @@ from pipeline.interface.status import StatusBoard
 from pipeline.overload.refusal_cache import RefusalCache, Request
 from simulations.clock.event_queue import EventQueue
 from simulations.world.scenario import Host
-from stages.answer import Answer, Outcome
 from stages.data.ragged_input import ID_BYTES
 from stages.errors import DeadlineExceeded, PenstockError
-from stages.lane import Lane
-from stages.request import EmbedRequest
-from stages.ticket import Ticket
+from stages.requests.answer import Answer, Outcome
+from stages.requests.lane import Lane
+from stages.requests.request import EmbedRequest
+from stages.requests.ticket import Ticket
 
 
 @define(eq=False)

@@ -23,11 +23,12 @@ from simulations.world.faults import (
 )
 from simulations.world.scenario import CPU, Host
 from simulations.world.token_corpus import DIMENSION, MAX_IDS, Corpus, vector_of
-from stages.batch_result import DeviceOutput
+from stages.data.arrays import Int32
 from stages.device.spec import DeviceFigures
 from stages.load.cost_model import CostModel
-from stages.messages import Batch, Int32, Layout
-from stages.output import Output
+from stages.messages.batch import Batch, Layout
+from stages.messages.batch_result import DeviceOutput
+from stages.requests.output import Output
 from stages.text.tokenizer_work import TokenizerWork
 from stages.threads.pending_work import Completed
 

@@ -28,8 +28,8 @@ from simulations.server.modelled_device import (
 from simulations.world.faults import DeviceFaults, StageCrash, StageCrashes
 from simulations.world.scenario import Scenario
 from simulations.world.token_corpus import DIMENSION, MAX_IDS, Corpus
-from stages.messages import Layout
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Layout
+from stages.requests.open_tickets import OpenTickets
 from stages.text.token_rules import TokenRules
 
 

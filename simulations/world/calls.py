@@ -5,8 +5,8 @@ from typing import Protocol
 from attrs import define
 
 from simulations.world.scenario import Clients
-from stages.answer import Outcome
-from stages.request import EmbedRequest
+from stages.requests.answer import Outcome
+from stages.requests.request import EmbedRequest
 
 
 @define(eq=False)

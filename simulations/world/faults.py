@@ -14,8 +14,8 @@ from pipeline.settings.kinds import Choice, Integer, Number
 from pipeline.topology import STAGES
 from simulations.world.scenario_errors import InvalidValue
 from simulations.world.toml_reader import SECONDS, SPAN, OneOf, option, required
-from stages.channels import Message
-from stages.messages import Batch
+from stages.messages.batch import Batch
+from stages.messages.channels import Message
 
 SHARE: Final = Number(0.0, 1.0)
 QUIET_STAGES: Final = ("door", "room")  # ends of links that no stage of the flow owns

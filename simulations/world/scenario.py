@@ -31,8 +31,8 @@ from simulations.world.toml_reader import (
     read_table,
     required,
 )
-from stages.lane import Lane
 from stages.load.cost_model import CostModel
+from stages.requests.lane import Lane
 
 NAME: Final = Text("a name of letters, digits, dots and dashes", r"[\w.-]{0,64}")
 CPU: Final = CostModel(0.002, 1 / 6000, 0.0)  # roughly MiniLM on two cores

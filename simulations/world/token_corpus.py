@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from attrs import field, frozen
 
-from stages.messages import Int32
+from stages.data.arrays import Int32
 
 TOKENS: Final = 1 << 18  # in the row; a text begins anywhere in it
 MAX_IDS: Final = 30_000

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from attrs import frozen
 
-from stages.messages import Float32
+from stages.data.arrays import Float32
 
 SMALLEST_NORM: Final = 1e-12  # as in torch.nn.functional.normalize: zeros stay zeros
 HALF_MAX: Final = 65504.0  # the largest float16

@@ -6,9 +6,9 @@ import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
 
-from stages.answer import Answer, ItemError, Timings
 from stages.data.ragged_rows import RaggedRows, Values
 from stages.data.token_list import TokenList
+from stages.requests.answer import Answer, ItemError, Timings
 
 
 @define(eq=False)

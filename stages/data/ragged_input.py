@@ -22,11 +22,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.data.arrays import Int32
 from stages.data.input_limits import InputLimits
 from stages.data.ragged_ids import RaggedIds
 from stages.errors import InvalidInput
 from stages.load.cost_model import FEW
-from stages.messages import Int32
 
 ID_BYTES: Final = 4  # one id, int32
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.messages import Float32
+from stages.data.arrays import Float32
 
 
 def finish_scores(scores: Float32, *, raw: bool) -> Float32:

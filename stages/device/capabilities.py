@@ -14,6 +14,7 @@ from attrs import field, frozen
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from stages.data.arrays import Int32
 from stages.device.checkpoint import quiet
 from stages.device.encoder import Encoder
 from stages.device.errors import ModelError
@@ -25,8 +26,7 @@ from stages.device.recipe import Recipe
 from stages.device.self_check import TOLERANCE
 from stages.device.task import Task
 from stages.device.task_head import TaskHead
-from stages.messages import Int32
-from stages.output import Output
+from stages.requests.output import Output
 
 CLASSIFIER_POOLINGS = ("cls", "lasttoken", "mean")
 LENGTHS = (7, 3)  # of the texts that a head is tried with

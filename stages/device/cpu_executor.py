@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stages.data.arrays import Float32, Int32
 from stages.data.ragged_rows import RaggedRows, Values
 from stages.device.executor_counts import ExecutorCounts
 from stages.device.heap import GROWTH_BYTES, HeapTrimmer, keep_freed_memory, resident_bytes
@@ -27,8 +28,8 @@ from stages.device.pooling import Bags
 from stages.device.ragged_outputs import Reader
 from stages.device.readout import Readout
 from stages.device.workers import Workers
-from stages.messages import Float32, Int32, Layout
-from stages.output import Output
+from stages.messages.batch import Layout
+from stages.requests.output import Output
 from stages.threads.pending_work import Completed
 
 T = TypeVar("T")

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from attrs import evolve, frozen
 
-from stages.batch_result import DeviceOutput
 from stages.data.ragged_rows import RaggedRows, Values
 from stages.device.attention import Kernel, choose_kernel, dtype_name
 from stages.device.bert_layers import replace_layers, restore_layers
@@ -37,7 +36,8 @@ from stages.device.task import Task
 from stages.device.token_choices import TokenChoices
 from stages.device.weight_layout import turn_narrow_weights
 from stages.load.cost_model import CostModel
-from stages.messages import Batch, Layout
+from stages.messages.batch import Batch, Layout
+from stages.messages.batch_result import DeviceOutput
 from stages.threads.pending_work import Completed, Pending
 
 

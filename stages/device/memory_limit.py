@@ -13,9 +13,10 @@ import structlog
 import torch
 from attrs import define, evolve, frozen
 
-from stages.batch_result import DeviceOutput
-from stages.device_faults import wants_memory
-from stages.messages import Batch, Chunk, Layout
+from stages.device.faults import wants_memory
+from stages.messages.batch import Batch, Layout
+from stages.messages.batch_result import DeviceOutput
+from stages.messages.chunk import Chunk
 from stages.threads.pending_work import Pending
 
 Start: TypeAlias = Callable[[Batch], Pending[DeviceOutput]]

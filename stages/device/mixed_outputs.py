@@ -10,9 +10,9 @@ from typing import TypeAlias
 import numpy as np
 from attrs import frozen
 
-from stages.batch_result import ChunkValues, DeviceOutput, added
 from stages.data.ragged_rows import Values
-from stages.messages import Batch
+from stages.messages.batch import Batch
+from stages.messages.batch_result import ChunkValues, DeviceOutput, added
 from stages.threads.pending_work import Pending
 
 Start: TypeAlias = Callable[[Batch], Pending[DeviceOutput]]

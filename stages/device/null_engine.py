@@ -8,13 +8,14 @@ from typing import Final
 
 import numpy as np
 
-from stages.batch_result import DeviceOutput
+from stages.data.arrays import Float32, Int32
 from stages.device.packing import Texts, copy_ids
 from stages.device.run_plans import packed_runs
 from stages.device.spec import DeviceFigures, EngineSpec
 from stages.load.cost_model import CostModel
-from stages.messages import Batch, Float32, Int32, Layout
-from stages.output import Output
+from stages.messages.batch import Batch, Layout
+from stages.messages.batch_result import DeviceOutput
+from stages.requests.output import Output
 from stages.threads.pending_work import Completed
 
 NULL_COST: Final = CostModel(1e-4, 1e-8, 0.0)  # roughly what the vectors take

@@ -18,12 +18,12 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from stages.data.arrays import Int32
 from stages.data.ragged_ids import RaggedIds
-from stages.messages import Int32
 
 
 class Texts(Protocol):
-    """Some texts of one request; :class:`stages.messages.Chunk` is one."""
+    """Some texts of one request; :class:`stages.messages.chunk.Chunk` is one."""
 
     @property
     def ids(self) -> RaggedIds:

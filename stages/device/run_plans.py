@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.data.arrays import Int32
 from stages.device.packing import Run, Texts
-from stages.messages import Int32
 
 EVEN: Final = 1.08  # how much more than its share a worker may have of a batch
 SHARE_TOKENS: Final = 64  # smaller shares are computed sooner by all threads together

@@ -5,12 +5,13 @@ from typing import Protocol
 
 from attrs import frozen
 
-from stages.batch_result import DeviceOutput
+from stages.data.arrays import Int32
 from stages.device.errors import ModelError
 from stages.device.recipe import Recipe
 from stages.load.cost_model import CostModel
-from stages.messages import Batch, Int32, Layout
-from stages.output import Output
+from stages.messages.batch import Batch, Layout
+from stages.messages.batch_result import DeviceOutput
+from stages.requests.output import Output
 from stages.threads.pending_work import Pending
 
 

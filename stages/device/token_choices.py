@@ -3,9 +3,9 @@
 import numpy as np
 from attrs import frozen
 
+from stages.data.arrays import Int32
 from stages.device.errors import ModelError
 from stages.device.spec import EngineSpec
-from stages.messages import Int32
 from stages.text.text_tokenizer import TextTokenizer
 
 

@@ -5,8 +5,8 @@ from typing import Final, TypeVar
 
 from attrs import define, field
 
-from stages.lane import Lane
 from stages.load.cost_model import NO_WORK, Work
+from stages.requests.lane import Lane
 
 K = TypeVar("K")
 SLOT_S: Final = 0.25  # how finely deadlines are told apart

@@ -5,8 +5,8 @@ from typing import Final
 
 from attrs import frozen
 
-from stages.lane import Lane
 from stages.load.cost_model import Work
+from stages.requests.lane import Lane
 
 BULK_SHARE: Final = 0.5  # of a limit, for the bulk lane
 

@@ -3,7 +3,7 @@
 from attrs import define
 
 from stages.load.cost_model import NO_WORK, CostModel, Work
-from stages.messages import Batch
+from stages.messages.batch import Batch
 
 
 @define

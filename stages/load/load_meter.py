@@ -18,8 +18,8 @@ from stages.load.fair_share import FairShare
 from stages.load.latency_window import LatencyWindow
 from stages.load.load_view import LoadView
 from stages.load.tokenizer_load import TokenizerLoad
-from stages.messages import Batch
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Batch
+from stages.requests.open_tickets import OpenTickets
 
 TYPICAL_LENGTH: Final = 64  # tokens of a text, for a rate before any text has been seen
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from attrs import field, frozen
 
-from stages.lane import Lane
 from stages.load.cost_model import NO_WORK, CostModel, Work
 from stages.load.demand import Demand
 from stages.load.fair_share import FairShare
 from stages.load.tokenizer_load import TokenizerLoad
+from stages.requests.lane import Lane
 
 
 @frozen(eq=False)

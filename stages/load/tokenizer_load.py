@@ -9,8 +9,8 @@ from typing import Final
 
 from attrs import define, field
 
-from stages.answer import Outcome
-from stages.ticket import Ticket
+from stages.requests.answer import Outcome
+from stages.requests.ticket import Ticket
 
 SLICE_BYTES: Final = 64 * 1024  # what the tokenizer is given at once, if no text has more
 PRIOR_BYTES_PER_S: Final = 2e6
@@ -38,7 +38,7 @@ class TokenizerLoad:
         self._count(ticket, before, max(0, before - size))
 
     def ended(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
-        """A :data:`stages.open_tickets.EndListener`: nobody waits for the rest."""
+        """A :data:`stages.requests.open_tickets.EndListener`: nobody waits for the rest."""
         del outcome, now
         self._count(ticket, self._left.get(ticket, 0), 0)
 

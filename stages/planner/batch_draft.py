@@ -5,10 +5,10 @@ from math import inf
 
 from attrs import define, field
 
-from stages.lane import Lane
-from stages.messages import Chunk
+from stages.messages.chunk import Chunk
 from stages.planner.batch_room import Room
 from stages.planner.deadline_queue import DeadlineQueue
+from stages.requests.lane import Lane
 
 
 @define(eq=False)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from attrs import field, frozen
 
 from stages.load.cost_model import CostModel
-from stages.messages import Layout
+from stages.messages.batch import Layout
 from stages.planner.batch_room import Room
 from stages.planner.precedence import Precedence
 

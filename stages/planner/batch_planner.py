@@ -40,8 +40,10 @@ from typing import Final
 
 import numpy as np
 
+from stages.data.arrays import Int32
 from stages.load.cost_model import CostModel, Work
-from stages.messages import Batch, Chunk, Int32, Layout
+from stages.messages.batch import Batch, Layout
+from stages.messages.chunk import Chunk
 from stages.planner.batch_draft import BatchDraft
 from stages.planner.batch_limits import BatchLimits
 from stages.planner.batch_room import Room

@@ -5,8 +5,9 @@ from math import inf
 import numpy as np
 from attrs import frozen
 
+from stages.data.arrays import Int32
 from stages.load.cost_model import CostModel, Work
-from stages.messages import Chunk, Int32
+from stages.messages.chunk import Chunk
 
 
 @frozen

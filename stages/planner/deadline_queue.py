@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 from attrs import define, field
 
-from stages.messages import Chunk
-from stages.output import Output
+from stages.messages.chunk import Chunk
 from stages.planner.queue_totals import QueueTotals
+from stages.requests.output import Output
 
 SLACK: Final = 64  # entries that have left and are still skipped, before they are removed
 

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from attrs import define, field
 
-from stages.messages import Chunk
+from stages.messages.chunk import Chunk
 from stages.planner.batch_draft import BatchDraft
 from stages.planner.deadline_queue import DeadlineQueue, Kind
 from stages.planner.queue_totals import QueueTotals

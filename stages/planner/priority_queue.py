@@ -7,8 +7,8 @@ no room is lost to the order.
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from stages.lane import Lane
-from stages.messages import Chunk, Layout
+from stages.messages.batch import Layout
+from stages.messages.chunk import Chunk
 from stages.planner.batch_draft import BatchDraft
 from stages.planner.batch_limits import BatchLimits
 from stages.planner.deadline_queue import Kind
@@ -16,7 +16,8 @@ from stages.planner.lane_queue import LaneQueue, Wanted
 from stages.planner.queue_totals import QueueTotals
 from stages.planner.standing_queue import StandingQueue
 from stages.planner.tenant_queue import TenantQueue
-from stages.ticket import Ticket
+from stages.requests.lane import Lane
+from stages.requests.ticket import Ticket
 
 Alive: TypeAlias = Callable[[Ticket, float, float], bool]
 

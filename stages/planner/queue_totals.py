@@ -3,7 +3,7 @@
 from attrs import define
 
 from stages.load.cost_model import Work
-from stages.messages import Chunk
+from stages.messages.chunk import Chunk
 
 
 @define(eq=False)

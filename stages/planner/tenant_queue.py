@@ -5,7 +5,7 @@ from math import inf
 
 from attrs import define, field
 
-from stages.messages import Chunk
+from stages.messages.chunk import Chunk
 from stages.planner.deadline_queue import DeadlineQueue, Kind
 from stages.planner.queue_totals import QueueTotals
 

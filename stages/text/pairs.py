@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from attrs import frozen
 
+from stages.data.arrays import Int32
 from stages.data.ragged_ids import RaggedIds
-from stages.messages import Int32
-from stages.request import Side
+from stages.requests.request import Side
 
 
 @frozen

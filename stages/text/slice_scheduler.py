@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable
 
 from stages.load.tokenizer_load import SLICE_BYTES
+from stages.requests.ticket import Ticket
 from stages.text.sliced_request import SlicedRequest, SlicePart
-from stages.ticket import Ticket
 
 
 class SliceScheduler:

@@ -6,11 +6,12 @@ from typing import Any, Final
 import numpy as np
 from attrs import define, field, frozen
 
+from stages.data.arrays import Int32
 from stages.data.ragged_ids import RaggedIds
 from stages.load.cost_model import NO_WORK, Work
 from stages.load.token_ratio import TokenRatio
-from stages.messages import Int32, Submission
-from stages.output import Output
+from stages.messages.submission import Submission
+from stages.requests.output import Output
 from stages.text.text_sizes import text_sizes
 from stages.text.token_rules import TokenRules
 from stages.text.tokenizer_work import BareTexts, Decoding, Spelling, TokenizerWork

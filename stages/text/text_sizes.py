@@ -5,7 +5,7 @@ from itertools import cycle
 from operator import add
 
 from stages.data.ragged_input import ID_BYTES
-from stages.request import EmbedRequest
+from stages.requests.request import EmbedRequest
 from stages.text.token_rules import TokenRules
 
 

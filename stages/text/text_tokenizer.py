@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 from attrs import frozen
 
+from stages.data.arrays import Int32
 from stages.data.token_list import TokenList
-from stages.messages import Int32
 from stages.text.pairs import PairTemplate
 from stages.text.tokenizer_work import BareTexts, Decoding, Spelling, TokenizerWork
 

@@ -17,10 +17,10 @@ import numpy as np
 from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 
+from stages.data.arrays import Int32
 from stages.data.ragged_ids import RaggedIds
 from stages.errors import InvalidInput, NotOffered, TooLarge
-from stages.messages import Int32
-from stages.request import EmbedRequest, Side
+from stages.requests.request import EmbedRequest, Side
 from stages.text.pairs import PairTemplate, cut_pairs
 
 NO_ITEMS: Final[Int32] = np.zeros(0, np.int32)

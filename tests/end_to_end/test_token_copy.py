@@ -13,15 +13,15 @@ from running_pipeline import Running
 from server_processes import as_ids, as_matrix
 from small_model import VOCABULARY, write_checkpoint
 
-from stages.answer import Answer
 from stages.data.input_limits import InputLimits
 from stages.data.ragged_input import from_lengths, from_mask
 from stages.device import cpu_executor
 from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
-from stages.messages import Layout
-from stages.request import EmbedRequest
+from stages.messages.batch import Layout
+from stages.requests.answer import Answer
+from stages.requests.request import EmbedRequest
 
 LIMITS = InputLimits(max_items=64, max_item_bytes=1 << 20, vocabulary=VOCABULARY)
 ITEMS = [[2, *range(5, 5 + length), 3] for length in (1, 14, 3, 7, 9, 5)]

@@ -11,7 +11,7 @@ from core_builders import batch_of, chunk_of, open_ticket
 from pipeline.calibrate import Calibration, read_cost
 from simulations.server.modelled_device import DeviceCost
 from stages.load.cost_model import CostModel, CostSample, Work
-from stages.open_tickets import OpenTickets
+from stages.requests.open_tickets import OpenTickets
 
 COST = CostModel(0.002, 1e-4, 1e-7)
 WORKS = [Work.of([length] * texts) for texts in (1, 8, 64) for length in (16, 64, 256)]

@@ -15,7 +15,7 @@ from simulations.clock.determinism import run_deterministically
 from simulations.clock.event_queue import EventQueue
 from simulations.server.modelled_device import DeviceCost
 from simulations.world.faults import StageCrash, StageCrashes
-from stages.answer import Answer
+from stages.requests.answer import Answer
 
 
 @pytest.mark.parametrize("devices", [1, 2, 3])

@@ -10,12 +10,15 @@ from trio.testing import wait_all_tasks_blocked
 from pipeline.topology import STAGES
 from pipeline.wiring.supervisor import StageFailed
 from simulations.world.faults import InjectedCrash
-from stages.answer import Answer
-from stages.batch_credit import BatchCredit
-from stages.batch_result import BatchResult
 from stages.errors import NotServing
-from stages.messages import Batch, Chunk, Submission, TokenizedItems
-from stages.request import EmbedRequest
+from stages.messages.batch import Batch
+from stages.messages.batch_credit import BatchCredit
+from stages.messages.batch_result import BatchResult
+from stages.messages.chunk import Chunk
+from stages.messages.submission import Submission
+from stages.messages.tokenized_items import TokenizedItems
+from stages.requests.answer import Answer
+from stages.requests.request import EmbedRequest
 
 # Every moment at which a message is on one side of a stage's work: whether the
 # request that caused it has left the stage's hands by then.

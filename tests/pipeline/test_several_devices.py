@@ -9,10 +9,10 @@ from running_pipeline import Running, assert_nothing_is_left
 
 from pipeline.topology import execution_names
 from simulations.world.faults import InjectedCrash
-from stages.answer import Answer
 from stages.errors import Internal, NotServing
 from stages.load.cost_model import CostModel, Work
-from stages.messages import Batch
+from stages.messages.batch import Batch
+from stages.requests.answer import Answer
 
 
 def test_only_one_of_several_devices_needs_a_number():

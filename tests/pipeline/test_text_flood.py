@@ -9,9 +9,9 @@ from pipeline.configuration import admission_policies
 from pipeline.settings.table import Settings
 from simulations.clock.event_queue import EventQueue
 from simulations.server.runner import ModelledRunner
-from stages.answer import Answer
 from stages.errors import Overloaded, TooLate
-from stages.request import EmbedRequest
+from stages.requests.answer import Answer
+from stages.requests.request import EmbedRequest
 
 BYTES_PER_S = 2e6
 TEXT = "x" * 500_000  # a token where it is cut

@@ -6,10 +6,10 @@ from core_builders import HandRunner, ids_request, limits_of, words
 from running_pipeline import Running, assert_nothing_is_left
 from trio.testing import wait_all_tasks_blocked
 
-from stages.answer import Answer
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
 from stages.load.policies.budgets import TokenBudget
-from stages.request import EmbedRequest
+from stages.requests.answer import Answer
+from stages.requests.request import EmbedRequest
 
 
 async def test_texts_and_ids_come_back_as_the_vectors_of_their_items(nursery):

@@ -5,7 +5,7 @@ import structlog
 
 from simulations.checks.checkers import Violations
 from simulations.commands import silence
-from stages.open_tickets import OpenTickets
+from stages.requests.open_tickets import OpenTickets
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from simulations.simulation import simulate
 from simulations.world.faults import StageCrash
 from simulations.world.lengths import Fixed
 from simulations.world.scenario import Fleet
-from stages.answer import Answer
 from stages.errors import NotServing
+from stages.requests.answer import Answer
 
 ONE = callers(150.0, items=Fixed(1), lengths=Fixed(64))
 

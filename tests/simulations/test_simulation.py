@@ -23,8 +23,8 @@ from simulations.world.faults import (
     StageCrash,
 )
 from simulations.world.lengths import Fixed
-from stages.answer import Answer
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
+from stages.requests.answer import Answer
 
 SMALL = scenario_of(
     callers(60.0, hang_up_share=0.1, retries=2),

@@ -5,8 +5,8 @@ from core_builders import chunk_of, drain, limits_of, load_of, open_ticket
 from trio.testing import wait_all_tasks_blocked
 
 from stages.batching import run_batching
-from stages.open_tickets import OpenTickets
 from stages.planner.batch_planner import BatchPlanner
+from stages.requests.open_tickets import OpenTickets
 
 
 class Stage:

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from stages.admission import estimate_work, run_admission
 from stages.errors import DeadlineExceeded, Overloaded
-from stages.lane import Lane
 from stages.load.cost_model import Work
 from stages.load.policies.budgets import TextBudget, TokenBudget
 from stages.load.policies.latency_policy import LatencyPolicy
 from stages.load.token_ratio import TokenRatio
-from stages.messages import Submission
-from stages.open_tickets import OpenTickets
-from stages.output import Output
-from stages.request import EmbedRequest
+from stages.messages.submission import Submission
+from stages.requests.lane import Lane
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest
 from stages.text.pairs import PairTemplate
 from stages.text.text_sizes import text_sizes
 from stages.text.token_rules import TokenRules

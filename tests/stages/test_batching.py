@@ -6,9 +6,9 @@ from batching_stage import Stage
 from core_builders import chunk_of
 from trio.testing import wait_all_tasks_blocked
 
-from stages.batch_credit import BatchCredit
 from stages.load.cost_model import CostModel
-from stages.messages import Layout
+from stages.messages.batch import Layout
+from stages.messages.batch_credit import BatchCredit
 
 
 async def test_no_batch_without_room_and_then_all_that_has_come(nursery, autojump_clock):

@@ -6,7 +6,7 @@ from batching_stage import Stage
 from core_builders import chunk_of, keep_room
 from trio.testing import wait_all_tasks_blocked
 
-from stages.batch_credit import BatchCredit
+from stages.messages.batch_credit import BatchCredit
 
 
 async def test_an_idle_device_gets_work_at_once(nursery, autojump_clock):

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.bucketing import buckets_for, run_bucketing, sort_into_buckets
-from stages.messages import TokenizedItems
-from stages.open_tickets import OpenTickets
+from stages.messages.tokenized_items import TokenizedItems
+from stages.requests.open_tickets import OpenTickets
 
 EDGES = np.array(BUCKETS, np.int32)
 

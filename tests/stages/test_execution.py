@@ -14,11 +14,11 @@ from core_builders import (
 )
 from trio.testing import wait_all_tasks_blocked
 
-from stages.batch_credit import BatchCredit
-from stages.batch_result import DeviceOutput
 from stages.execution import drop_dead, run_execution
-from stages.messages import Layout
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Layout
+from stages.messages.batch_credit import BatchCredit
+from stages.messages.batch_result import DeviceOutput
+from stages.requests.open_tickets import OpenTickets
 
 
 class Stage:

@@ -5,11 +5,11 @@ import pytest
 import trio
 from core_builders import batch_of, chunk_of, load_of, open_ticket, result_of
 
-from stages.answer import Answer
 from stages.data.ragged_rows import RaggedRows
 from stages.errors import Internal, NotServing
 from stages.notification import run_notification
-from stages.open_tickets import OpenTickets
+from stages.requests.answer import Answer
+from stages.requests.open_tickets import OpenTickets
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from stages.errors import Internal, InvalidInput, TooLarge
 from stages.load.cost_model import Work
-from stages.request import Side
+from stages.requests.request import Side
 from stages.text.token_rules import TokenRules
 
 

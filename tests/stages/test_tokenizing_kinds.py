@@ -8,8 +8,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from stages.errors import Internal, InvalidInput, NotOffered
 from stages.load.tokenizer_load import SLICE_BYTES
-from stages.output import Output
-from stages.request import EmbedRequest, Side
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest, Side
 from stages.text.pairs import PairTemplate
 from stages.text.token_rules import TokenRules
 from stages.text.tokenizer_work import BareTexts, Decoding, Spelling

@@ -11,9 +11,9 @@ from pipeline.grpc.embed_messages import read_request
 from pipeline.grpc.thread_bridge import Bridge
 from pipeline.interface.request_checks import loaded_model, request_id_of
 from pipeline.interface.status import StatusBoard
-from stages.answer import Outcome
 from stages.errors import InvalidInput, PenstockError, TooLarge
-from stages.lane import Lane
+from stages.requests.answer import Outcome
+from stages.requests.lane import Lane
 
 
 @frozen(eq=False)

@@ -19,8 +19,8 @@ from penstock.v1.embedding_pb2 import Encoding as WireEncoding
 
 from pipeline.grpc.embed_messages import write_timings
 from pipeline.interface.status import ModelInfo
-from stages.answer import Answer
 from stages.data.answer_format import AnswerFormat, format_vectors
+from stages.requests.answer import Answer
 
 MAX_REQUESTS: Final = 64
 MAX_BYTES: Final = 4096  # of all together: about 1,000 tokens

@@ -16,11 +16,11 @@ from pipeline.interface.request_checks import (
     tokens_run,
 )
 from pipeline.interface.status import ModelInfo, RequestLimits
-from stages.answer import Answer
 from stages.data.input_limits import check_texts
 from stages.errors import Internal, NoItems
-from stages.output import Output
-from stages.request import EmbedRequest, Side
+from stages.requests.answer import Answer
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest, Side
 
 NS: Final = 1e9  # in a second
 

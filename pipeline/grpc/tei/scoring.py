@@ -15,12 +15,12 @@ from penstock.compat.tei_pb2 import (
 
 from pipeline.grpc.tei.request import RequestBuilder, TeiRequest
 from pipeline.interface.request_checks import input_limits
-from stages.answer import Answer
 from stages.data.input_limits import check_texts
 from stages.data.scores import finish_scores
 from stages.errors import InvalidInput, NoItems, NotOffered
-from stages.output import Output
-from stages.request import EmbedRequest
+from stages.requests.answer import Answer
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest
 
 RANK_BYTES = 16  # a score and its index
 

@@ -19,7 +19,7 @@ from pipeline.interface.request_checks import loaded_model
 from pipeline.interface.status import StatusBoard
 from pipeline.interface.statuses import Api
 from stages.errors import TooLarge
-from stages.output import Output
+from stages.requests.output import Output
 
 SERVICES: Final = tuple(f"tei.v1.{name}" for name in tei.DESCRIPTOR.services_by_name)
 

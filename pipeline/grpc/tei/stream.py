@@ -15,10 +15,10 @@ from pipeline.grpc.coalescing.grouping import Likeness, grouped
 from pipeline.grpc.streaming.stream_request import StreamRequest
 from pipeline.grpc.tei.request import RequestBuilder, TeiRequest
 from pipeline.grpc.thread_bridge import Bridge
-from stages.answer import Answer, Outcome
 from stages.errors import InvalidInput, PenstockError, TooLarge
-from stages.output import Output
-from stages.request import EmbedRequest
+from stages.requests.answer import Answer, Outcome
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest
 
 Read: TypeAlias = Callable[[Any, RequestBuilder], TeiRequest]
 Asked: TypeAlias = tuple[StreamRequest, TeiRequest]

@@ -13,11 +13,11 @@ from penstock.compat.tei_pb2 import (
 
 from pipeline.grpc.tei.request import RequestBuilder, TeiRequest
 from pipeline.interface.request_checks import input_limits
-from stages.answer import Answer
 from stages.data.ragged_ids import RaggedIds
 from stages.data.ragged_input import from_lengths
 from stages.errors import InvalidInput, NoItems
-from stages.output import Output
+from stages.requests.answer import Answer
+from stages.requests.output import Output
 
 TOKEN_BYTES: Final = 16  # besides a token's text
 

@@ -16,11 +16,11 @@ from penstock.compat.tei_pb2 import (
 from pipeline.grpc.tei.request import RequestBuilder, TeiRequest
 from pipeline.interface.request_checks import dimensions_of
 from pipeline.interface.status import ModelInfo
-from stages.answer import Answer
 from stages.data.answer_format import AnswerFormat, finish_vectors
 from stages.data.ragged_rows import RaggedRows
 from stages.errors import Internal
-from stages.output import Output
+from stages.requests.answer import Answer
+from stages.requests.output import Output
 
 SPARSE_BYTES: Final = 1 << 14  # about a thousand weights: more than most texts have
 VALUE_BYTES: Final = 4

@@ -6,7 +6,7 @@ from pipeline.http.openapi.bounds import Bounds
 from pipeline.http.openapi.schemas import schemas
 from pipeline.http.openapi.shapes import Shape, ref, text
 from pipeline.interface.status import ModelInfo, RequestLimits
-from stages.output import Output
+from stages.requests.output import Output
 
 OPENAI: Final = "OpenAI"
 TEI: Final = "Text Embeddings Inference"

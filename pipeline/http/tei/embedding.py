@@ -14,8 +14,8 @@ from pipeline.interface.request_checks import dimensions_of, input_limits
 from stages.data.answer_format import AnswerFormat, finish_vectors
 from stages.data.ragged_rows import RaggedRows
 from stages.errors import Internal, NoItems
-from stages.output import Output
-from stages.request import EmbedRequest
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest
 
 UNIT = AnswerFormat(normalize=True)
 

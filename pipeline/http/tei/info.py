@@ -8,7 +8,7 @@ from starlette.responses import Response
 from pipeline.http.json_response import json_response
 from pipeline.interface.request_checks import loaded_model
 from pipeline.interface.status import ModelInfo, StatusBoard
-from stages.output import Output
+from stages.requests.output import Output
 
 
 @frozen

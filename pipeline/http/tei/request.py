@@ -7,10 +7,10 @@ from pipeline.http.fields import Fields
 from pipeline.http.items import Items
 from pipeline.interface.request_checks import prompt_name_of, require_output, tokens_run
 from pipeline.interface.status import ModelInfo
-from stages.answer import Answer
 from stages.errors import NoItems
-from stages.output import Output
-from stages.request import EmbedRequest, Side
+from stages.requests.answer import Answer
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest, Side
 
 SIDES = {"right": Side.RIGHT, "left": Side.LEFT}
 

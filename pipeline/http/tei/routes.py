@@ -14,7 +14,7 @@ from pipeline.http.tei.embedding import (
 )
 from pipeline.http.tei.scores import predict, rerank
 from pipeline.http.tei.tokens import decode, tokenize
-from stages.output import Output
+from stages.requests.output import Output
 
 
 def tei_routes() -> Iterator[tuple[str, Answering]]:

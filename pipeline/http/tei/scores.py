@@ -12,11 +12,11 @@ from pipeline.http.items import read_texts
 from pipeline.http.json_response import json_response
 from pipeline.http.tei.request import check_not_empty, request_for, timing_headers
 from pipeline.interface.request_checks import input_limits
+from stages.data.arrays import Float32
 from stages.data.scores import finish_scores
 from stages.errors import InvalidInput, NoItems, NotOffered
-from stages.messages import Float32
-from stages.output import Output
-from stages.request import EmbedRequest
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest
 
 PAIRS = "a text, a pair of texts, or a list of lists of one or of two texts"
 

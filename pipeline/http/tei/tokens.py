@@ -13,8 +13,8 @@ from pipeline.http.json_response import json_response, written_response
 from pipeline.interface.request_checks import input_limits, prompt_name_of
 from stages.data.token_list import TokenList
 from stages.errors import InvalidInput
-from stages.output import Output
-from stages.request import EmbedRequest
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest
 
 SLICE_TOKENS = 4096  # written in a millisecond or two
 

@@ -27,8 +27,8 @@ from stages.device.packing import Run, Sample, Texts
 from stages.device.padded import PaddedPath, Shape
 from stages.device.ragged_outputs import Reader
 from stages.device.run_plans import packed_runs, padded_runs
-from stages.messages import Layout
-from stages.output import Output
+from stages.messages.batch import Layout
+from stages.requests.output import Output
 from stages.threads.pending_work import Completed, Pending
 
 S = TypeVar("S")

@@ -28,7 +28,7 @@ from typing import Final
 import numpy as np
 from attrs import frozen
 
-from stages.messages import Int32
+from stages.data.arrays import Int32
 
 TILE: Final = 128  # rows of a matrix product's tile; queries of an attention block
 SMALL: Final = (32, 64)  # tokens: below one tile, for one short text

@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from stages.data.arrays import Int32
 from stages.device.attention import Kernel, Packing
 from stages.device.cuda.graph_shapes import PackedShape
 from stages.device.cuda.staging import PackedParts, PackedStaging, PaddedParts, PaddedStaging
@@ -18,7 +19,6 @@ from stages.device.packing import Run, Texts
 from stages.device.padded import PaddedPath, Shape
 from stages.device.pooling import Bags, Stretches
 from stages.device.readout import Readout
-from stages.messages import Int32
 
 Row: TypeAlias = Callable[..., Tensor]  # see packed_row
 S_contra = TypeVar("S_contra", contravariant=True)

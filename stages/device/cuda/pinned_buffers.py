@@ -10,8 +10,8 @@ from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stages.data.arrays import Float32, Int32
 from stages.device.cuda.gpu import Event, Gpu
-from stages.messages import Float32, Int32
 
 BUFFERS: Final = 3  # two batches in flight, and one that is written or read
 

@@ -13,10 +13,10 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from stages.data.arrays import Int32
 from stages.device.cuda.graph_shapes import PackedShape
 from stages.device.packing import Run, Texts, copy_ids
 from stages.device.padded import Shape
-from stages.messages import Int32
 
 ALIGNED: Final = 32  # int32 values
 STRETCH: Final = 16  # tokens whose vectors are added up in one go

@@ -12,7 +12,7 @@ from benchmarks.engine.plain import PlainTransformers, sorted_batches
 from benchmarks.engine.shapes import write_checkpoint
 from benchmarks.harness.child import running_child
 from benchmarks.load.mixes import MIXES, fixed, lengths, token_ids
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from pipeline.devices.watch import DeviceLost, DeviceWatch
 from pipeline.topology import Pipeline
 from simulations.clock.event_queue import EventQueue
 from simulations.server.runner import ModelledRunner
-from stages.answer import Answer
-from stages.batch_result import DeviceOutput
 from stages.errors import Internal, NotServing
-from stages.open_tickets import OpenTickets
+from stages.messages.batch_result import DeviceOutput
+from stages.requests.answer import Answer
+from stages.requests.open_tickets import OpenTickets
 
 HANG_S = 5.0
 STICKY = RuntimeError("CUDA error: an illegal memory access was encountered")

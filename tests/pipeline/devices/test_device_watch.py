@@ -10,7 +10,7 @@ from pipeline.lifecycle import LAST_WORDS_S
 from pipeline.serve import FAILED_WATCHDOG_S
 from stages.load.cost_model import CostModel
 from stages.load.device_load import DeviceLoad
-from stages.open_tickets import OpenTickets
+from stages.requests.open_tickets import OpenTickets
 
 HANG_S = 5.0
 STICKY = RuntimeError("CUDA error: an illegal memory access was encountered")

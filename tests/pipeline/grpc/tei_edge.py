@@ -10,7 +10,7 @@ from edge_fakes import LIMITS, MODEL, FakeBoard, FakeFrontend, answer_to, runnin
 from rpc import method
 
 from stages.data.ragged_rows import RaggedRows
-from stages.output import Output
+from stages.requests.output import Output
 
 ALL = evolve(MODEL, outputs=(Output.POOLED, Output.TOKENS, Output.SPARSE))
 RANKER = evolve(MODEL, outputs=(Output.SCORES,), labels=("LABEL_0",), dimension=1, pooling="")

@@ -17,8 +17,8 @@ from grpc import StatusCode, insecure_channel
 from penstock.v1 import embedding_pb2 as pb
 from rpc import EMBED, INFO, method, refused, trailer
 
-from stages.answer import ItemError
-from stages.request import Side
+from stages.requests.answer import ItemError
+from stages.requests.request import Side
 
 
 def i32(*values):

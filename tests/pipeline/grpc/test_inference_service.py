@@ -6,7 +6,7 @@ from grpc import StatusCode, insecure_channel
 from penstock.compat import gpu_inference_pb2 as pb
 from rpc import HEALTH_CHECK, INFER, fields_at_fault, method, refused, trailer
 
-from stages.answer import ItemError
+from stages.requests.answer import ItemError
 
 IDS = [[0, 5, 6], [7, 0, 0]]
 MASK = [[0, 1, 1], [1, 0, 0]]

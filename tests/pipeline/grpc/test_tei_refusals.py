@@ -7,8 +7,8 @@ from penstock.compat import tei_pb2 as tei
 from rpc import fields_at_fault, refused, trailer
 from tei_edge import CLASSIFIER, RANKER, serving_tei, unary
 
-from stages.answer import ItemError
 from stages.errors import Internal, InvalidInput, NotOffered, Overloaded
+from stages.requests.answer import ItemError
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from tei_edge import CLASSIFIER, LONG_S, RANKER, ragged_of, serving_tei, unary
 
 from stages.data.ragged_rows import SPARSE_ENTRY
 from stages.data.token_list import TokenList
-from stages.output import Output
-from stages.request import Side
+from stages.requests.output import Output
+from stages.requests.request import Side
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from tei_edge import LONG_S, ragged_of, serving_tei, stream
 
 from pipeline.grpc.framing import PREFIX
 from pipeline.grpc.limits import EdgeLimits
-from stages.answer import ItemError
 from stages.errors import InvalidInput
+from stages.requests.answer import ItemError
 
 
 @pytest.fixture

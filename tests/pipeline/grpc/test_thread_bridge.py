@@ -8,7 +8,7 @@ from edge_fakes import FakeFrontend, answer_to
 
 from pipeline.grpc.thread_bridge import Bridge
 from stages.errors import Internal, NotServing, Overloaded
-from stages.request import EmbedRequest
+from stages.requests.request import EmbedRequest
 
 REQUEST = EmbedRequest("r", texts=("a",))
 

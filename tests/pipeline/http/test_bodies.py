@@ -11,7 +11,7 @@ from http_fakes import called, request_text, running_http
 
 from pipeline.http.connection import early_response
 from pipeline.overload.request_memory import RequestMemory
-from stages.request import EmbedRequest
+from stages.requests.request import EmbedRequest
 
 PATH = "/v1/embeddings"
 BODY = b'{"input": "a"}'

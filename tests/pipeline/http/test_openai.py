@@ -9,8 +9,8 @@ import pytest
 from attrs import evolve
 from frontend_fakes import LIMITS, MODEL, answer_to, vectors_of
 
-from stages.lane import Lane
-from stages.request import Side
+from stages.requests.lane import Lane
+from stages.requests.request import Side
 
 PATH = "/v1/embeddings"
 

@@ -10,8 +10,8 @@ from frontend_fakes import DIMENSION, LIMITS, MODEL, SNAPSHOT, FakeBoard, FakeFr
 from http_fakes import called, request_text, running_http
 
 from pipeline.interface.status import Phase
-from stages.answer import ItemError
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
+from stages.requests.answer import ItemError
 
 PATH = "/v1/embeddings"
 SECRET = "sesame"  # noqa: S105 - only a word that must not come back

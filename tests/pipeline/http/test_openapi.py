@@ -19,7 +19,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi import checks
 
 from pipeline.http.openapi.document import document as document_of
-from stages.output import Output
+from stages.requests.output import Output
 
 CHECKS = (
     not_a_server_error,

@@ -6,9 +6,9 @@ from attrs import evolve
 from frontend_fakes import LIMITS, SNAPSHOT, answer_to, vectors_of
 
 from pipeline.interface.status import Phase
-from stages.answer import Timings
 from stages.errors import DeadlineExceeded, Internal, NotServing, Overloaded
-from stages.request import Side
+from stages.requests.answer import Timings
+from stages.requests.request import Side
 
 
 def unit(vectors):

@@ -14,8 +14,8 @@ from frontend_fakes import (
 )
 from http_fakes import running_http
 
-from stages.output import Output
-from stages.request import Side
+from stages.requests.output import Output
+from stages.requests.request import Side
 
 EMBEDDER = evolve(MODEL, outputs=(Output.POOLED, Output.TOKENS, Output.SPARSE))
 RERANKER = evolve(MODEL, outputs=(Output.SCORES,), labels=("relevant",))

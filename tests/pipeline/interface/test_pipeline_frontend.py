@@ -10,13 +10,13 @@ from trio.testing import wait_all_tasks_blocked
 from pipeline.interface.pipeline_frontend import PUBLISH_EVERY_S, PipelineFrontend
 from pipeline.interface.status import ModelInfo, Phase, RequestLimits
 from pipeline.topology import Pipeline
-from stages.answer import Answer
 from stages.errors import NotOffered, NotServing
 from stages.load.cost_model import CostModel, Work
 from stages.load.policies.budgets import TokenBudget
 from stages.load.policies.latency_policy import LatencyPolicy
-from stages.open_tickets import OpenTickets
-from stages.output import Output
+from stages.requests.answer import Answer
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.output import Output
 
 LIMITS = RequestLimits(10, 1000, 100, 30.0)
 MODEL = ModelInfo(

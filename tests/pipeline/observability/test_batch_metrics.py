@@ -9,8 +9,8 @@ from series import FakeBoard, read
 from pipeline.interface.status import NOTHING_KNOWN, DeviceState
 from pipeline.observability.metrics import Metrics
 from stages.device.spec import DeviceFigures
-from stages.messages import Layout
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Layout
+from stages.requests.open_tickets import OpenTickets
 
 STUCK = DeviceState(batches=2, silent_s=9.5)
 

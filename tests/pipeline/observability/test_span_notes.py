@@ -7,7 +7,7 @@ from pipeline.observability.span_notes import STAYS_PER_REQUEST, SpanNotes
 from pipeline.observability.trace_context import read_traceparent
 from pipeline.topology import STAGES
 from stages.errors import DeadlineExceeded
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 RECORDED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 NOT_RECORDED = RECORDED[:-1] + "0"

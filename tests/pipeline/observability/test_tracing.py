@@ -12,8 +12,8 @@ from journeys import Journey
 from pipeline.observability.tracing import PID, TAIL, WRITE_INTERVAL_S, Tracer, write_trace
 from pipeline.topology import STAGES
 from stages.errors import Overloaded
-from stages.messages import Layout
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Layout
+from stages.requests.open_tickets import OpenTickets
 
 STARTED_AT = 1000.0
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.overload.load_report import LoadAverages, LoadReport
 from stages.errors import InvalidInput, Overloaded
-from stages.open_tickets import OpenTickets
+from stages.requests.open_tickets import OpenTickets
 
 DOUBLE = descriptor_pb2.FieldDescriptorProto.TYPE_DOUBLE
 

@@ -4,8 +4,8 @@ import pytest
 from core_builders import batch_of, chunk_of, open_ticket, result_of
 
 from pipeline.wiring.credit_ledger import CreditLedger
-from stages.batch_credit import BatchCredit
-from stages.open_tickets import OpenTickets
+from stages.messages.batch_credit import BatchCredit
+from stages.requests.open_tickets import OpenTickets
 
 
 @pytest.fixture

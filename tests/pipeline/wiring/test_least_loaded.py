@@ -16,8 +16,8 @@ from trio.testing import wait_all_tasks_blocked
 from simulations.clock.determinism import run_deterministically
 from simulations.clock.event_queue import EventQueue
 from simulations.server.modelled_device import DeviceCost
-from stages.answer import Answer
 from stages.load.cost_model import CostModel
+from stages.requests.answer import Answer
 
 
 async def test_every_device_gets_a_batch_before_any_gets_a_second(running, hands):

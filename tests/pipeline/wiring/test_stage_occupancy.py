@@ -8,7 +8,7 @@ from journeys import Journey
 
 from pipeline.topology import STAGES as PIPELINE
 from pipeline.wiring.stage_occupancy import StageOccupancy
-from stages.open_tickets import OpenTickets
+from stages.requests.open_tickets import OpenTickets
 
 STAGES = {"first": "first", "second": "second", "last": "last"}
 

@@ -7,8 +7,8 @@ from attrs import evolve
 from edge_fakes import MODEL, SNAPSHOT, FakeBoard, FakeFrontend, answer_to, running_edge
 from penstock.client import Client, ClientError, errors
 
-from stages.answer import ItemError
 from stages.errors import DeadlineExceeded, Internal, Overloaded, TooLarge
+from stages.requests.answer import ItemError
 
 
 def embedded(edge, inputs, **options):

@@ -17,7 +17,7 @@ from penstock.client import AsyncClient, Client, errors, tls_context
 
 from pipeline.security.access import Access, keys_of
 from pipeline.security.key_ring import make_key
-from stages.lane import Lane
+from stages.requests.lane import Lane
 
 ROOT = Path(__file__).parents[3]
 

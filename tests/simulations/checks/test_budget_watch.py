@@ -5,8 +5,8 @@ from core_builders import chunk_of, open_ticket, plan_of
 from simulations.checks.budget_watch import BudgetWatch
 from stages.load.cost_model import Work
 from stages.load.policies.budgets import TokenBudget
-from stages.messages import Submission
-from stages.request import EmbedRequest
+from stages.messages.submission import Submission
+from stages.requests.request import EmbedRequest
 
 
 def test_tokens_reserved_beyond_the_budget(tickets, violations):

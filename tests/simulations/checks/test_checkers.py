@@ -14,10 +14,10 @@ from simulations.checks.checkers import (
 )
 from simulations.simulation import OVER_LONG, simulate
 from simulations.world.token_corpus import corpus_of
-from stages.answer import Answer, ItemError
 from stages.errors import Overloaded
-from stages.open_tickets import OpenTickets
-from stages.request import EmbedRequest
+from stages.requests.answer import Answer, ItemError
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.request import EmbedRequest
 
 FULL = Overloaded("full", reason="x", retry_after_s=0.0)
 REQUEST = EmbedRequest("r", texts=("a",))

@@ -4,7 +4,7 @@ import pytest
 from core_builders import batch_of, chunk_of, limits_of, open_ticket
 
 from simulations.checks.planner_watch import PlannerWatch
-from stages.messages import Batch, Layout
+from stages.messages.batch import Batch, Layout
 
 
 @pytest.fixture

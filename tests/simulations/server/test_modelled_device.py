@@ -13,7 +13,7 @@ from simulations.server.runner import ModelledRunner
 from simulations.world.scenario import Host
 from simulations.world.token_corpus import corpus_of
 from stages.load.cost_model import CostModel
-from stages.open_tickets import OpenTickets
+from stages.requests.open_tickets import OpenTickets
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from stages.device.padded import PaddedPath
 from stages.device.pooling import Pooler
 from stages.device.readout import Readout
 from stages.device.recipe import Recipe
-from stages.output import Output
+from stages.requests.output import Output
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,7 @@ from transformers import AutoModel
 from stages.device import bert_layers
 from stages.device.bert_layers import PostNormEncoder
 from stages.device.post_norm_layer import PostNormLayer
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 TOLERANCE = 2e-6
 LENGTHS = (5, 30, 1, 7, 7, 60)

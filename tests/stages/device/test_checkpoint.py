@@ -10,7 +10,7 @@ from tiny_models import make_batch, make_engine, pooling, random_texts, write_ch
 
 from stages.device.device_choice import choose_device
 from stages.device.errors import ModelError
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 
 @pytest.fixture

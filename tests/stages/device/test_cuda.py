@@ -16,7 +16,7 @@ from stages.device.cuda.fused_layers import FusedEncoder
 from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
-from stages.messages import Layout
+from stages.messages.batch import Layout
 from stages.threads.worker import WorkerThread
 
 pytestmark = [

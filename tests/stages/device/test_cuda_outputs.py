@@ -9,8 +9,8 @@ from tiny_models import make_batch, make_engine, random_texts, write_checkpoint
 from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
-from stages.messages import Layout
-from stages.output import Output
+from stages.messages.batch import Layout
+from stages.requests.output import Output
 
 pytestmark = [
     pytest.mark.gpu,

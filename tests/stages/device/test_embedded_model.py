@@ -8,7 +8,7 @@ from sentence_transformers import SentenceTransformer
 from tiny_models import distance, make_batch, make_engine
 
 from benchmarks.load.texts import model_folder
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 WORDS = [
     "water",

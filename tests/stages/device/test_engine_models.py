@@ -16,7 +16,7 @@ from tiny_models import (
 )
 
 from stages.device.errors import ModelError
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 LENGTHS = (1, 30, 7, 7, 2, 60, 30, 7, 41, 1)
 TOLERANCE = 2e-6

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from tiny_models import distance, make_batch, make_engine, pooling, random_texts, write_modules
 
 from stages.device.cuda.graph_shapes import PackedShape, packed_shapes
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 SHAPES = packed_shapes(256, 16, 60)
 TOLERANCE = 2e-6

@@ -9,8 +9,8 @@ from tiny_models import make_batch, make_engine, random_texts
 
 from stages.device.cuda.graph_shapes import packed_shapes
 from stages.device.cuda.pinned_buffers import BUFFERS
-from stages.messages import Layout
-from stages.output import Output
+from stages.messages.batch import Layout
+from stages.requests.output import Output
 
 SHAPES = packed_shapes(512, 16, 60)
 LENGTHS = (1, 30, 7, 7, 2, 60, 30)

@@ -16,7 +16,7 @@ from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
 from stages.load.cost_model import Work
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 TOLERANCE = 2e-6
 LENGTHS = (5, 30, 1, 7, 7, 60)

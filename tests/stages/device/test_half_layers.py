@@ -11,7 +11,7 @@ from stages.device import bert_layers, packed
 from stages.device.bert_layers import PostNormEncoder
 from stages.device.packed import product_rows
 from stages.device.processor import multiplies_bfloat16
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 LENGTHS = (5, 30, 1, 7, 7, 60)
 ROUNDING = 2e-2  # of a unit vector's numbers, through three layers

@@ -8,7 +8,7 @@ from sentence_transformers import SentenceTransformer
 from tiny_models import make_batch, make_engine, pooling, write_checkpoint
 
 from stages.device.errors import ModelError
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 WORDS = "w10 w20 w30 w40"
 TEXT = np.array([2, 10, 20, 30, 40, 3], np.int32)

@@ -8,7 +8,7 @@ from tiny_models import make_batch, make_engine, pooling, random_texts, write_ch
 from stages.device.memory_limit import MemoryLimit, halves
 from stages.device.null_engine import NullEngine
 from stages.device.spec import EngineSpec
-from stages.messages import Layout
+from stages.messages.batch import Layout
 from stages.threads.pending_work import Completed
 
 TEXTS = random_texts([5, 9, 3, 3, 8, 1, 2])

@@ -5,7 +5,7 @@ from tiny_models import make_batch, random_texts
 
 from stages.device.factory import make_device
 from stages.device.spec import EngineSpec
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 
 def test_its_vectors_tell_texts_apart_and_do_not_mind_company():

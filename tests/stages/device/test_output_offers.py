@@ -6,8 +6,8 @@ from tiny_models import make_batch, make_engine, pooling, random_texts, write_ch
 
 from stages.device.errors import ModelError
 from stages.device.recipe import Recipe
-from stages.messages import Layout
-from stages.output import Output
+from stages.messages.batch import Layout
+from stages.requests.output import Output
 
 CLASSIFIER = transformers.AutoModelForSequenceClassification
 

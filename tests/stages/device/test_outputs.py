@@ -15,8 +15,8 @@ from tiny_models import (
 )
 
 from stages.device.recipe import Recipe
-from stages.messages import Layout
-from stages.output import Output
+from stages.messages.batch import Layout
+from stages.requests.output import Output
 
 LENGTHS = (1, 30, 7, 7, 2, 60, 30, 7, 41, 1)
 SECOND_AT = (1, 12, 3, 7, 1, 30, 0, 2, 40, 0)

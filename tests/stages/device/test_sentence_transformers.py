@@ -12,8 +12,8 @@ from sentence_transformers.sparse_encoder.modules import SpladePooling
 from tiny_models import make_batch, make_engine, write_checkpoint
 from tokenizers import Tokenizer, processors
 
-from stages.messages import Layout
-from stages.output import Output
+from stages.messages.batch import Layout
+from stages.requests.output import Output
 from stages.text.text_tokenizer import TextTokenizer
 
 TOLERANCE = 2e-6

@@ -9,7 +9,7 @@ from tiny_models import distance, make_batch, make_engine, pooling, random_texts
 
 from stages.device.post_norm_layer import PostNormLayer
 from stages.device.workers import Workers
-from stages.messages import Layout
+from stages.messages.batch import Layout
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ from stages.device.engine import Engine
 from stages.device.packing import Sample
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
-from stages.messages import Batch, Chunk, Layout
-from stages.output import Output
-from stages.ticket import Ticket
+from stages.messages.batch import Batch, Layout
+from stages.messages.chunk import Chunk
+from stages.requests.output import Output
+from stages.requests.ticket import Ticket
 
 SMALL_BATCHES = {"max_batch_size": 8, "max_tokens_per_batch": 512}
 VOCABULARY = 97

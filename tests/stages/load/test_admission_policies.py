@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from load_views import demand, texts, texts_waiting, view
 
-from stages.lane import Lane
 from stages.load.admission_policies import pressure, refusal
 from stages.load.cost_model import CostModel, Work
 from stages.load.demand import Demand
@@ -17,6 +16,7 @@ from stages.load.policies.budgets import TextBudget, TokenBudget
 from stages.load.policies.deadline_policy import DeadlinePolicy
 from stages.load.policies.latency_policy import LatencyPolicy
 from stages.load.policies.throughput_policy import ThroughputPolicy
+from stages.requests.lane import Lane
 
 BUDGET = TokenBudget(max_tokens=1000)
 THROUGHPUT = ThroughputPolicy(max_drain_s=2.0)

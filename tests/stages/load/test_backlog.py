@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lane import Lane
 from stages.load.backlog import SLOT_S, Backlog
 from stages.load.cost_model import NO_WORK, Work
+from stages.requests.lane import Lane
 
 REQUESTS = st.lists(
     st.tuples(

@@ -4,10 +4,10 @@ import pytest
 from load_views import demand, texts, texts_waiting, view
 
 from stages.errors import TooLate
-from stages.lane import Lane
 from stages.load.cost_model import Work
 from stages.load.fair_share import FairShare
 from stages.load.policies.deadline_policy import SPREADS, SURE, DeadlinePolicy
+from stages.requests.lane import Lane
 
 DEADLINE = DeadlinePolicy()
 

@@ -4,13 +4,13 @@ import pytest
 from attrs import evolve
 from core_builders import batch_of, chunk_of, open_ticket
 
-from stages.lane import Lane
 from stages.load.cost_model import NO_WORK, CostModel, Work
 from stages.load.latency_window import LatencyWindow
 from stages.load.load_meter import LoadMeter
 from stages.load.load_view import LoadView
-from stages.messages import Layout
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Layout
+from stages.requests.lane import Lane
+from stages.requests.open_tickets import OpenTickets
 
 
 def meter_of(cost=None):

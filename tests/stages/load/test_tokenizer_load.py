@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.load.tokenizer_load import PRIOR_BYTES_PER_S, SLICE_BYTES, TokenizerLoad
-from stages.open_tickets import OpenTickets
+from stages.requests.open_tickets import OpenTickets
 
 
 @pytest.fixture

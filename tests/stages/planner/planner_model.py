@@ -6,7 +6,7 @@ from attrs import define, field
 from core_builders import BUCKETS
 
 from stages.load.cost_model import Work
-from stages.messages import Layout
+from stages.messages.batch import Layout
 from stages.planner.batch_limits import BatchLimits
 from stages.planner.batch_planner import REAL_SHARE
 

@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from planner_model import PlannerModel, Waiting
 
 from stages.load.cost_model import CostModel
-from stages.messages import Layout
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Layout
 from stages.planner.batch_planner import BatchPlanner
 from stages.planner.precedence import Precedence
+from stages.requests.open_tickets import OpenTickets
 
 SIZES = ((), (2, 4), (2, 4, 8))
 LENGTHS = st.lists(st.integers(1, BUCKETS[-1]), min_size=1, max_size=12)

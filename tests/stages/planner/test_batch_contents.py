@@ -7,8 +7,8 @@ from core_builders import chunk_of, open_ticket
 from planner_builders import add, cost_of, planner_of
 
 from stages.load.cost_model import CostModel
-from stages.messages import Layout
-from stages.output import Output
+from stages.messages.batch import Layout
+from stages.requests.output import Output
 
 
 def test_packed_takes_what_is_next_whatever_its_length():

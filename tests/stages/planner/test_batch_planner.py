@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planner_builders import add, planner_of
 
-from stages.lane import Lane
 from stages.load.cost_model import CostModel, Work
-from stages.messages import Layout
+from stages.messages.batch import Layout
+from stages.requests.lane import Lane
 
 
 @pytest.mark.parametrize("layout", Layout)

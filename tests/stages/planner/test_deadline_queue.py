@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.load.cost_model import Work
-from stages.open_tickets import OpenTickets
-from stages.output import Output
 from stages.planner.deadline_queue import SLACK, DeadlineQueue, Kind
 from stages.planner.queue_totals import QueueTotals
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.output import Output
 
 KIND = Kind(4, Output.POOLED)
 # (seconds to the deadline, seconds since the one before, items)

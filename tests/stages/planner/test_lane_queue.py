@@ -8,13 +8,13 @@ from core_builders import BUCKETS, chunk_of, open_ticket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.open_tickets import OpenTickets
-from stages.output import Output
 from stages.planner.batch_draft import BatchDraft
 from stages.planner.batch_room import Room
 from stages.planner.deadline_queue import Kind
 from stages.planner.lane_queue import REMEMBERED, LaneQueue
 from stages.planner.queue_totals import QueueTotals
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.output import Output
 
 LONGEST = BUCKETS[-1]
 

@@ -9,12 +9,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from stages.lane import Lane
 from stages.load.cost_model import CostModel
-from stages.messages import Layout
-from stages.open_tickets import OpenTickets
+from stages.messages.batch import Layout
 from stages.planner.batch_planner import BatchPlanner
 from stages.planner.precedence import Precedence
+from stages.requests.lane import Lane
+from stages.requests.open_tickets import OpenTickets
 
 AGING_S = 5.0
 

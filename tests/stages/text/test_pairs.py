@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from stages.errors import InvalidInput, NotOffered
-from stages.request import Side
+from stages.requests.request import Side
 from stages.text.pairs import PairTemplate, longest_first
 from stages.text.text_tokenizer import _pair_template
 from stages.text.token_rules import TokenRules

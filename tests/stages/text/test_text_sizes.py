@@ -5,8 +5,8 @@ from core_builders import ids_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.output import Output
-from stages.request import EmbedRequest
+from stages.requests.output import Output
+from stages.requests.request import EmbedRequest
 from stages.text.text_sizes import byte_length, text_sizes
 from stages.text.token_rules import TokenRules
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from benchmarks.load.texts import model_folder
-from stages.request import Side
+from stages.requests.request import Side
 from stages.text.text_tokenizer import TextTokenizer
 from stages.text.token_rules import TokenRules
 from stages.text.tokenizer_work import Decoding, Spelling

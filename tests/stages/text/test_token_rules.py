@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.errors import InvalidInput
-from stages.request import Side
+from stages.requests.request import Side
 from stages.text.token_rules import TokenRules
 
 CLS, SEP = 1, 2

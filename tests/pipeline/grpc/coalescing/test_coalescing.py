@@ -17,8 +17,8 @@ from pipeline.grpc.coalescing.grouping import (
     responses,
 )
 from pipeline.grpc.embed_messages import read_request, write_timings
-from stages.answer import ItemError
 from stages.data.answer_format import format_vectors
+from stages.requests.answer import ItemError
 
 
 def ids_of(*items, **options):

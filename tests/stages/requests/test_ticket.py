@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from stages.answer import Answer, ItemError
 from stages.errors import DeadlineExceeded, Internal
 from stages.load.cost_model import NO_WORK, Work
-from stages.open_tickets import OpenTickets
-from stages.ticket import TicketState
+from stages.requests.answer import Answer, ItemError
+from stages.requests.open_tickets import OpenTickets
+from stages.requests.ticket import TicketState
 
 WORKS = st.builds(Work, st.integers(0, 1000), st.integers(0, 10**6))
 

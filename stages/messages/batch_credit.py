@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from stages.ticket import Ticket
+from stages.requests.ticket import Ticket
 
 
 @frozen

@@ -9,7 +9,7 @@ after the last message); cancelling means *abort*.
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, TypeVar
 
-from stages.ticket import Ticket
+from stages.requests.ticket import Ticket
 
 
 class Message(Protocol):

@@ -3,7 +3,7 @@
 It is given back with each part of the answer, so that what is done keeps nobody out, and
 the rest when the *ticket ends*, so that live work is never refused because of dead work.
 Whoever touches a chunk asks :meth:`OpenTickets.alive` first, and drops what nobody waits
-for. Like :mod:`stages.ticket` it is clock-free, and belongs to the same thread.
+for. Like :mod:`stages.requests.ticket` it is clock-free, and belongs to the same thread.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,13 +13,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.answer import ItemError, Outcome
 from stages.data.ragged_rows import Values
 from stages.errors import DeadlineExceeded, PenstockError
-from stages.lane import Lane
 from stages.load.backlog import Backlog
 from stages.load.cost_model import NO_WORK, Work
-from stages.ticket import TRANSITIONS, Reply, Ticket, TicketState
+from stages.requests.answer import ItemError, Outcome
+from stages.requests.lane import Lane
+from stages.requests.ticket import TRANSITIONS, Reply, Ticket, TicketState
 
 EndListener: TypeAlias = Callable[[Ticket, Outcome | None, float], None]
 

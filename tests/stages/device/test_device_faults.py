@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stages.device_faults import is_sticky
+from stages.device.faults import is_sticky
 
 
 @pytest.mark.parametrize(

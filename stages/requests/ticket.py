@@ -7,9 +7,9 @@ A ticket is WAITING until it is answered (DONE) or its caller goes away
        |
        +----caller went away---> ABANDONED
 
-:class:`stages.open_tickets.OpenTickets` owns every ticket that is WAITING. It is clock-free
-(``now`` is an argument) and belongs to one thread; only ``Ticket.state`` may be read from
-another.
+:class:`~stages.requests.open_tickets.OpenTickets` owns every ticket that is WAITING. It is
+clock-free (``now`` is an argument) and belongs to one thread; only ``Ticket.state`` may be
+read from another.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,11 +20,11 @@ import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
 
-from stages.answer import Answer, ItemError, Outcome, Timings
 from stages.data.partial_answer import PartialAnswer
 from stages.data.ragged_rows import Values
-from stages.lane import Lane
 from stages.load.cost_model import NO_WORK, Work
+from stages.requests.answer import Answer, ItemError, Outcome, Timings
+from stages.requests.lane import Lane
 
 
 class TicketState(Enum):

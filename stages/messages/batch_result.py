@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import field, frozen
 
+from stages.data.arrays import Int32
 from stages.data.ragged_rows import Values, concatenated
-from stages.messages import Batch, Int32
-from stages.ticket import Ticket
+from stages.messages.batch import Batch
+from stages.requests.ticket import Ticket
 
 
 @frozen(eq=False)

@@ -5,8 +5,8 @@ from enum import Enum
 from attrs import frozen
 
 from stages.data.ragged_ids import RaggedIds
-from stages.lane import Lane
-from stages.output import Output
+from stages.requests.lane import Lane
+from stages.requests.output import Output
 
 
 class Side(Enum):

@@ -1,0 +1,1 @@
+"""A request: what it asks for, its life, and its one outcome."""
