@@ -3,7 +3,9 @@
 A protocol, so that everything else about batches in flight runs without a GPU, too.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol, TypeAlias
 
 import torch
@@ -82,8 +84,11 @@ class CudaGpu:
             body()
         graph = torch.cuda.CUDAGraph()
         # thread_local: another device's thread may allocate meanwhile.
-        with torch.cuda.graph(
-            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+        with (
+            _no_garbage_collection(),
+            torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ),
         ):
             body()
         return graph.replay
@@ -97,3 +102,15 @@ class CudaGpu:
     def total_bytes(self) -> int:
         """See :class:`Gpu`."""
         return torch.cuda.mem_get_info(self.device)[1]
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """An engine that is garbage would take its graphs apart in the middle of a capture."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

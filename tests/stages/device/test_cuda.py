@@ -13,6 +13,7 @@ from tiny_models import make_batch, pooling, random_texts, write_checkpoint
 from transformers import AutoModel
 
 from stages.device.cuda.fused_layers import FusedEncoder
+from stages.device.cuda.gpu import CudaGpu
 from stages.device.engine import Engine
 from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
@@ -159,6 +160,26 @@ def test_the_gate_opens_with_few_graphs_and_idle_moments_bring_the_rest(tmp_path
     assert rest.graphs > first.graphs
     assert rest.graph_bytes >= first.graph_bytes
     assert not engine.idle()
+
+
+def test_no_garbage_is_collected_while_a_graph_is_captured():
+    """Dead engines are cycles: their graphs would be taken apart in the middle of it."""
+    found, kept = [], []
+
+    class Cycle:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            found.append(torch.cuda.is_current_stream_capturing())
+
+    def body():
+        Cycle()
+        kept.append([[] for _ in range(100_000)])  # enough for several collections
+
+    CudaGpu(torch.device("cuda")).capture(body)
+    assert found
+    assert not any(found)
 
 
 def test_prompts_that_are_not_pooled_are_left_out(tmp_path):
