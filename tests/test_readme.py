@@ -1,4 +1,4 @@
-"""What README promises and a test can look at."""
+"""What README, and those of folders, promise and a test can look at."""
 
 import re
 import shlex
@@ -14,9 +14,12 @@ from pipeline.settings.rows import rows
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+MEASURED = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+PAGES = ("README.md", "benchmarks/README.md", "simulations/README.md")
+TEXT = "\n".join((ROOT / page).read_text("utf-8") for page in PAGES)
 COMMANDS = [
     line.split("#")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
     for line in block.splitlines()
 ]
 
@@ -28,7 +31,7 @@ def test_the_settings_table_is_the_tables():
 def test_every_variable_in_the_text_is_a_setting():
     known = {row.name for row in rows()} | {CONFIG_VARIABLE, KEY_VARIABLE}
     others = {"MODEL", "FLOAT32", "SIGTERM", "HOST:PORT", "LICENSE", "FILE"}
-    named = set(re.findall(r"\b[A-Z]{3,}(?:_[A-Z0-9]+)+\b", README)) - others
+    named = set(re.findall(r"\b[A-Z]{3,}(?:_[A-Z0-9]+)+\b", TEXT)) - others
     assert named <= known
 
 
@@ -39,7 +42,7 @@ def test_every_penstock_command_parses(command):
     assert _parser().parse_args(arguments).command == arguments[0]
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z-]+)", README))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z-]+)", TEXT))))
 def test_every_make_target_exists(target):
     if target != "on":
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -52,17 +55,32 @@ def test_every_extra_exists_and_is_named(extra):
     assert f"`{extra}`" in README
 
 
-@pytest.mark.parametrize("module", sorted(set(re.findall(r"`(benchmarks\.\w+)", README))))
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"`(benchmarks\.\w+)", TEXT))))
 def test_every_benchmark_exists(module):
     path = ROOT / module.replace(".", "/")
     assert path.with_suffix(".py").exists() or (path / "__main__.py").exists()
+
+
+def test_every_benchmark_is_named():
+    folder = ROOT / "benchmarks"
+    files = {path.stem for path in folder.glob("*.py") if path.stem != "__init__"}
+    folders = {path.parent.name for path in folder.glob("*/__main__.py")}
+    assert set(re.findall(r"`benchmarks\.(\w+)", MEASURED)) == files | folders
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_to_a_file_leads_there(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text("utf-8"))
+    assert links
+    for link in links:
+        assert ((ROOT / page).parent / link).exists(), link
 
 
 def test_every_file_that_is_named_exists():
     for name in ("proto/penstock/v1/embedding.proto", "LICENSE", ".ci/run"):
         assert name in README
         assert (ROOT / name).exists()
-    for name in re.findall(r"`(deploy/[\w./]*)`", README):
+    for name in re.findall(r"`((?:deploy|simulations|pipeline|stages)/[\w./]*)`", TEXT):
         assert (ROOT / name).exists(), name
 
 
