@@ -177,7 +177,7 @@ def test_no_garbage_is_collected_while_a_graph_is_captured():
         Cycle()
         kept.append([[] for _ in range(100_000)])  # enough for several collections
 
-    CudaGpu(torch.device("cuda")).capture(body)
+    CudaGpu(torch.device("cuda:0")).capture(body)
     assert found
     assert not any(found)
 
