@@ -7,6 +7,7 @@ around the device offer is met here only.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -125,14 +126,22 @@ class EngineAlone:
         return vectors
 
     def run(self, batches: Iterable[Batch]) -> Iterator[DeviceOutput]:
-        """What the device makes of ``batches``, the next one started before one is finished."""
+        """What the device makes of ``batches``, the next one started before one is finished.
+
+        Left early, what is in flight is finished: else its buffers would be missing.
+        """
         started: deque[Pending[DeviceOutput]] = deque()
-        for batch in batches:
-            started.append(self.device.start(batch))
-            if len(started) == IN_FLIGHT:
+        try:
+            for batch in batches:
+                started.append(self.device.start(batch))
+                if len(started) == IN_FLIGHT:
+                    yield started.popleft().finish()
+            while started:
                 yield started.popleft().finish()
-        while started:
-            yield started.popleft().finish()
+        finally:
+            for pending in started:
+                with suppress(Exception):
+                    pending.finish()
 
     def prepare(self) -> None:
         """Let the device do all that it puts off until it is idle."""

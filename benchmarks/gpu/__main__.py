@@ -56,6 +56,7 @@ from benchmarks.gpu.subject import ENGINE_MIXES, Subject
 from benchmarks.harness import results
 
 DEFAULT_SHAPES: Final = ("bert-base", "minilm-l6", "modernbert-base")
+GRACE_S: Final = 10.0  # beyond the limit, for what has been measured to be printed
 KERNELS_OF: Final = ((1, 32), (64, 512), (512, 50))  # texts and their length
 
 
@@ -117,6 +118,8 @@ def main() -> None:
             os._exit(1)
 
     faulthandler.enable()
+    # For a thread that hangs without letting others run.
+    faulthandler.dump_traceback_later(LIMIT_S + GRACE_S, exit=True)
     last = threading.Timer(LIMIT_S, give_up)
     last.daemon = True  # a device that hangs cannot be interrupted otherwise
     last.start()
@@ -124,6 +127,7 @@ def main() -> None:
         measure(parts, options.shapes, device, QUICK if options.quick else Extent())
     finally:
         last.cancel()
+        faulthandler.cancel_dump_traceback_later()
         took_s = time.monotonic() - parts.started_at
         print(f"{device}, torch {torch.__version__}, {took_s:.0f} s")
         print(show(parts.figures))

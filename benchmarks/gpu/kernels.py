@@ -19,7 +19,8 @@ def kernels(work: Callable[[], object], device: torch.device) -> dict[str, Any]:
     """
     on_cuda = device.type == "cuda"
     work()
-    with profile(activities=[ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU]) as seen:
+    activity = ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU
+    with profile(activities=[activity], acc_events=True) as seen:  # torch 2.11 warns otherwise
         work()
     where = "CUDA" if on_cuda else "CPU"
     events = [each for each in seen.events() if each.device_type.name == where]

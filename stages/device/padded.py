@@ -3,8 +3,9 @@
 On CUDA the model is compiled with ``mode="reduce-overhead"``, which captures a
 CUDA graph for every shape, in thread-local state: so shapes are warmed in the
 device thread, and one that was not warmed runs eagerly instead of compiling while
-callers wait. On the CPU compiling gains nothing (0.97 to 1.04 times), so the model is
-called as it is, in runs like those of the packed path.
+callers wait; where one cannot be warmed, all run eagerly. On the CPU compiling gains
+nothing (0.97 to 1.04 times), so the model is called as it is, in runs like those of the
+packed path.
 """
 
 from collections import defaultdict
@@ -13,6 +14,7 @@ from threading import Lock
 from typing import Final
 
 import numpy as np
+import structlog
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -24,6 +26,8 @@ from stages.device.packing import Run, Texts
 from stages.device.run_plans import padded_runs, tight_runs
 
 WARM_CALLS: Final = 3  # compile, warm up, record the graph
+
+log = structlog.get_logger()
 
 
 @frozen
@@ -83,12 +87,27 @@ class PaddedPath:
         return shape in self._warmed
 
     def warm_up(self, shapes: Sequence[Shape]) -> None:
-        """Compile and capture ``shapes``, largest first; does nothing on the CPU."""
+        """Compile and capture ``shapes``, largest first; does nothing on the CPU.
+
+        When one fails there are none, and the reason is logged: the compiler's graphs
+        share their memory, and one that broke off may have left it to two.
+        """
         if self._encoder.device.type == "cpu" or not shapes:
             return
+        try:
+            self._compiled = self._warmed_up(shapes)
+        except Exception as error:  # of any kind: there is a way to serve without
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            log.warning("padded batches are not compiled", reason=reason)
+        else:
+            self._warmed.update(shapes)
+
+    def _warmed_up(self, shapes: Sequence[Shape]) -> Callable[..., Tensor]:
         allow_compilations(len(shapes) + 8)
         let_this_thread_capture()
-        compiled = torch.compile(self._encoder.rows, mode="reduce-overhead", dynamic=False)
+        compiled: Callable[..., Tensor] = torch.compile(
+            self._encoder.rows, mode="reduce-overhead", dynamic=False
+        )
         for shape in sorted(shapes, key=lambda shape: -shape.rows * shape.width):
             size = (shape.rows, shape.width)
             ids = torch.full(size, self._encoder.pad_id, dtype=torch.int32)
@@ -98,8 +117,7 @@ class PaddedPath:
             for _ in range(WARM_CALLS):
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
                 compiled(*(tensor.to(self._encoder.device) for tensor in given))
-            self._warmed.add(shape)
-        self._compiled = compiled
+        return compiled
 
 
 def let_this_thread_capture() -> None:

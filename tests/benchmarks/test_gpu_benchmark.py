@@ -145,3 +145,18 @@ def test_the_engine_parts_run_on_a_cpu(parts, tmp_path, monkeypatch):
     shown = show(parts.figures)
     assert "least_cosine: 1" in shown
     assert "of peak" in shown
+
+
+def test_the_bucketed_engine_is_measured_when_the_packed_one_is_gone(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(subject, "ENGINE_MIXES", {"512": fixed(512), "50": fixed(50)})
+    monkeypatch.setattr(subject, "BUCKETED_SIZES", (2,))
+    tiny = subject.Subject("tiny", tmp_path, torch.device("cpu"), EXTENT)
+    steps = tiny.load, lambda: tiny.rates("50"), tiny.bucketed
+    for step in steps:
+        assert parts.run(f"part {len(parts.figures)}", 60, step) is not None
+    assert tiny.engine is None
+    found = parts.figures["part 2"]
+    assert found["50"]["packed_over"] > 0
+    assert found["512"]["rates"]
+    assert "packed_over" not in found["512"]  # nothing to compare with
+    assert "part 2, 50: packed is" in show(parts.figures)

@@ -5,7 +5,7 @@ A protocol, so that everything else about batches in flight runs without a GPU, 
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, Protocol, TypeAlias
 
 import torch
@@ -83,15 +83,27 @@ class CudaGpu:
         for _ in range(WARM_UPS):
             body()
         graph = torch.cuda.CUDAGraph()
-        # thread_local: another device's thread may allocate meanwhile.
-        with (
-            _no_garbage_collection(),
-            torch.cuda.graph(
-                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
-            ),
-        ):
-            body()
+        try:
+            # thread_local: another device's thread may allocate meanwhile.
+            with (
+                _no_garbage_collection(),
+                torch.cuda.graph(
+                    graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+                ),
+            ):
+                body()
+        except Exception:
+            self._leave_capture()
+            raise
         return graph.replay
+
+    def _leave_capture(self) -> None:
+        """Let the allocator know that a capture is over which could not be ended.
+
+        Else it would take it for one under way, and never again give memory back.
+        """
+        with suppress(RuntimeError):  # it does know
+            torch._C._cuda_endAllocateToPool(self.device.index, self._pool)  # noqa: SLF001
 
     def free_bytes(self) -> int:
         """See :class:`Gpu`."""

@@ -37,6 +37,21 @@ def test_the_planner_runs_every_text_once(folder, layout):
     assert sorted(np.concatenate(positions).tolist()) == list(range(700))
 
 
+def test_what_is_in_flight_is_finished_when_a_run_is_left_early(folder, monkeypatch):
+    class Pending:
+        def finish(self):
+            finished.append(self)
+
+    finished, started = [], []
+    alone = EngineAlone.load(folder, Layout.PACKED)
+    monkeypatch.setattr(alone.device, "start", lambda _: started.append(Pending()) or started[-1])
+    outputs = alone.run([None] * 9)
+    next(outputs)
+    outputs.close()
+    assert len(started) == 2
+    assert finished == started
+
+
 def test_sorted_batches_hold_their_padded_tokens():
     sizes = [500, 3, 300, 4097, 300]
     batches = [rows.tolist() for rows in sorted_batches(sizes)]

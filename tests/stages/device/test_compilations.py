@@ -6,9 +6,13 @@ from threading import Thread
 import pytest
 import torch
 import torch._dynamo
+from structlog.testing import capture_logs
+from tiny_models import write_checkpoint
 
+from stages.device.checkpoint import load_model
 from stages.device.compilations import DEVICES, allow_compilations
-from stages.device.padded import let_this_thread_capture
+from stages.device.encoder import Encoder
+from stages.device.padded import PaddedPath, Shape, let_this_thread_capture
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what it imports is deprecated
@@ -49,3 +53,23 @@ def test_a_device_s_thread_may_capture_the_compiler_s_graphs():
     thread.start()
     thread.join()
     assert found == [False, True, {}]
+
+
+def test_where_padded_batches_cannot_be_compiled_they_run_as_they_are(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no compiler\nand more")
+
+    write_checkpoint(tmp_path, "bert", [])
+    encoder = Encoder(load_model(tmp_path, device=torch.device("cpu"), dtype=torch.float32))
+    path, shape = PaddedPath(encoder), Shape(2, 4)
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(torch, "compile", fail)
+        patch.setattr(encoder, "device", torch.device("cuda", 0))
+        path.warm_up([shape])
+    assert [line["reason"] for line in logs] == ["RuntimeError: no compiler"]
+    assert not path.is_warmed(shape)
+    ids, lengths = torch.arange(8, dtype=torch.int32).view(2, 4), torch.tensor([4, 3])
+    with torch.inference_mode():
+        found = path.vectors(ids, lengths)
+        alone = encoder.padded(ids[1:, :3], None)
+    torch.testing.assert_close(found[1:, :3], alone)

@@ -54,6 +54,7 @@ def test_a_batch_equals_plain_transformers_one_text_at_a_time(tmp_path, kind, mo
     assert distance(output.vectors, expected) <= TOLERANCE
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # of older versions of transformers
 @pytest.mark.parametrize(
     ("kind", "name"), [("mpnet", "MPNetModel"), ("deberta-v2", "DebertaV2Model")]
 )

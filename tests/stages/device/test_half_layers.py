@@ -72,7 +72,9 @@ def test_a_text_does_not_depend_on_its_neighbours(folder):
 
 
 @needs_units
-def test_a_broken_text_leaves_its_neighbours_whole(folder):
+def test_a_broken_text_leaves_its_neighbours_whole(tmp_path):
+    # All widths whole tiles, as models have: of a part of one the library reads the next row too.
+    folder = write_checkpoint(tmp_path, "bert", [pooling("mean")], intermediate_size=64)
     engine = make_engine(folder, dtype="bfloat16")
     texts = [np.where(ids == BROKEN, BROKEN + 1, ids) for ids in random_texts((3, 4, 3, 4, 3))]
     whole = embed(engine, texts)
