@@ -10,19 +10,18 @@ import os
 import sys
 from collections.abc import MutableMapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.client.arguments import KEY_VARIABLE, add_embed, add_target
+from pipeline.client.arguments import KEY_VARIABLE
 from pipeline.commands import other_commands
 from pipeline.output_path import why_unwritable
+from pipeline.parser import CONFIG_VARIABLE, parser
 from pipeline.process.addresses import joined, reachable
 from pipeline.process.cpu_affinity import check_cores
 from pipeline.process.early_end import end_at_sigterm
 from pipeline.process.logs import set_up_logs
 from pipeline.process.ready_line import ready_line
-from pipeline.settings.kinds import Flag
 from pipeline.settings.report import as_json, as_table, as_toml
 from pipeline.settings.rows import rows
 from pipeline.settings.sources import load_settings
@@ -31,13 +30,10 @@ from pipeline.settings.table import SettingError, Settings
 if TYPE_CHECKING:  # at run time it would be the whole server
     from pipeline.lifecycle import Addresses
 
-CONFIG_VARIABLE = "PENSTOCK_CONFIG"
-SETTINGS_USAGE = "[--config FILE] [--SETTING VALUE ...]"
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         code = _run(options)
         sys.stdout.flush()  # here, where a reader who has gone is handled
@@ -180,66 +176,3 @@ def _own_server() -> str:
 def _fail(message: str, code: int) -> int:
     print(f"penstock: {message}", file=sys.stderr)  # noqa: T201
     return code
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="penstock", description="An embedding server.", allow_abbrev=False
-    )
-    parser.add_argument("--version", action="version", version=f"penstock {version('penstock')}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    add = partial(commands.add_parser, allow_abbrev=False)
-    serve = add(
-        "serve",
-        help="serve embeddings over gRPC, and health and metrics over HTTP",
-        usage=f"penstock serve {SETTINGS_USAGE}",
-    )
-    config = add(
-        "config",
-        help="print the settings in force and where each comes from",
-        usage=f"penstock config [--json | --toml] {SETTINGS_USAGE}",
-    )
-    form = config.add_mutually_exclusive_group()
-    for name in ("json", "toml"):
-        form.add_argument(f"--{name}", dest="form", action="store_const", const=name)
-    config.set_defaults(form="table")
-    calibrate = add(
-        "calibrate",
-        help="measure what work costs on the device, for the simulator",
-        usage=f"penstock calibrate --output DEVICE.json {SETTINGS_USAGE}",
-    )
-    calibrate.add_argument("--output", metavar="DEVICE.json", type=Path, required=True)
-    for command_with_settings in (serve, config, calibrate):
-        _add_settings(command_with_settings)
-    key = add(
-        "key",
-        help="make an API key: it is shown only once, with the line to add to API_KEYS_FILE",
-    )
-    key.add_argument("name", metavar="NAME", help="whose key it is, for logs and quotas")
-    add_embed(add("embed", help="embed texts"))
-    info = add("info", help="say what a running server serves")
-    add_target(info)
-    info.add_argument("--json", action="store_true", help="as JSON")
-    for name, command in other_commands().items():
-        command.add_arguments(add(name, help=command.help))
-    return parser
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config", metavar="FILE", help=f"TOML file with settings (or {CONFIG_VARIABLE})"
-    )
-    group = parser.add_argument_group(
-        "settings", "Each is also an environment variable (--grpc-port: GRPC_PORT)."
-    )
-    for row in rows():
-        meaning = f"{row.meaning} (default: {row.kind.show(row.default) or 'unset'})"
-        flag = isinstance(row.kind, Flag)
-        group.add_argument(
-            row.flag,
-            dest=row.field,
-            nargs="?" if flag else None,  # a flag alone means true
-            const="true" if flag else None,
-            metavar="VALUE",
-            help=meaning.replace("%", "%%").replace("`", ""),
-        )

@@ -11,7 +11,7 @@ Requests that bring token ids pass through without the thread. Requests that the
 alone answers (a text's tokens, the text of some ids) end here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -19,9 +19,8 @@ import numpy as np
 import structlog
 import trio
 
-from stages.data.arrays import Int32
 from stages.data.ragged_ids import RaggedIds
-from stages.errors import Internal, PenstockError
+from stages.errors import Internal
 from stages.load.token_ratio import TokenRatio
 from stages.load.tokenizer_load import TokenizerLoad
 from stages.messages.channels import ReceiveEnd, SendEnd
@@ -29,7 +28,7 @@ from stages.messages.submission import Submission
 from stages.messages.tokenized_items import TokenizedItems
 from stages.requests.open_tickets import OpenTickets
 from stages.requests.output import Output
-from stages.requests.request import EmbedRequest
+from stages.text.fitting import Fit, Fitted, fit_or_fail, fit_texts
 from stages.text.slice_scheduler import SliceScheduler
 from stages.text.sliced_request import SlicedRequest, SlicePart
 from stages.text.token_rules import TokenRules
@@ -95,8 +94,9 @@ async def _take_in(
             continue
         positions = np.arange(len(ids), dtype=np.int32)
         ticket.token_counts = np.zeros(len(ids), np.int32)
-        fit = partial(_fit, request, rules, ids, positions)
-        items = _fit_or_fail(submission, rules, positions, fit, tickets)
+        fit = partial(fit_texts, request, rules, ids, positions)
+        now = trio.current_time()
+        items = fit_or_fail(submission, rules, positions, fit, tickets, now)
         if items is not None:
             tickets.reserve(ticket, items.ids.work)
             await tokenized.send(items)
@@ -188,14 +188,12 @@ def _answer(part: SlicePart, found: Sequence[Any], tickets: OpenTickets) -> None
         tickets.spell(owner.submission.ticket, trio.current_time(), **{kind: values})
 
 
-Fit: TypeAlias = Callable[[], tuple[RaggedIds, Int32, Int32]]
-
-
 async def _send_on(
     part: SlicePart, fit: Fit, tokenized: SendEnd[TokenizedItems], tickets: OpenTickets
 ) -> None:
     owner, ticket = part.owner, part.owner.submission.ticket
-    items = _fit_or_fail(owner.submission, owner.rules, part.positions, fit, tickets)
+    now = trio.current_time()
+    items = fit_or_fail(owner.submission, owner.rules, part.positions, fit, tickets, now)
     if items is not None and ticket.token_counts is not None:
         special = part.special_tokens * len(part.positions)
         owner.ratio.observe(part.size, int(ticket.token_counts[part.positions].sum()) - special)
@@ -205,40 +203,5 @@ async def _send_on(
         await tokenized.send(items)
 
 
-def _fit_part(part: SlicePart, ids: RaggedIds) -> tuple[RaggedIds, Int32, Int32]:
-    return _fit(part.owner.submission.request, part.owner.rules, ids, part.positions)
-
-
-def _fit(
-    request: EmbedRequest, rules: TokenRules, ids: RaggedIds, positions: Int32
-) -> tuple[RaggedIds, Int32, Int32]:
-    """Single texts within the model's rules; which of them were cut; their lengths before."""
-    fitted, cut = rules.within(request.max_tokens).fit(
-        ids,
-        positions,
-        truncate=request.truncate,
-        side=request.side,
-        pool_from=rules.pool_from_of(request),
-    )
-    return fitted, cut, ids.lengths
-
-
-def _fit_or_fail(
-    submission: Submission, rules: TokenRules, positions: Int32, fit: Fit, tickets: OpenTickets
-) -> TokenizedItems | None:
-    """The items that ``fit`` gives; None when that has failed the ticket."""
-    ticket, request = submission.ticket, submission.request
-    pool_from = rules.pool_from_of(request)
-    try:
-        fitted, cut, lengths = fit()
-        rules.check_known(fitted, positions)
-        rules.check_poolable(fitted, positions, pool_from, pooled=request.output is Output.POOLED)
-        if ticket.token_counts is not None:
-            ticket.token_counts[positions] = lengths
-            rules.within(request.max_tokens).check_total(ticket.token_counts)
-    except PenstockError as error:
-        tickets.fail(ticket, error, trio.current_time())
-        return None
-    if len(cut):
-        ticket.truncated.extend(positions[cut].tolist())
-    return TokenizedItems(ticket, fitted, positions, pool_from, request.output)
+def _fit_part(part: SlicePart, ids: RaggedIds) -> Fitted:
+    return fit_texts(part.owner.submission.request, part.owner.rules, ids, part.positions)

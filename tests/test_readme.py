@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import CONFIG_VARIABLE, KEY_VARIABLE, _parser
+from pipeline.client.arguments import KEY_VARIABLE
 from pipeline.http.health import CAN_SERVE
-from pipeline.settings.report import as_markdown
+from pipeline.parser import CONFIG_VARIABLE, parser
 from pipeline.settings.rows import rows
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,11 @@ COMMANDS = [
 
 
 def test_the_settings_table_is_the_tables():
-    assert as_markdown() in README
+    table = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for row in rows():
+        default = row.kind.show(row.default)
+        table.append(f"| `{row.name}` | {f'`{default}`' if default else 'unset'} | {row.meaning} |")
+    assert "\n".join(table) in README
 
 
 def test_every_variable_in_the_text_is_a_setting():
@@ -39,7 +43,7 @@ def test_every_variable_in_the_text_is_a_setting():
 def test_every_penstock_command_parses(command):
     program, *arguments = shlex.split(command)
     assert program == ".venv/bin/penstock"
-    assert _parser().parse_args(arguments).command == arguments[0]
+    assert parser().parse_args(arguments).command == arguments[0]
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z-]+)", TEXT))))

@@ -27,7 +27,6 @@ from pipeline.settings.sources import load_settings
 from pipeline.wiring.links import Observer
 from simulations.world.faults import StageCrash, StageCrashes
 
-MODULE = "benchmarks.harness.server_process"
 START_TIMEOUT_S = 120
 ADMIT_ALL = {  # for closed loops
     "BACKPRESSURE_THROUGHPUT_ENABLED": "false",
@@ -67,13 +66,7 @@ def running_server(
     """A server on free ports with ``environment`` on top of ours, stopped at the end."""
     ports = {"GRPC_PORT": "0", "HTTP_HEALTH_PORT": "0", "METRICS_ENABLED": "false"}
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "benchmarks.harness.server_process",
-            "--crash-share",
-            str(crash_share),
-        ],
+        [sys.executable, "-m", "benchmarks.harness.server_process", f"--crash-share={crash_share}"],
         cwd=ROOT,
         env={**os.environ, "LOG_LEVEL": "error", **ports, **environment},
         stdout=subprocess.PIPE,

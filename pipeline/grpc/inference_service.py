@@ -27,8 +27,8 @@ from pipeline.interface.status import StatusBoard
 from pipeline.interface.statuses import Api
 from stages.data.answer_format import AnswerFormat, finish_vectors
 from stages.data.input_limits import InputLimits
+from stages.data.padded_input import from_mask, from_rows
 from stages.data.ragged_ids import RaggedIds
-from stages.data.ragged_input import from_mask, from_rows
 from stages.errors import Internal, InvalidInput
 from stages.requests.answer import Answer
 from stages.requests.request import EmbedRequest

@@ -40,13 +40,3 @@ def as_toml(settings: Settings, sources: Mapping[str, str]) -> str:
         line = f"{row.field} = {json.dumps(value, ensure_ascii=False)}"
         lines.append(f"# {line}" if sources[row.field] == "default" else line)
     return "\n".join(lines)
-
-
-def as_markdown() -> str:
-    """The table of all settings, for the documentation."""
-    lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
-    for row in rows():
-        default = row.kind.show(row.default)
-        shown = f"`{default}`" if default else "unset"
-        lines.append(f"| `{row.name}` | {shown} | {row.meaning} |")
-    return "\n".join(lines)

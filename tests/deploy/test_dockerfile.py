@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import _parser
+from pipeline.parser import parser
 from pipeline.settings.rows import rows
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ def test_it_serves(target):
     (entry,), (command,) = values(target, "ENTRYPOINT"), values(target, "CMD")
     program, *arguments = json.loads(entry) + json.loads(command)
     assert program in PROJECT["project"]["scripts"]
-    assert _parser().parse_args(arguments).command == "serve"
+    assert parser().parse_args(arguments).command == "serve"
 
 
 def test_others_reach_it_at_the_ports_that_are_exposed():

@@ -14,7 +14,8 @@ from server_processes import as_ids, as_matrix
 from small_model import VOCABULARY, write_checkpoint
 
 from stages.data.input_limits import InputLimits
-from stages.data.ragged_input import from_lengths, from_mask
+from stages.data.padded_input import from_mask
+from stages.data.ragged_input import from_lengths
 from stages.device import cpu_executor
 from stages.device.engine import Engine
 from stages.device.recipe import Recipe

@@ -28,8 +28,9 @@ from penstock.compat.gpu_inference_pb2 import InferRequest
 from penstock.v1.embedding_pb2 import EmbedRequest
 
 from stages.data.input_limits import InputLimits
+from stages.data.padded_input import from_mask, from_rows
 from stages.data.ragged_ids import RaggedIds
-from stages.data.ragged_input import from_lengths, from_mask, from_rows
+from stages.data.ragged_input import from_lengths
 from stages.errors import PenstockError
 
 METHODS = (

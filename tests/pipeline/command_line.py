@@ -4,13 +4,13 @@ import os
 import subprocess
 import sys
 
-from pipeline import cli
+from pipeline.parser import CONFIG_VARIABLE
 from pipeline.settings.rows import rows
 
 
 def penstock(*arguments, stdout=subprocess.PIPE, **environment):
     """The finished command, in an environment without settings but those given."""
-    names = {row.name for row in rows()} | {cli.CONFIG_VARIABLE}
+    names = {row.name for row in rows()} | {CONFIG_VARIABLE}
     clean = {name: value for name, value in os.environ.items() if name not in names}
     return subprocess.run(
         [sys.executable, "-m", "pipeline", *arguments],
