@@ -22,6 +22,7 @@ from pipeline.process.cpu_affinity import check_cores
 from pipeline.process.early_end import end_at_sigterm
 from pipeline.process.logs import set_up_logs
 from pipeline.process.ready_line import ready_line
+from pipeline.process.standard_streams import open_standard_streams
 from pipeline.settings.report import as_json, as_table, as_toml
 from pipeline.settings.rows import rows
 from pipeline.settings.sources import load_settings
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # at run time it would be the whole server
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    open_standard_streams()
     options = parser().parse_args(arguments)
     try:
         code = _run(options)

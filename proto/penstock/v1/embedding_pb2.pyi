@@ -118,7 +118,7 @@ class EmbedRequest(_message.Message):
     """One of the model's prompts; empty: its default."""
     encoding: Global___Encoding.ValueType
     priority: Global___Priority.ValueType
-    """Checked, and of no effect so far."""
+    """Interactive requests go first, until bulk ones have waited for long."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
