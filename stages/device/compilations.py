@@ -1,4 +1,4 @@
-"""How often one function may be compiled before the compiler gives up and runs it as it is."""
+"""What torch's compiler is told where several devices use it."""
 
 from typing import Final
 
@@ -10,10 +10,13 @@ DEVICES: Final = 64  # each compiles for itself, and all count as one function
 def allow_compilations(each: int) -> None:
     """Let every device compile a function ``each`` times; what was allowed before stays allowed.
 
-    From torch 2.13 on this holds for the calling thread only.
+    And let it run uncompiled where another thread compiles. From torch 2.13 on both hold
+    for the calling thread only.
     """
     config = torch._dynamo.config  # noqa: SLF001
     config.recompile_limit = max(config.recompile_limit, DEVICES * each)
+    # While another device's engine is made, calls of what is compiled run as they are.
+    config.error_on_nested_fx_trace = False
     config.accumulated_recompile_limit = max(
         config.accumulated_recompile_limit, config.recompile_limit
     )

@@ -26,6 +26,7 @@ from stages.device.cuda.gpu_setup import make_gpu_executor
 from stages.device.device_choice import choose_device, choose_dtype
 from stages.device.executor_counts import ExecutorCounts
 from stages.device.heap import GROWTH_BYTES, HALF_GROWTH_BYTES
+from stages.device.making import one_is_made
 from stages.device.memory_limit import MemoryLimit
 from stages.device.mixed_outputs import is_mixed, start_mixed
 from stages.device.packed import CPU_SCRATCH_RUN_TOKENS, PackedPath
@@ -163,6 +164,8 @@ class Engine:
 
     def idle(self) -> bool:
         """Capture a graph, where some are still to be captured; whether more are."""
+        if one_is_made():
+            return True
         with torch.inference_mode():
             return self._executor.idle()
 

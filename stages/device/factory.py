@@ -4,6 +4,7 @@ from importlib import import_module
 
 from stages.device.core_parts import bind_team
 from stages.device.lean_import import import_lean
+from stages.device.making import made_alone
 from stages.device.spec import Device, EngineSpec
 from stages.threads.cores import run_on
 
@@ -22,7 +23,7 @@ def make_device(spec: EngineSpec) -> Device:
     Imports torch unless the null device is asked for. With ``spec.cores`` the calling
     thread, and every one that it starts, runs on these from now on; on a CPU the threads
     that compute have a part of its cores each (:mod:`stages.device.core_parts`), and the
-    calling one is the first of them.
+    calling one is the first of them. On GPUs this waits for what other threads make.
 
     Raises:
         ModelError: the checkpoint or the device cannot be used as asked.
@@ -37,7 +38,9 @@ def make_device(spec: EngineSpec) -> Device:
 
     if _is_cpu(spec.device):
         bind_team(spec.cores, spec.threads)
-    return Engine(spec)
+        return Engine(spec)
+    with made_alone():
+        return Engine(spec)
 
 
 def _is_cpu(device: str) -> bool:

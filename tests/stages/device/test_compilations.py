@@ -21,7 +21,9 @@ with warnings.catch_warnings():
 
 @pytest.fixture(autouse=True)
 def _as_it_was():
-    with torch._dynamo.config.patch(recompile_limit=8, accumulated_recompile_limit=256):
+    with torch._dynamo.config.patch(
+        recompile_limit=8, accumulated_recompile_limit=256, error_on_nested_fx_trace=True
+    ):
         yield
 
 
@@ -36,6 +38,25 @@ def test_what_another_device_was_allowed_stays():
     allow_compilations(40)
     allow_compilations(1)
     assert torch._dynamo.config.recompile_limit == 40 * DEVICES
+
+
+def test_what_is_compiled_runs_as_it_is_while_another_thread_traces():
+    double = torch.compile(lambda x: 2 * x, backend="eager")
+    assert double(torch.ones(2)).tolist() == [2, 2]
+    found = []
+
+    def serve():
+        allow_compilations(1)
+        found.append(double(torch.ones(3)).tolist())
+
+    def traced(x):
+        thread = Thread(target=serve)
+        thread.start()
+        thread.join()
+        return x + 1
+
+    torch.fx.symbolic_trace(traced)
+    assert found == [[2, 2, 2]]
 
 
 def test_a_device_s_thread_may_capture_the_compiler_s_graphs():

@@ -2,9 +2,17 @@
 
 import subprocess
 import sys
+import time
+from threading import Thread
 
 import pytest
 from tiny_models import write_checkpoint
+
+from stages.device.engine import Engine
+from stages.device.factory import make_device
+from stages.device.making import made_alone, one_is_made
+from stages.device.recipe import Recipe
+from stages.device.spec import EngineSpec
 
 
 def run(code):
@@ -96,3 +104,34 @@ def test_reading_recipes_and_the_null_device_import_neither_torch_nor_transforme
         "make_device(EngineSpec(device='null'))\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"
     )
+
+
+def test_engines_on_gpus_are_made_one_after_another(monkeypatch):
+    at_once, seen = [], []
+
+    class Slow:
+        def __init__(self, spec):
+            at_once.append(spec)
+            seen.append((len(at_once), one_is_made()))
+            time.sleep(0.02)
+            at_once.pop()
+
+    monkeypatch.setattr("stages.device.engine.Engine", Slow)
+    specs = [EngineSpec(device=f"cuda:{number}") for number in range(3)]
+    threads = [Thread(target=make_device, args=(spec,)) for spec in specs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [(1, True)] * 3
+    assert not one_is_made()
+
+
+def test_an_engine_captures_nothing_while_another_is_made(tmp_path):
+    write_checkpoint(tmp_path, "bert", [])
+    spec = EngineSpec(tmp_path, Recipe.read(tmp_path), device="cpu", max_tokens_per_batch=512)
+    engine = Engine(spec)
+    assert not engine.idle()
+    with made_alone():
+        assert engine.idle()
+    assert not engine.idle()
