@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    sys.path[:0] = [str(HERE), str(HERE.parent)]
+    sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
     with atheris.instrument_imports(include=["pipeline.grpc", "stages", "h2", "hpack"]):
         from targets import TARGETS  # noqa: PLC0415 - atheris watches what is imported here
 

@@ -1,9 +1,7 @@
 """Metrics of batches and of the devices that ran them, as a scrape reads them."""
 
-import pytest
 from attrs import evolve
 from core_builders import batch_of, chunk_of, open_ticket, result_of
-from journeys import Journey
 from series import FakeBoard, read
 
 from pipeline.interface.status import NOTHING_KNOWN, DeviceState
@@ -13,16 +11,6 @@ from stages.messages.batch import Layout
 from stages.requests.open_tickets import OpenTickets
 
 STUCK = DeviceState(batches=2, silent_s=9.5)
-
-
-@pytest.fixture
-def metrics():
-    return Metrics()
-
-
-@pytest.fixture
-def journey(metrics):
-    return Journey(metrics)
 
 
 def test_padding_fill_and_layout_of_batches(metrics, journey):

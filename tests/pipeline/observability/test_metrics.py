@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import trio
 from attrs import evolve
-from journeys import Journey
 from series import FakeBoard, read
 
 from pipeline.interface.status import NOTHING_KNOWN, Phase
@@ -23,16 +22,6 @@ from stages.errors import (
 )
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def metrics():
-    return Metrics()
-
-
-@pytest.fixture
-def journey(metrics):
-    return Journey(metrics)
 
 
 def samples(metrics):

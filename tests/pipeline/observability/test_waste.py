@@ -1,20 +1,8 @@
 """What a device ran for nobody is counted, once."""
 
 import pytest
-from journeys import Journey
 
-from pipeline.observability.metrics import Metrics
 from stages.errors import DeadlineExceeded
-
-
-@pytest.fixture
-def metrics():
-    return Metrics()
-
-
-@pytest.fixture
-def journey(metrics):
-    return Journey(metrics)
 
 
 def wasted(metrics):
