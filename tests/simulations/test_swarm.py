@@ -13,15 +13,6 @@ def test_a_scenario_of_the_swarm_holds(seed):
     assert swarm.run(seed).violations.sentences == []
 
 
-def test_a_seed_is_always_the_same_scenario_and_others_differ_in_their_features():
-    scenarios = [swarm.scenario_of(seed) for seed in range(40)]
-    assert scenarios == [swarm.scenario_of(seed) for seed in range(40)]
-    kinds = [{type(fault) for fault in scenario.faults} for scenario in scenarios]
-    assert min(map(len, kinds)) <= 1
-    assert max(map(len, kinds)) >= 4
-    assert {scenario.server.batching for scenario in scenarios} == {"packed", "bucketed"}
-
-
 def test_a_seed_that_fails_goes_into_the_list_once(tmp_path, monkeypatch, capsys):
     listed = tmp_path / "regressions.txt"
     listed.write_text("# seeds\n")
