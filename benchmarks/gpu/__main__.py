@@ -11,9 +11,10 @@ device and its libraries do by themselves; then, for each shape:
 - one text of 32 tokens: from handing it over to having its vector; memory on the device
   before and after all graphs are captured;
 - the packed engine, plain transformers (padded; in arrival order and sorted) and the
-  matrix products in turn, texts of 50 and of 512 tokens and the three mixes;
-- the sum of the kernels of that one text and of full batches, and the costliest of them;
+  matrix products in turn, texts of 50 and of 512 tokens;
 - end to end over gRPC, 64 texts a call, in turn with the engine alone, for one shape;
+- the packed engine and the others again, on the three mixes;
+- the sum of the kernels of that one text and of full batches, and the costliest of them;
 - what else could compute a layer's parts (:mod:`benchmarks.gpu.alternatives`);
 - the bucketed engine, for one shape: each of its graphs is compiled for a long time.
 
@@ -47,13 +48,15 @@ from typing import Any, Final
 import torch
 
 from benchmarks.engine.shapes import SHAPES
+from benchmarks.gpu import STARTED_AT
 from benchmarks.gpu.apart import apart
 from benchmarks.gpu.end_to_end import end_to_end
 from benchmarks.gpu.extent import QUICK, Extent
 from benchmarks.gpu.parts import LIMIT_S, Parts
 from benchmarks.gpu.show import show
-from benchmarks.gpu.subject import ENGINE_MIXES, Subject
+from benchmarks.gpu.subject import FIXED_MIXES, Subject
 from benchmarks.harness import results
+from benchmarks.load.mixes import MIXES
 
 DEFAULT_SHAPES: Final = ("bert-base", "minilm-l6", "modernbert-base")
 GRACE_S: Final = 10.0  # beyond the limit, for what has been measured to be printed
@@ -62,7 +65,7 @@ KERNELS_OF: Final = ((1, 32), (64, 512), (512, 50))  # texts and their length
 
 def measure(parts: Parts, shapes: Sequence[str], device: torch.device, extent: Extent) -> None:
     """All parts, the most wanted first."""
-    parts.run("preflight", 60, partial(apart, "benchmarks.gpu.preflight", str(device)))
+    parts.run("preflight", 90, partial(apart, "benchmarks.gpu.preflight", str(device)))
     with tempfile.TemporaryDirectory() as folder:
         subjects = [Subject(shape, Path(folder) / shape, device, extent) for shape in shapes]
         for subject in subjects:
@@ -88,14 +91,16 @@ def _measure_one(parts: Parts, subject: Subject, *, served: bool) -> None:
     parts.run(f"{shape}: one text", 20, subject.single)
     parts.run(f"{shape}: correctness", 30, subject.correctness)
     parts.run(f"{shape}: all graphs", 90, subject.prepare)
-    for mix in ENGINE_MIXES:
+    for mix in FIXED_MIXES:
         parts.run(f"{shape}: {mix}", 40, partial(subject.rates, mix))
-    for texts, length in KERNELS_OF:
-        name = f"{shape}: kernels of {texts} of {length} tokens"
-        parts.run(name, 20, partial(subject.kernels, texts, length))
     if served:
         found: dict[str, Any] = {}
         parts.run(f"{shape}: end to end", 240, partial(end_to_end, subject, found), found)
+    for mix in MIXES:
+        parts.run(f"{shape}: {mix}", 40, partial(subject.rates, mix))
+    for texts, length in KERNELS_OF:  # last: a process that was profiled may launch more slowly
+        name = f"{shape}: kernels of {texts} of {length} tokens"
+        parts.run(name, 20, partial(subject.kernels, texts, length))
 
 
 def main() -> None:
@@ -109,7 +114,8 @@ def main() -> None:
     def write(figures: Mapping[str, Any]) -> None:
         results.keep("gpu", {"parts": figures}, options, quiet=True)
 
-    parts = Parts(write)
+    parts = Parts(write, started_at=STARTED_AT)
+    age_s = time.monotonic() - STARTED_AT
 
     def give_up() -> None:
         try:
@@ -119,8 +125,8 @@ def main() -> None:
 
     faulthandler.enable()
     # For a thread that hangs without letting others run.
-    faulthandler.dump_traceback_later(LIMIT_S + GRACE_S, exit=True)
-    last = threading.Timer(LIMIT_S, give_up)
+    faulthandler.dump_traceback_later(LIMIT_S + GRACE_S - age_s, exit=True)
+    last = threading.Timer(LIMIT_S - age_s, give_up)
     last.daemon = True  # a device that hangs cannot be interrupted otherwise
     last.start()
     try:

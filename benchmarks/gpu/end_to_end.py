@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from benchmarks.gpu.subject import PACKED, Subject
 from benchmarks.harness.measure import interleaved, ratio
+from stages.threads.worker import QUIET_S
 
 CALLS: Final = (("512", "penstock, ids"), ("512", "penstock"),
                 ("50", "penstock, ids, float16"), ("50", "penstock, float16"))  # fmt: skip
@@ -30,7 +31,9 @@ def end_to_end(subject: Subject, found: dict[str, Any]) -> dict[str, Any]:
 
     environment = {"MODEL_PATH": str(subject.folder), "DEVICE": str(subject.device), **ADMIT_ALL}
     with running_child("benchmarks.load.load_client") as client, running_server(environment) as at:
-        time.sleep(1.2 * subject.settle_s)  # a server under load has no idle gaps to prepare in
+        # A server under load has no idle moments to capture in; each comes QUIET_S after the last.
+        graphs = subject.packed().device.figures().graphs
+        time.sleep(1.2 * subject.settle_s + QUIET_S * graphs)
         for mix, protocol in CALLS:
             served = partial(
                 client.ask,

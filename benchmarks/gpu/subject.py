@@ -23,13 +23,13 @@ from benchmarks.harness.measure import interleaved, per_second, ratio
 from benchmarks.load.mixes import MIXES, Draw, fixed, lengths, token_ids
 from stages.messages.batch import Layout
 
-ENGINE_MIXES: Final[Mapping[str, Draw]] = {"512": fixed(512), "50": fixed(50), **MIXES}
+FIXED_MIXES: Final[Mapping[str, Draw]] = {"512": fixed(512), "50": fixed(50)}
+ENGINE_MIXES: Final[Mapping[str, Draw]] = {**FIXED_MIXES, **MIXES}
 SINGLE_TOKENS: Final = 32
 PACKED, BUCKETED, ARRIVAL, SORTED, PEAK = "packed", "bucketed", "arrival", "sorted", "peak"
 # One graph for each of the two fixed lengths, of a full batch.
 BUCKETED_BUCKETS: Final = (64, 512)
 BUCKETED_SIZES: Final = (64, 512)
-BUCKETED_MIXES: Final = ("512", "50")
 
 
 @define(eq=False)
@@ -165,7 +165,7 @@ class Subject:
             batch_sizes=BUCKETED_SIZES,
         )
         found: dict[str, Any] = {}
-        for mix in BUCKETED_MIXES:
+        for mix in FIXED_MIXES:
             rates = interleaved({BUCKETED: self.rate(bucketed, mix)}, self.extent.rounds)[BUCKETED]
             found[mix] = {"rates": rates}
             if mix in self.packed_rates:
