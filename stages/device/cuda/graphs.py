@@ -1,9 +1,10 @@
 """CUDA graphs of packed shapes: captured one by one, hot ones first, rest when idle.
 
-What is captured serves; what is not yet, or never will be, runs eagerly. Capturing
-ends early when graphs have taken their share of the device's memory, or when one
-cannot be captured: then the reason is kept, and what has been captured goes on
-serving.
+What is captured serves; what is not yet, or never will be, runs eagerly. Graphs share
+their memory, so nearly all of it is taken by the largest shape, which comes first. A shape
+that does not fit into the device's memory is left out with all that are as large. Capturing
+ends early when the others have taken their share of that memory, or when one cannot be
+captured: what has been captured goes on serving.
 """
 
 import time
@@ -12,11 +13,12 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import structlog
+from torch import OutOfMemoryError
 
 from stages.device.cuda.gpu import Gpu, Replay
 from stages.device.cuda.graph_shapes import GraphShapes, PackedShape, hot_first
 
-MEMORY_SHARE: Final = 0.1  # of the device's memory that graphs may take
+MEMORY_SHARE: Final = 0.1  # of the device's memory, for all graphs but the first
 
 log = structlog.get_logger()
 
@@ -40,7 +42,8 @@ class Graphs:
         self._serving = GraphShapes()
         self._whole = GraphShapes([*hot, *rest])
         self._replays: dict[PackedShape, Replay] = {}
-        self._budget = MEMORY_SHARE * gpu.total_bytes()
+        self._share = MEMORY_SHARE * gpu.total_bytes()
+        self._first_bytes = 0
         self._seconds = 0.0
         self.memory_bytes = 0
 
@@ -85,21 +88,32 @@ class Graphs:
         free = self._gpu.free_bytes()
         try:
             self._replays[shape] = self._gpu.capture(self._rehearse(shape))
+        except OutOfMemoryError as error:
+            self._leave_out(_reason(error), shape, shape.tokens)
+            return
         except Exception as error:  # of any kind: there is a way to serve without
-            self._stop(_reason(error), shape)
+            self._leave_out(_reason(error), shape)
             return
         self._serving.add(shape)
-        self.memory_bytes += max(0, free - self._gpu.free_bytes())
+        taken = max(0, free - self._gpu.free_bytes())
+        if not self.memory_bytes:
+            self._first_bytes = taken
+        self.memory_bytes += taken
         self._seconds += time.perf_counter() - started
-        if self.memory_bytes > self._budget:
-            self._stop(f"{self.memory_bytes / 2**20:.0f} MiB are their share of memory", shape)
+        if self.memory_bytes > self._first_bytes + self._share:
+            taken_mib = self.memory_bytes / 2**20
+            self._leave_out(f"{taken_mib:.0f} MiB are their share of memory", shape)
 
-    def _stop(self, reason: str, shape: PackedShape) -> None:
-        left_out = len(self._hot) + len(self._rest)
-        self._hot.clear()
-        self._rest.clear()
+    def _leave_out(self, reason: str, shape: PackedShape, tokens: int = 0) -> None:
+        """Capture nothing of so many tokens and more."""
+        waiting = len(self._hot) + len(self._rest)
+        self._hot = deque(each for each in self._hot if each.tokens < tokens)
+        self._rest = deque(each for each in self._rest if each.tokens < tokens)
         log.warning(
-            "no more CUDA graphs are captured", reason=reason, shape=str(shape), left_out=left_out
+            "CUDA graphs are left out" if tokens else "no more CUDA graphs are captured",
+            reason=reason,
+            shape=str(shape),
+            left_out=waiting - len(self._hot) - len(self._rest),
         )
 
     def _say(self, event: str) -> None:

@@ -172,10 +172,35 @@ def test_the_log_says_what_broke_a_capture_not_that_it_broke(tmp_path):
 def test_capturing_ends_with_its_share_of_memory_and_the_rest_runs_eagerly(tmp_path):
     executor = make_lane(tmp_path, FakeGpu(graph_bytes=1 << 26), SHAPES)
     capture_all(executor)
-    assert len(executor.graphs) == 2  # 128 MiB of 1 GiB
-    assert executor.graphs.memory_bytes == 2 << 26
+    assert len(executor.graphs) == 3  # 128 MiB of 1 GiB, beside the largest
+    assert executor.graphs.memory_bytes == 3 << 26
     assert not executor.idle()
     assert start(executor, random_texts([3])).finish().shape == (1, 32)
+
+
+def test_what_does_not_fit_into_the_memory_runs_eagerly_and_smaller_shapes_have_graphs(
+    tmp_path, monkeypatch
+):
+    capture, tried = FakeGpu.capture, []
+
+    def little_memory(gpu, body):
+        tried.append(body)
+        if len(tried) == 1:
+            raise torch.OutOfMemoryError("no memory")
+        return capture(gpu, body)
+
+    monkeypatch.setattr(FakeGpu, "capture", little_memory)
+    with capture_logs() as logs:
+        executor = make_lane(tmp_path, FakeGpu(), SHAPES)
+        capture_all(executor)
+    largest = max(shape.tokens for shape in SHAPES)
+    smaller = [shape for shape in SHAPES if shape.tokens < largest]
+    assert len(executor.graphs) == len(smaller)
+    assert logs[0]["event"] == "CUDA graphs are left out"
+    assert logs[0]["left_out"] == len(SHAPES) - len(smaller) - 1
+    for count, hits in ((1, 1), (16, 1)):  # 16 texts of 16 tokens are of the largest
+        assert start(executor, random_texts([16] * count)).finish().shape == (count, 32)
+        assert executor.counts.graph_hits == hits
 
 
 def test_a_capture_that_fails_is_the_last_one_and_everything_runs_eagerly(tmp_path):
