@@ -89,7 +89,9 @@ class PackedPath:
 
     def hidden(self, run: Run, ids: Tensor, packing: Packing | None = None) -> Tensor:
         """Token vectors [run.size, hidden] for ``ids`` int32 [run.size] on the device."""
-        positions = torch.from_numpy(run.positions(self._encoder.first_position))
+        positions = torch.from_numpy(
+            run.positions(self._encoder.first_position, ids.numpy(force=True))
+        )
         positions = positions.to(self._encoder.device)
         kinds = run.types() if self._encoder.tells_texts_apart else None
         types = None if kinds is None else torch.from_numpy(kinds).to(self._encoder.device)

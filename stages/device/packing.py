@@ -101,10 +101,20 @@ class Run:
         """Where the texts begin, and where the last one ends: int32 [texts + 1]; packed only."""
         return np.append(self.starts, np.int32(self.size))
 
-    def positions(self, first: int) -> Int32:
-        """Position ids that start at ``first`` in each text, int32 [size]; packed only."""
+    def positions(self, first: int, ids: Int32 | None = None) -> Int32:
+        """Position ids that start at ``first`` in each text, int32 [size]; packed only.
+
+        Models that begin above 0 count no padding, as fairseq's do: the token ``first`` - 1
+        among ``ids`` int32 [size], which a text may spell, has its own id for its position.
+        """
         within = np.arange(self.size, dtype=np.int32) - np.repeat(self.starts, self.lengths)
-        return within + np.int32(first)
+        positions: Int32 = within + np.int32(first)
+        if not first or ids is None or not (pads := ids == first - 1).any():
+            return positions
+        seen = np.cumsum(pads, dtype=np.int32)
+        positions -= seen - np.repeat(seen[self.starts] - pads[self.starts], self.lengths)
+        positions[pads] = first - 1
+        return positions
 
     def types(self) -> Int32 | None:
         """Each token's type, int32 [size], 0 for padding; None when all are 0."""

@@ -59,7 +59,7 @@ class PackedStaging:
         ids, positions, offsets, stretches, texts = islice(parts, 5)
         copy_ids(chunks, [run], ids)
         ids[run.size :] = self.pad_id
-        positions[: run.size] = run.positions(self.first_position)
+        positions[: run.size] = run.positions(self.first_position, ids[: run.size])
         positions[run.size :] = self.first_position
         offsets[:] = shape.offsets(run.starts, run.size)
         stretches[:] = np.concatenate([offsets, np.arange(0, shape.tokens, STRETCH)])

@@ -54,6 +54,18 @@ def test_a_batch_equals_plain_transformers_one_text_at_a_time(tmp_path, kind, mo
     assert distance(output.vectors, expected) <= TOLERANCE
 
 
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("kind", ["roberta", "bert"])
+def test_a_text_may_spell_the_token_for_padding(tmp_path, kind, layout):
+    folder = write_checkpoint(tmp_path, kind, [pooling("mean")], pad_token_id=1)
+    texts = random_texts(LENGTHS)
+    for text in texts[1:4]:
+        text[[1, 4, 5]] = 1
+    output = make_engine(folder).run(make_batch(texts, layout))
+    expected = pooled_by_sentence_transformers(folder, texts, "mean")
+    assert distance(output.vectors, expected) <= TOLERANCE
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # of older versions of transformers
 @pytest.mark.parametrize(
     ("kind", "name"), [("mpnet", "MPNetModel"), ("deberta-v2", "DebertaV2Model")]

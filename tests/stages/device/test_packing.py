@@ -96,6 +96,21 @@ def test_positions_start_anew_in_each_text(batch):
     assert run.offsets.tolist() == [0, *np.cumsum(run.lengths).tolist()]
 
 
+@given(BATCHES, st.integers(1, 3), st.data())
+def test_padding_in_a_text_takes_no_position_where_padding_is_not_counted(batch, first, data):
+    (run,) = packed_runs(samples(batch), 1 << 30)
+    ids = data.draw(st.lists(st.integers(0, 3), min_size=run.size, max_size=run.size))
+    expected = []
+    for start, length in zip(run.starts, run.lengths, strict=True):
+        place = first
+        for token in ids[start : start + length]:
+            expected.append(first - 1 if token == first - 1 else place)
+            place += token != first - 1
+    ids = np.array(ids, np.int32)
+    assert run.positions(first, ids).tolist() == expected
+    assert run.positions(0, ids).tolist() == run.positions(0).tolist()
+
+
 @given(BATCHES, st.integers(0, 3), st.integers(12, 16))
 def test_padded_runs_are_rows_of_one_width_with_dummies_last(batch, dummies, width):
     texts = [item for items, _ in batch for item in items]
