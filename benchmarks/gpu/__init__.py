@@ -3,6 +3,4 @@
 import time
 from typing import Final
 
-STARTED_AT: Final = (
-    time.monotonic()
-)  # importing torch may take a minute, too
+STARTED_AT: Final = time.monotonic()  # importing torch may take a minute, too

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 from attrs import frozen
+from tokenizers.normalizers import Lowercase
+from tokenizers.normalizers import Sequence as Normalizers
 
 from stages.data.arrays import Int32
 from stages.data.token_list import TokenList
@@ -33,7 +35,7 @@ class TextTokenizer:
     suffix: tuple[int, ...]
     pairs: PairTemplate | None  # None: it says nothing of pairs
     _tokenizer: Any
-    _lower_case: bool
+    _lower_case: bool  # texts, for a tokenizer that is not told to do so itself
 
     @classmethod
     def load(
@@ -60,6 +62,9 @@ class TextTokenizer:
         if backend is not None:
             backend.no_truncation()
             backend.no_padding()
+            if lower_case:  # special tokens in a text stay whole
+                own = [] if backend.normalizer is None else [backend.normalizer]
+                backend.normalizer = Normalizers([Lowercase(), *own])
         prefix, suffix = _template(tokenizer)
         return cls(
             vocabulary=len(tokenizer),
@@ -70,7 +75,7 @@ class TextTokenizer:
             if backend is None
             else _pair_template(backend, typed="token_type_ids" in tokenizer.model_input_names),
             tokenizer=tokenizer if backend is None else backend,
-            lower_case=lower_case,
+            lower_case=lower_case and backend is None,
         )
 
     def is_brief(self, work: TokenizerWork) -> bool:
@@ -98,14 +103,13 @@ class TextTokenizer:
 
     def encode(self, texts: Sequence[str], *, special: bool = True) -> list[Int32]:
         """Ids of each text, int32 [length]; ``special``: special tokens included."""
-        if self._lower_case:
-            texts = [text.lower() for text in texts]
         if hasattr(self._tokenizer, "encode_batch_fast"):
             encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=special)
             return [np.array(encoding.ids, np.int32) for encoding in encodings]
-        rows = self._tokenizer(
-            list(texts), truncation=False, padding=False, add_special_tokens=special
-        )["input_ids"]
+        given = [text.lower() for text in texts] if self._lower_case else list(texts)
+        rows = self._tokenizer(given, truncation=False, padding=False, add_special_tokens=special)[
+            "input_ids"
+        ]
         return [np.array(row, np.int32) for row in rows]
 
     def spell(self, texts: Sequence[str], *, special: bool) -> list[TokenList]:
@@ -115,8 +119,7 @@ class TextTokenizer:
         """
         if not hasattr(self._tokenizer, "encode_batch"):
             raise ValueError("this model's tokenizer does not tell where tokens are in a text")
-        given = [text.lower() for text in texts] if self._lower_case else list(texts)
-        encodings = self._tokenizer.encode_batch(given, add_special_tokens=special)
+        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=special)
         return [
             TokenList(
                 utf8=text.encode(),

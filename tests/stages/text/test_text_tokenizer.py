@@ -1,5 +1,6 @@
 """The embedded model's tokenizer, compared with plain transformers."""
 
+import json
 import shutil
 
 import numpy as np
@@ -108,11 +109,31 @@ def test_an_unknown_token_is_named(tokenizer):
         tokenizer.token_ids(["[CLS]", "[NONE]"])
 
 
-def test_texts_are_lowered_where_the_recipe_says_so(folder, tokenizer):
-    lowering = TextTokenizer.load(folder, lower_case=True)
-    (lowered,) = lowering.encode(["[SEP]"])
-    assert lowered.tolist() != [CLS, SEP, SEP]
-    assert lowered.tolist() == tokenizer.encode(["[sep]"])[0].tolist()
+@pytest.fixture
+def cased(folder, tmp_path):
+    """The checkpoint with a tokenizer that tells capitals apart."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"do_lower_case": False}))
+    return tmp_path
+
+
+def test_texts_are_lowered_where_the_recipe_says_so(cased, tokenizer):
+    text = "River[SEP]BANKS[MASK] It"
+    lowering = TextTokenizer.load(cased, lower_case=True, control_tokens=["[Query]"])
+    expected, found = (each.encode([text])[0].tolist() for each in (tokenizer, lowering))
+    assert TextTokenizer.load(cased).encode([text])[0].tolist() != expected
+    assert found == expected
+    assert lowering.encode(["a[Query]"])[0].tolist() == [
+        *(CLS, 1037, *lowering.token_ids(["[Query]"]), SEP)
+    ]
+
+
+def test_what_is_lowered_is_spelled_where_it_was(cased):
+    lowering = TextTokenizer.load(cased, lower_case=True)
+    (spelled,) = lowering.spell(["\u0130s RIVER"], special=False)
+    assert spelled.names[-1] == "river"
+    assert (spelled.starts[-1], spelled.stops[-1]) == (4, 9)  # in bytes
 
 
 @pytest.mark.parametrize("kept", [(), ("config.json",), ("config.json", "tokenizer_config.json")])
