@@ -19,7 +19,8 @@ from penstock.client.errors import InvalidRequest
 from tqdm import tqdm
 
 from pipeline.client.text_lines import GivenLines, Lines, LinesError, lines_of, stdin_lines
-from pipeline.client.vector_file import VectorFile, VectorFileError
+from pipeline.client.vector_file import VectorFile
+from pipeline.client.vector_file_error import VectorFileError
 
 BAR_AFTER_S = 1.0  # shorter work needs no progress bar
 REDRAW_S = {True: 0.1, False: 5.0}  # on a terminal, and in a log

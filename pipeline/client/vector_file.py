@@ -1,16 +1,13 @@
 """A .npy file that is filled in parts, and survives its writer's death.
 
-Until it is complete it is called ``NAME.part``, and ``NAME.progress`` lies beside it: what
-it is made from, as JSON, and then a line for each range of rows that is safe on disk. A
-range is noted only after its rows have been synced, so whatever is noted is there, even
-if the machine fails; an unfinished last line is ignored. Rows are written, not mapped, and
-take no memory here.
+Until it is complete it is called ``NAME.part``, and ``NAME.progress`` lies beside it, with
+what it is made from and each range of rows that is safe on disk. A range is noted only
+after its rows have been synced, so whatever is noted is there, even if the machine fails.
+Rows are written, not mapped, and take no memory here.
 """
 
-import fcntl
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
@@ -20,16 +17,13 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.client.progress_notes import ProgressNotes
 from pipeline.client.row_ranges import RowRanges
+from pipeline.client.vector_file_error import VectorFileError
 
 SYNC_EVERY_S: Final = 5.0
 SYNC_EVERY_ROWS: Final = 16384
-NOTE: Final = re.compile(r"([0-9]{1,18}) ([0-9]{1,18})")
 ROW_TYPE: Final = np.dtype("<f4")
-
-
-class VectorFileError(Exception):
-    """The file cannot be written or continued; the message says why."""
 
 
 class VectorFile:
@@ -60,7 +54,6 @@ class VectorFile:
         if output.is_dir():
             raise VectorFileError("is a folder")
         self._part = output.with_name(output.name + ".part")
-        self._progress = output.with_name(output.name + ".progress")
         self._shape = rows, dimension
         self._resume = resume
         self._clock = clock
@@ -70,11 +63,11 @@ class VectorFile:
         self.finished = False  # before this run
         self._unsynced = RowRanges()
         self._synced_at = clock()
-        self._log = os.open(self._progress, os.O_RDWR | os.O_CREAT, 0o644)
+        self._notes = ProgressNotes(output.with_name(output.name + ".progress"))
         try:
             self._begin(json.dumps({**origin, "rows": rows, "dimension": dimension}))
         except BaseException:
-            os.close(self._log)
+            self._notes.close()
             raise
 
     def __enter__(self) -> Self:
@@ -88,10 +81,10 @@ class VectorFile:
                 self._sync()
         finally:
             os.close(self._rows)
-            os.close(self._log)
+            self._notes.close()
             if not self._resume:  # where it is whole it has its name by now
                 self._part.unlink(missing_ok=True)
-                self._progress.unlink(missing_ok=True)
+                self._notes.remove()
 
     def gaps(self) -> Iterator[tuple[int, int]]:
         """The ranges of rows that are missing."""
@@ -112,20 +105,14 @@ class VectorFile:
             self._sync()
 
     def _begin(self, origin: str) -> None:
-        try:
-            fcntl.flock(self._log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise VectorFileError("another run is writing it") from None
-        notes = os.pread(self._log, os.fstat(self._log).st_size, 0).decode(errors="replace")
-        whole = notes.split("\n")[:-1]
-        if whole and self._part.exists():
+        if self._notes and self._part.exists():
             if not self._resume:
                 raise VectorFileError(
                     f"{self._part.name} holds a part of it: continue with --resume, or remove it"
                 )
-            self._go_on(whole, origin)
+            self._go_on(origin)
             return
-        if self._resume and self._is_whole(whole, origin):
+        if self._resume and self._is_whole(origin):
             self.finished = True
             self._rows = os.open(self._output, os.O_RDONLY)
             return
@@ -134,71 +121,34 @@ class VectorFile:
         os.pwrite(self._rows, self._header, 0)
         os.ftruncate(self._rows, self._size)
         os.fsync(self._rows)
-        os.ftruncate(self._log, 0)
-        self._note(origin)
+        self._notes.begin(origin)
 
-    def _go_on(self, notes: list[str], origin: str) -> None:
-        before, now = self._origin(notes), json.loads(origin)
-        other = sorted(name for name in before | now if before.get(name) != now.get(name))
-        if other:
-            what = ", ".join(
-                f"{name} was {before.get(name)} and is {now.get(name)}" for name in other
-            )
+    def _go_on(self, origin: str) -> None:
+        if what := self._notes.differences(origin):
             raise VectorFileError(f"{self._part.name} is part of something else: {what}")
-        self._count(notes)
+        self.done = self._notes.done(self._shape[0])
         if self._part.stat().st_size != self._size:
             raise VectorFileError(
                 f"{self._part.name} does not have the size of {self._shape[0]} vectors"
             )
         self._rows = os.open(self._part, os.O_RDWR)
-        # A torn last line would swallow the next note.
-        os.ftruncate(self._log, sum(len(note.encode()) + 1 for note in notes))
+        self._notes.go_on()
 
-    def _is_whole(self, notes: list[str], origin: str) -> bool:
+    def _is_whole(self, origin: str) -> bool:
         """Whether the output is there, and made from the same."""
-        if notes[:1] != [origin] or not self._output.exists():
+        if not self._notes.are_of(origin) or not self._output.exists():
             return False
-        self._count(notes)
+        self.done = self._notes.done(self._shape[0])
         return next(self.gaps(), None) is None and self._output.stat().st_size == self._size
-
-    def _count(self, notes: list[str]) -> None:
-        """Take over what the notes after the first say is done."""
-        for number, note in enumerate(notes[1:], 2):
-            found = NOTE.fullmatch(note)
-            start, end = map(int, found.groups()) if found else (0, 0)
-            if not 0 <= start < end <= self._shape[0]:
-                raise self._foreign(number)
-            self.done.add(start, end)
-
-    def _origin(self, notes: list[str]) -> dict[str, object]:
-        """What the first note says."""
-        try:
-            origin = json.loads(notes[0])
-        except (ValueError, RecursionError):
-            origin = None
-        if not isinstance(origin, dict):
-            raise self._foreign(1)
-        return origin
-
-    def _foreign(self, number: int) -> VectorFileError:
-        name = self._progress.name
-        return VectorFileError(
-            f"line {number} of {name} was not written by an earlier run: remove that file"
-        )
 
     def _sync(self) -> None:
         """Make what has been written safe, then note it."""
         os.fsync(self._rows)
         for start, end in self._unsynced:
-            self._note(f"{start} {end}")
+            self._notes.add(f"{start} {end}")
             self.done.add(start, end)
         self._unsynced = RowRanges()
         self._synced_at = self._clock()
-
-    def _note(self, line: str) -> None:
-        os.lseek(self._log, 0, os.SEEK_END)
-        os.write(self._log, line.encode() + b"\n")
-        os.fsync(self._log)
 
     def _finish(self) -> None:
         if self.finished:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.client import vector_file
-from pipeline.client.vector_file import VectorFile, VectorFileError
+from pipeline.client.vector_file import VectorFile
+from pipeline.client.vector_file_error import VectorFileError
 
 TABLE = np.random.default_rng(1).random((50, 3)).astype(np.float32)
 ORIGIN = {"size": 7, "fingerprint": "f"}
