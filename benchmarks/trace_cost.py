@@ -22,7 +22,7 @@ import numpy as np
 import trio
 from attrs import frozen
 
-from pipeline.configuration import plan_with
+from pipeline.configuration.plan import plan_with
 from pipeline.observability.metrics import Metrics
 from pipeline.observability.otlp import SpanMaker
 from pipeline.observability.span_notes import SpanNotes

@@ -16,7 +16,7 @@ import numpy as np
 import trio
 from attrs import field, frozen
 
-from pipeline.configuration import engine_specs
+from pipeline.configuration.engine_specs import engine_specs
 from pipeline.models.loaded_model import LoadedModel
 from pipeline.models.loading import load_model
 from pipeline.settings.table import Settings

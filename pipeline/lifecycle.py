@@ -16,7 +16,8 @@ import structlog
 import trio
 from attrs import field, frozen
 
-from pipeline import configuration
+from pipeline.configuration.caller_limits import edge_limits, request_limits
+from pipeline.configuration.plan import pipeline_plan
 from pipeline.devices.guard import run_guarded
 from pipeline.devices.watch import DeviceWatch
 from pipeline.grpc.server import GrpcServer
@@ -80,7 +81,7 @@ class Server:
 
     @frontend.default
     def _frontend(self) -> PipelineFrontend:
-        limits = configuration.request_limits(self.settings)
+        limits = request_limits(self.settings)
         return PipelineFrontend(limits, self.reports.metrics.refused, len(self.settings.device))
 
     @held.default
@@ -97,7 +98,7 @@ class Server:
             max_concurrent_requests=self.settings.max_concurrent_requests,
             max_stream_requests=self.settings.max_stream_requests,
             max_batch_tokens=self.settings.max_tokens_per_batch,
-            limits=configuration.edge_limits(self.settings),
+            limits=edge_limits(self.settings),
             reflection=self.settings.grpc_reflection,
             load_reports=self.settings.load_reports,
             on_refused=self.reports.metrics.refused,
@@ -196,7 +197,7 @@ class Server:
     def _pipeline(self, loaded: LoadedModel, watch: DeviceWatch) -> Pipeline:
         metrics = self.reports.metrics
         pipeline = Pipeline(
-            configuration.pipeline_plan(self.settings, loaded),
+            pipeline_plan(self.settings, loaded),
             self.tickets,
             watchers=(watch, *self.reports.watchers),
             observers=self.faults,

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import structlog
 import trio
 
-from pipeline import configuration
+from pipeline.configuration.engine_specs import engine_specs
+from pipeline.configuration.token_rules import missing_tokens
 from pipeline.interface.status import ModelInfo
 from pipeline.models.loaded_model import LoadedModel
 from pipeline.models.resolve import ResolvedModel, resolve_model
@@ -51,7 +52,7 @@ async def load_model(settings: Settings, nursery: trio.Nursery) -> LoadedModel:
     recipe = Recipe.read(resolved.folder, pooling_override=settings.pooling or None)
     if not recipe.declared and recipe.task is not Task.CLASSIFY:
         log.warning("the model declares no recipe", pooling=recipe.pooling_name, normalize=True)
-    specs = configuration.engine_specs(settings, resolved.folder, recipe, os.sched_getaffinity(0))
+    specs = engine_specs(settings, resolved.folder, recipe, os.sched_getaffinity(0))
     # The tokenizing thread imports for both. What imports leave in a thread's heap would
     # lie between the device's tensors, and keep 100 MB of freed memory from being reused.
     text_tokenizer, tokenizer_runner = await _start(
@@ -107,7 +108,7 @@ def _require_tokens(text_tokenizer: TextTokenizer, device: Device) -> None:
     Some that are added and mean nothing for texts may be missing: Gemma's tokenizer has
     one that stands for an image.
     """
-    missing = configuration.missing_tokens(text_tokenizer, device)
+    missing = missing_tokens(text_tokenizer, device)
     if not missing:
         return
     around = (*text_tokenizer.prefix, *text_tokenizer.suffix)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import trio
 from attrs import define, field
 
-from pipeline.configuration import plan_with, request_limits
+from pipeline.configuration.caller_limits import request_limits
+from pipeline.configuration.plan import plan_with
 from pipeline.interface.pipeline_frontend import PipelineFrontend
 from pipeline.interface.status import ModelInfo
 from pipeline.topology import Pipeline

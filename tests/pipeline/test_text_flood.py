@@ -5,7 +5,7 @@ import trio
 from core_builders import words
 from running_pipeline import Running, assert_nothing_is_left
 
-from pipeline.configuration import admission_policies
+from pipeline.configuration.plan import admission_policies
 from pipeline.settings.table import Settings
 from simulations.clock.event_queue import EventQueue
 from simulations.server.runner import ModelledRunner

@@ -12,7 +12,8 @@ from small_model import VOCABULARY, write_checkpoint
 from tokenizers import models, processors
 from transformers import AutoTokenizer
 
-from pipeline import configuration
+from pipeline.configuration.token_rules import token_rules
+from pipeline.models import loading
 from pipeline.models.loading import load_model
 from pipeline.settings.sources import load_settings
 from stages.device.errors import ModelError
@@ -48,9 +49,9 @@ def write_json(file, content):
 
 def change_specs(monkeypatch, change):
     """Ask each device to be what ``change`` makes of its number and spec."""
-    specs_of = configuration.engine_specs
+    specs_of = loading.engine_specs
     monkeypatch.setattr(
-        configuration,
+        loading,
         "engine_specs",
         lambda *given: tuple(change(*numbered) for numbered in enumerate(specs_of(*given))),
     )
@@ -59,7 +60,7 @@ def change_specs(monkeypatch, change):
 async def test_tokens_that_a_tokenizer_adds_may_be_unknown_to_the_model(loaded):
     model = await loaded()
     assert model.info.vocabulary == VOCABULARY
-    rules = configuration.token_rules(model.recipe, model.text_tokenizer, model.device)
+    rules = token_rules(model.recipe, model.text_tokenizer, model.device)
     ids = rules.join(model.text_tokenizer.encode(["w5 w6", "w7 new1"]))
     with pytest.raises(InvalidInput, match="item 1 has a token that the tokenizer adds"):
         rules.check_known(ids, np.arange(2, dtype=np.int32))
@@ -100,7 +101,7 @@ async def test_an_empty_prompt_leaves_nothing_out_of_the_pooling(loaded, tmp_pat
     prompts = {"query": "w5 w6 ", "document": ""}
     write_json(tmp_path / "config_sentence_transformers.json", {"prompts": prompts})
     model = await loaded(MODEL_PATH=str(tmp_path))
-    rules = configuration.token_rules(model.recipe, model.text_tokenizer, model.device)
+    rules = token_rules(model.recipe, model.text_tokenizer, model.device)
     assert rules.pool_from == {"query": 3}  # [CLS] w5 w6
 
 

@@ -1,22 +1,18 @@
-"""From settings and a loaded model to the plan of the pipeline: plain functions."""
+"""From settings and a loaded model to the plan of the pipeline."""
 
 import random
-from collections.abc import Callable, Collection, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-import numpy as np
 from attrs import evolve
 
-from pipeline.grpc.limits import EdgeLimits
-from pipeline.interface.status import RequestLimits
+from pipeline.configuration.engine_specs import batch_sizes
+from pipeline.configuration.token_rules import token_rules
 from pipeline.models.loaded_model import LoadedModel
-from pipeline.process.cpu_affinity import shares
 from pipeline.settings.table import Settings
 from pipeline.wiring.pipeline_plan import PipelinePlan
 from stages.bucketing import buckets_for
-from stages.device.recipe import Recipe
-from stages.device.spec import Device, EngineSpec
+from stages.device.spec import Device
 from stages.execution import DeviceRunner
 from stages.load.admission_policies import AdmissionPolicy
 from stages.load.fair_share import OVERDRAFT
@@ -27,45 +23,10 @@ from stages.load.policies.throughput_policy import ThroughputPolicy
 from stages.messages.batch import Layout
 from stages.planner.batch_limits import BatchLimits
 from stages.planner.precedence import Precedence
-from stages.text.text_tokenizer import TextTokenizer
 from stages.text.token_rules import TokenRules
 from stages.tokenizing import TokenizerRunner
 
-BATCH_SIZES: Final = (8, 16, 32, 64, 128, 256, 512)
-SPARE_STREAMS: Final = 64
 MAX_BATCH_MS: Final = {"cpu": 250.0, "cuda": 50.0}  # a batch cannot be interrupted
-
-
-def request_limits(settings: Settings) -> RequestLimits:
-    """The fixed limits of one request."""
-    return RequestLimits(
-        max_items=settings.max_items_per_request,
-        max_request_bytes=settings.max_request_bytes,
-        max_item_bytes=settings.max_item_bytes,
-        max_wait_s=settings.max_wait_time_s,
-    )
-
-
-def edge_limits(settings: Settings) -> EdgeLimits:
-    """What one gRPC client may cost.
-
-    A few more streams than requests, so that health, Info and the refusals themselves get
-    through where everything comes on one connection.
-    """
-    streams = settings.max_streams_per_connection
-    return EdgeLimits(
-        max_connections=settings.max_connections,
-        max_streams=streams or settings.max_concurrent_requests + SPARE_STREAMS,
-        max_metadata_bytes=settings.max_metadata_bytes,
-        max_held_bytes=settings.max_held_bytes,
-        control_frames_per_s=settings.control_frames_per_s,
-        control_frames_burst=settings.control_frames_burst,
-        stall_timeout_s=settings.stall_timeout_s,
-        keepalive_s=settings.keepalive_s,
-        max_connection_age_s=settings.max_connection_age_s,
-        max_connection_age_jitter=settings.max_connection_age_jitter,
-        max_connection_age_grace_s=settings.max_connection_age_grace_s,
-    )
 
 
 def admission_policies(settings: Settings) -> tuple[AdmissionPolicy, ...]:
@@ -98,39 +59,6 @@ def precedence(settings: Settings) -> Precedence:
     )
 
 
-def batch_sizes(settings: Settings) -> tuple[int, ...]:
-    """The fixed sizes within MAX_BATCH_SIZE, which itself is the last."""
-    most = settings.max_batch_size
-    return (*(size for size in BATCH_SIZES if size < most), most)
-
-
-def engine_specs(
-    settings: Settings, folder: Path, recipe: Recipe, cores: Collection[int]
-) -> tuple[EngineSpec, ...]:
-    """What each device is asked to be; ``cores`` are those that this process may run on."""
-    common = EngineSpec(
-        folder=folder,
-        recipe=recipe,
-        dtype=settings.dtype,
-        layout=Layout(settings.batching),
-        attention=settings.attention,
-        compiled=settings.compile,
-        trust_remote_code=settings.trust_remote_code,
-        control_tokens=settings.control_tokens,
-        exclude_tokens=settings.pooling_exclude_tokens,
-        exclude_special=settings.pooling_exclude_special,
-        buckets=buckets_for(recipe.max_tokens),
-        batch_sizes=batch_sizes(settings),
-        max_tokens_per_batch=settings.max_tokens_per_batch,
-        max_batch_size=settings.max_batch_size,
-        null_dimension=settings.null_dimension,
-    )
-    return tuple(
-        evolve(common, device=device, cores=share.cores, threads=share.threads)
-        for device, share in zip(settings.device, shares(settings, cores), strict=True)
-    )
-
-
 def batch_limits(settings: Settings, device: Device, max_tokens: int) -> BatchLimits:
     """What bounds a batch on this device."""
     kind = "cuda" if device.device.startswith("cuda") else "cpu"
@@ -146,32 +74,6 @@ def batch_limits(settings: Settings, device: Device, max_tokens: int) -> BatchLi
         max_held_tokens=max(int(OVERDRAFT * settings.backpressure_max_queued_tokens), max_tokens),
         batch_sizes=batch_sizes(settings) if graphs else (),
         precedence=precedence(settings),
-    )
-
-
-def missing_tokens(tokenizer: TextTokenizer, device: Device) -> int:
-    """How many of the tokenizer's tokens the model does not know; null takes any."""
-    if device.device == "null":
-        return 0
-    return max(0, tokenizer.vocabulary - device.vocabulary)
-
-
-def token_rules(recipe: Recipe, tokenizer: TextTokenizer, device: Device) -> TokenRules:
-    """How the model's tokens are cut and pooled."""
-    unpooled = None
-    if len(device.excluded_ids):
-        unpooled = np.zeros(max(device.vocabulary, tokenizer.vocabulary), np.bool_)
-        unpooled[device.excluded_ids] = True
-    return TokenRules(
-        max_tokens=recipe.max_tokens,
-        prefix=tokenizer.prefix,
-        suffix=tokenizer.suffix,
-        unpooled=unpooled,
-        pairs=tokenizer.pairs,
-        vocabulary=device.vocabulary if missing_tokens(tokenizer, device) else None,
-        prompts=dict(recipe.prompts),
-        default_prompt=recipe.default_prompt_name,
-        pool_from={} if recipe.include_prompt else _prompt_lengths(recipe, tokenizer),
     )
 
 
@@ -220,12 +122,3 @@ def plan_with(
         restarts=settings.restarts_max,
         restarts_window_s=settings.restarts_window_s,
     )
-
-
-def _prompt_lengths(recipe: Recipe, tokenizer: TextTokenizer) -> dict[str, int]:
-    """How many tokens each prompt keeps out of the pooling, special ones before it included."""
-    names = [name for name, text in recipe.prompts.items() if text]
-    encoded = tokenizer.encode([recipe.prompts[name] for name in names])
-    return {
-        name: len(ids) - len(tokenizer.suffix) for name, ids in zip(names, encoded, strict=True)
-    }

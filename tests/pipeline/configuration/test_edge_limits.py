@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from pipeline.configuration import SPARE_STREAMS, edge_limits
+from pipeline.configuration.caller_limits import SPARE_STREAMS, edge_limits
 from pipeline.grpc.limits import EdgeLimits
 from pipeline.settings.table import Settings
 

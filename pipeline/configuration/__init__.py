@@ -1,0 +1,1 @@
+"""From settings and a loaded model to what the server is made of: plain functions."""
