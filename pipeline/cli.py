@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.client.arguments import KEY_VARIABLE
 from pipeline.commands import other_commands
-from pipeline.output_path import why_unwritable
+from pipeline.output_path import check_trace_file, why_unwritable
 from pipeline.parser import CONFIG_VARIABLE, parser
 from pipeline.process.addresses import joined, reachable
 from pipeline.process.cpu_affinity import check_cores
@@ -136,6 +136,7 @@ def _prepared(options: argparse.Namespace) -> Settings:
     check_place(settings, sources)
     cores = os.sched_getaffinity(0)
     check_cores(settings, sources["device_cpus"], cores)
+    check_trace_file(settings, sources["trace_file"])
     prepare_environment(os.environ, len(cores))
     return settings
 

@@ -35,15 +35,17 @@ def parser() -> argparse.ArgumentParser:
         usage=f"penstock config [--json | --toml] {SETTINGS_USAGE}",
     )
     form = config.add_mutually_exclusive_group()
-    for name in ("json", "toml"):
-        form.add_argument(f"--{name}", dest="form", action="store_const", const=name)
+    for name, meaning in (("json", "as JSON"), ("toml", "as a file for --config")):
+        form.add_argument(f"--{name}", dest="form", action="store_const", const=name, help=meaning)
     config.set_defaults(form="table")
     calibrate = add(
         "calibrate",
         help="measure what work costs on the device, for the simulator",
         usage=f"penstock calibrate --output DEVICE.json {SETTINGS_USAGE}",
     )
-    calibrate.add_argument("--output", metavar="DEVICE.json", type=Path, required=True)
+    calibrate.add_argument(
+        "--output", metavar="DEVICE.json", type=Path, required=True, help="the file to write"
+    )
     for command_with_settings in (serve, config, calibrate):
         _add_settings(command_with_settings)
     key = add(

@@ -57,11 +57,14 @@ def test_serving_on_cores_that_are_not_there_is_exit_code_2():
             "TLS_CERT_FILE {}/bad: no certificate in PEM form",
         ),
         ({"TLS_CERT_FILE": "bad"}, "TLS_CERT_FILE={}/bad (environment variable TLS_CERT_FILE) "),
+        (
+            {"TRACE_FILE": "none/trace.json"},
+            "TRACE_FILE={}/none/trace.json (environment variable TRACE_FILE) cannot be written: "
+            "no such folder",
+        ),
     ],
 )
-def test_files_of_keys_and_certificates_that_cannot_be_used_are_exit_code_2(
-    tmp_path, settings, needle
-):
+def test_files_that_cannot_be_used_are_exit_code_2(tmp_path, settings, needle):
     (tmp_path / "bad").write_text("# keys\nsecret\n")
     files = {name: str(tmp_path / file) for name, file in settings.items()}
     done = penstock("serve", DEVICE="null", **files)
