@@ -77,8 +77,7 @@ def measure(parts: Parts, shapes: Sequence[str], device: torch.device, extent: E
             if subject is not subjects[0]:
                 subject.engine = None
                 gc.collect()
-        if subjects[0].engine is not None:
-            parts.run(f"{shapes[0]}: bucketed", 150, subjects[0].bucketed)
+        parts.run(f"{shapes[0]}: bucketed", 150, subjects[0].bucketed)
 
 
 def _measure_one(parts: Parts, subject: Subject, *, served: bool) -> None:

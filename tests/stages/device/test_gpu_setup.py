@@ -72,3 +72,34 @@ def test_it_captures_the_hot_shapes_then_the_rest_and_gives_the_same(
     assert (after.graph_hits, after.graph_misses) == (before.graph_hits + 1, before.graph_misses)
     monkeypatch.undo()
     assert distance(found, make_engine(folder).run(batch).vectors) <= TOLERANCE
+
+
+def refuse(*_, **__):
+    raise RuntimeError("no kernel image")
+
+
+@pytest.mark.parametrize(
+    ("broken", "layout", "said"),
+    [
+        ("stages.device.attention._by_offsets", Layout.PADDED, ""),
+        ("stages.device.cuda.fusion._compiled", Layout.PACKED, "the model is not compiled"),
+        ("fake_gpu.FakeGpu.capture", Layout.PACKED, "no more CUDA graphs are captured"),
+    ],
+)
+def test_whatever_fails_on_a_gpu_there_is_a_way_that_gives_the_same(
+    tmp_path, monkeypatch, broken, layout, said
+):
+    folder = write_checkpoint(tmp_path, "bert", [pooling("mean")])
+    batch = make_batch(random_texts(LENGTHS), layout, rows=8, width=60)
+    monkeypatch.setattr(broken, refuse)
+    with capture_logs() as logs:
+        engine = engine_of(folder)
+    reasons = [line["reason"] for line in logs if line["event"] == said]
+    if not said:
+        reasons = [engine.layout_reason]
+    assert len(reasons) == 1
+    assert "RuntimeError: no kernel image" in reasons[0]
+    assert engine.layout is layout
+    found = engine.run(batch).vectors
+    monkeypatch.undo()
+    assert distance(found, make_engine(folder).run(batch).vectors) <= TOLERANCE
