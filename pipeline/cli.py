@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.client.arguments import KEY_VARIABLE
-from pipeline.commands import other_commands
-from pipeline.output_path import check_trace_file, why_unwritable
-from pipeline.parser import CONFIG_VARIABLE, parser
+from pipeline.commands.other_commands import other_commands
+from pipeline.commands.output_path import check_trace_file, why_unwritable
+from pipeline.commands.parser import CONFIG_VARIABLE, parser
 from pipeline.process.addresses import joined, reachable
 from pipeline.process.cpu_affinity import check_cores
 from pipeline.process.early_end import end_at_sigterm
@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "serve":
         end_at_sigterm()
         settings = _prepared(options)
-        from pipeline.serve import serve  # noqa: PLC0415 (heavy, and needs the above)
+        from pipeline.commands.serve import serve  # noqa: PLC0415 (heavy, and needs the above)
 
         set_up_logs(settings.log_format, settings.log_level)
         return serve(settings, _announce)
@@ -110,8 +110,8 @@ def _calibrate(options: argparse.Namespace) -> int:
     if wrong := why_unwritable(output):
         return _fail(f"--output {output}: {wrong}", 2)
     settings = _prepared(options)
-    from pipeline.calibrate import calibrate  # noqa: PLC0415 (heavy, and needs the above)
-    from pipeline.exit_code import run_logged  # noqa: PLC0415
+    from pipeline.commands.calibrate import calibrate  # noqa: PLC0415 (heavy, and needs the above)
+    from pipeline.commands.exit_code import run_logged  # noqa: PLC0415
 
     set_up_logs(settings.log_format, settings.log_level)
     return run_logged(partial(calibrate, settings, output), "the device was not measured")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from pipeline.output_path import why_unwritable
+from pipeline.commands.output_path import why_unwritable
 from pipeline.process.ready_line import own_command
 
 
@@ -20,7 +20,7 @@ class Simulate:
     help = "run the server on a virtual clock, with modelled clients and devices"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """See :class:`pipeline.commands.Command`."""
+        """See :class:`pipeline.commands.other_commands.Command`."""
         parser.add_argument("scenario", metavar="SCENARIO.toml", type=Path)
         parser.add_argument("--seed", type=int, default=0, help="decides all chance (default: 0)")
         parser.add_argument("--report", metavar="REPORT.html", type=Path, help="write a page")
@@ -29,7 +29,7 @@ class Simulate:
         )
 
     def run(self, options: argparse.Namespace) -> int:
-        """See :class:`pipeline.commands.Command`. 1 when a check did not hold."""
+        """See :class:`pipeline.commands.other_commands.Command`. 1 when a check did not hold."""
         return _run(_simulate, options)
 
 
@@ -39,7 +39,7 @@ class Plan:
     help = "find the least number of servers that holds a scenario's traffic"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """See :class:`pipeline.commands.Command`."""
+        """See :class:`pipeline.commands.other_commands.Command`."""
         parser.add_argument("scenario", metavar="SCENARIO.toml", type=Path)
         parser.add_argument(
             "--p99-ms", type=float, required=True, help="the 99th percentile of latency to keep"
@@ -51,7 +51,7 @@ class Plan:
         parser.add_argument("--seed", type=int, default=0, help="decides all chance (default: 0)")
 
     def run(self, options: argparse.Namespace) -> int:
-        """See :class:`pipeline.commands.Command`. 1 when ``--most`` do not suffice."""
+        """See :class:`pipeline.commands.other_commands.Command`. 1 when ``--most`` are too few."""
         return _run(_plan, options)
 
 

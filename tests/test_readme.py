@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.client.arguments import KEY_VARIABLE
+from pipeline.commands.parser import CONFIG_VARIABLE, parser
 from pipeline.http.health import CAN_SERVE
-from pipeline.parser import CONFIG_VARIABLE, parser
 from pipeline.settings.rows import rows
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from benchmarks.harness.child import Child
 from benchmarks.overload.calls import Calls, Ending
 from benchmarks.overload.contenders import Contender, Cores, Load, Worked, thread_seconds
 from benchmarks.overload.scenarios import PATIENCE_S
-from pipeline.calibrate import read_cost
+from pipeline.commands.calibrate import read_cost
 from simulations.world.drift import Drift, ran_in
 from stages.load.cost_model import CostModel, CostSample, Work
 

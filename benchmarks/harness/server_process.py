@@ -21,8 +21,8 @@ from attrs import frozen
 from benchmarks.harness.edge_state import EdgeState, answer_signals
 from benchmarks.harness.results import ROOT
 from pipeline.cli import prepare_environment
+from pipeline.commands.serve import serve
 from pipeline.process.logs import set_up_logs
-from pipeline.serve import serve
 from pipeline.settings.sources import load_settings
 from pipeline.wiring.links import Observer
 from simulations.world.faults import StageCrash, StageCrashes

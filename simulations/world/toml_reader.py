@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 import attrs
 from attrs import frozen
 
-from pipeline.calibrate import read_cost
+from pipeline.commands.calibrate import read_cost
 from pipeline.settings.kinds import UNFIT, Kind, Number
 from simulations.world.scenario_errors import InvalidValue
 from stages.load.cost_model import CostModel

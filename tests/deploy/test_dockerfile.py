@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.parser import parser
+from pipeline.commands.parser import parser
 from pipeline.settings.rows import rows
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from pipeline.serve import WATCHDOG_S
+from pipeline.commands.serve import WATCHDOG_S
 from pipeline.settings.rows import rows
 
 FOLDER = Path(__file__).parents[2] / "deploy/kubernetes"

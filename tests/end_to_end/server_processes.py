@@ -18,7 +18,7 @@ from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from penstock.compat import gpu_inference_pb2 as seed
 from penstock.v1 import embedding_pb2 as pb
 
-from pipeline.parser import CONFIG_VARIABLE
+from pipeline.commands.parser import CONFIG_VARIABLE
 from pipeline.settings.rows import rows
 
 ROOT = Path(__file__).parents[2]

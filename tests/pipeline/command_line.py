@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from pipeline.parser import CONFIG_VARIABLE
+from pipeline.commands.parser import CONFIG_VARIABLE
 from pipeline.settings.rows import rows
 
 

@@ -59,8 +59,10 @@ def test_serving_on_cores_that_are_not_there_is_exit_code_2():
         ({"TLS_CERT_FILE": "bad"}, "TLS_CERT_FILE={}/bad (environment variable TLS_CERT_FILE) "),
         (
             {"TRACE_FILE": "none/trace.json"},
-            "TRACE_FILE={}/none/trace.json (environment variable TRACE_FILE) cannot be written: "
-            "no such folder",
+            (
+                "TRACE_FILE={}/none/trace.json (environment variable TRACE_FILE) cannot be "
+                "written: no such folder"
+            ),
         ),
     ],
 )

@@ -5,9 +5,9 @@ from core_builders import batch_of, chunk_of, open_ticket, result_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.commands.serve import FAILED_WATCHDOG_S
 from pipeline.devices.watch import LOOK_EVERY_S, DeviceWatch
 from pipeline.lifecycle import LAST_WORDS_S
-from pipeline.serve import FAILED_WATCHDOG_S
 from stages.load.cost_model import CostModel
 from stages.load.device_load import DeviceLoad
 from stages.requests.open_tickets import OpenTickets

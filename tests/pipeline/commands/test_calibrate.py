@@ -8,7 +8,7 @@ import sys
 import pytest
 from core_builders import batch_of, chunk_of, open_ticket
 
-from pipeline.calibrate import Calibration, read_cost
+from pipeline.commands.calibrate import Calibration, read_cost
 from simulations.server.modelled_device import DeviceCost
 from stages.load.cost_model import CostModel, CostSample, Work
 from stages.requests.open_tickets import OpenTickets

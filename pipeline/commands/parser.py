@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.client.arguments import add_embed, add_target
-from pipeline.commands import other_commands
+from pipeline.commands.other_commands import other_commands
 from pipeline.settings.kinds import Flag
 from pipeline.settings.rows import rows
 

@@ -16,7 +16,7 @@ import structlog
 import trio
 from attrs import evolve
 
-from pipeline.exit_code import run_logged
+from pipeline.commands.exit_code import run_logged
 from pipeline.interface.status import Phase
 from pipeline.lifecycle import Addresses, Server
 from pipeline.process.file_descriptors import allow_connections

@@ -1,0 +1,1 @@
+"""What ``penstock`` can do, and what may stand on its command line."""
