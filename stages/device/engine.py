@@ -141,7 +141,10 @@ class Engine:
         """Run batches like those to come; returns what a batch costs."""
         captured = self.layout is Layout.PADDED and self._encoder.device.type == "cuda"
         shapes = shapes_of(spec, longest=self._max_tokens, captured=captured)
-        self._try(shapes[0])  # untimed: a first pass allocates
+        if self._encoder.device.type == "cuda":
+            shapes = self._memory_limit.fitting(self._try, shapes)
+        else:
+            self._try(shapes[0])  # untimed: a first pass allocates
         cost = calibrated(self._time, shapes)
         self._executor.counts = ExecutorCounts()  # what callers bring is counted
         return cost

@@ -39,7 +39,7 @@ def is_sticky(error: Exception) -> bool:
     return any(words in text for words in STICKY)
 
 
-def wants_memory(error: RuntimeError) -> bool:
+def wants_memory(error: Exception) -> bool:
     """Whether a smaller batch may succeed where this one raised ``error``."""
     text = str(error).lower()
     return any(words in text for words in OUT_OF_MEMORY)

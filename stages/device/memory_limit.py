@@ -2,10 +2,10 @@
 
 Unused memory is given back, the batch is split in two and each half is tried once more;
 later batches are to stay below the one that failed. A single text cannot be split: it is
-tried once more as it is.
+tried once more as it is. What a warm-up finds too large is not formed to begin with.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
@@ -13,6 +13,8 @@ import structlog
 import torch
 from attrs import define, evolve, frozen
 
+from stages.device.calibration import BatchShape
+from stages.device.errors import ModelError
 from stages.device.faults import wants_memory
 from stages.messages.batch import Batch, Layout
 from stages.messages.batch_result import DeviceOutput
@@ -44,10 +46,10 @@ class MemoryLimit:
         try:
             return start(batch)
         except RuntimeError as error:
-            if not (isinstance(error, torch.OutOfMemoryError) or wants_memory(error)):
+            if not wants_memory(error):
                 raise
         # Only here: within the block the error would keep its tensors alive.
-        self._lower(batch)
+        self._lower(batch.rows * batch.width)
         if batch.items == 1:
             return start(batch)
         first_half, second_half = halves(batch)
@@ -60,8 +62,28 @@ class MemoryLimit:
             raise
         return _Both(first, second)
 
-    def _lower(self, batch: Batch) -> None:
-        computed = batch.rows * batch.width
+    def fitting(
+        self, run: Callable[[BatchShape], object], shapes: Sequence[BatchShape]
+    ) -> list[BatchShape]:
+        """Those of ``shapes`` (the smallest first) for which memory suffices; runs the largest.
+
+        Raises:
+            ModelError: it suffices for none.
+        """
+        left = list(shapes)
+        while left:
+            try:
+                run(left[-1])
+            except RuntimeError as error:
+                if not wants_memory(error):
+                    raise
+            else:
+                return left
+            self._lower(left[-1].work.tokens)
+            left = [shape for shape in left if shape.work.tokens <= self.tokens]
+        raise ModelError("the device's memory does not suffice for the model and a single text")
+
+    def _lower(self, computed: int) -> None:
         self.tokens = min(self.tokens, max(1, computed // 2))
         self.lowered += 1
         self.release()

@@ -2,7 +2,7 @@
 
 What is captured serves; what is not yet, or never will be, runs eagerly. Graphs share
 their memory, so nearly all of it is taken by the largest shape, which comes first. A shape
-that does not fit into the device's memory is left out with all that are as large. Capturing
+that does not fit into the device's memory is left out with all of half its size. Capturing
 ends early when the others have taken their share of that memory, or when one cannot be
 captured: what has been captured goes on serving.
 """
@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import structlog
-from torch import OutOfMemoryError
 
 from stages.device.cuda.gpu import Gpu, Replay
 from stages.device.cuda.graph_shapes import GraphShapes, PackedShape, hot_first
+from stages.device.faults import wants_memory
 
 MEMORY_SHARE: Final = 0.1  # of the device's memory, for all graphs but the first
 
@@ -88,11 +88,9 @@ class Graphs:
         free = self._gpu.free_bytes()
         try:
             self._replays[shape] = self._gpu.capture(self._rehearse(shape))
-        except OutOfMemoryError as error:
-            self._leave_out(_reason(error), shape, shape.tokens)
-            return
         except Exception as error:  # of any kind: there is a way to serve without
-            self._leave_out(_reason(error), shape)
+            fits = shape.tokens // 2 if wants_memory(error) else 0
+            self._leave_out(_reason(error), shape, fits)
             return
         self._serving.add(shape)
         taken = max(0, free - self._gpu.free_bytes())

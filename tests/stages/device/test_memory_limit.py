@@ -5,6 +5,8 @@ import torch
 from attrs import evolve
 from tiny_models import make_batch, make_engine, pooling, random_texts, write_checkpoint
 
+from stages.device.calibration import BatchShape
+from stages.device.errors import ModelError
 from stages.device.memory_limit import MemoryLimit, halves
 from stages.device.null_engine import NullEngine
 from stages.device.spec import EngineSpec
@@ -165,3 +167,35 @@ def test_an_engine_shows_its_ceiling(tmp_path, monkeypatch):
     vectors = engine.run(batch).vectors
     assert vectors.shape == (7, 32)
     assert (engine.figures().max_tokens, engine.figures().out_of_memory) == (15, 1)
+
+
+def test_a_warm_up_finds_what_fits_and_larger_batches_are_never_formed():
+    shapes = [BatchShape(count, 16) for count in (1, 4, 16, 64)]
+    tried, limit = [], MemoryLimit(1024, lambda: None)
+
+    def run(shape):
+        tried.append(shape.texts)
+        if shape.texts > 4:
+            raise NO_MEMORY
+
+    assert limit.fitting(run, shapes) == shapes[:2]
+    assert tried == [64, 16, 4]
+    assert (limit.tokens, limit.lowered) == (128, 2)
+
+
+def test_a_model_that_takes_all_the_memory_is_not_served():
+    def run(_shape):
+        raise NO_MEMORY
+
+    with pytest.raises(ModelError, match="memory does not suffice for the model and a single text"):
+        MemoryLimit(1024, lambda: None).fitting(run, [BatchShape(1, 16), BatchShape(8, 16)])
+
+
+def test_what_else_goes_wrong_in_a_warm_up_is_not_taken_for_want_of_memory():
+    def run(_shape):
+        raise RuntimeError("an illegal memory access was encountered")
+
+    limit = MemoryLimit(1024, lambda: None)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        limit.fitting(run, [BatchShape(1, 16)])
+    assert limit.lowered == 0
