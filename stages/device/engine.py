@@ -7,6 +7,7 @@ runs is the executor's business (:mod:`stages.device.cpu_executor`,
 """
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -141,13 +142,14 @@ class Engine:
         """Run batches like those to come; returns what a batch costs."""
         captured = self.layout is Layout.PADDED and self._encoder.device.type == "cuda"
         shapes = shapes_of(spec, longest=self._max_tokens, captured=captured)
-        if self._encoder.device.type == "cuda":
-            shapes = self._memory_limit.fitting(self._try, shapes)
-        else:
-            self._try(shapes[0])  # untimed: a first pass allocates
-        cost = calibrated(self._time, shapes)
+        cost = self._memory_limit.fitting(self._calibrated, shapes)
         self._executor.counts = ExecutorCounts()  # what callers bring is counted
         return cost
+
+    def _calibrated(self, shapes: Sequence[BatchShape]) -> CostModel:
+        on_cpu = self._encoder.device.type == "cpu"
+        self._try(shapes[0 if on_cpu else -1])  # untimed: a first pass allocates
+        return calibrated(self._time, shapes)
 
     def _try(self, shape: BatchShape) -> Values:
         """Run a batch of this shape that belongs to nobody."""

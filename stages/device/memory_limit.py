@@ -7,7 +7,7 @@ tried once more as it is. What a warm-up finds too large is not formed to begin 
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import structlog
 import torch
@@ -21,6 +21,7 @@ from stages.messages.batch_result import DeviceOutput
 from stages.messages.chunk import Chunk
 from stages.threads.pending_work import Pending
 
+T = TypeVar("T")
 Start: TypeAlias = Callable[[Batch], Pending[DeviceOutput]]
 
 log = structlog.get_logger()
@@ -62,23 +63,19 @@ class MemoryLimit:
             raise
         return _Both(first, second)
 
-    def fitting(
-        self, run: Callable[[BatchShape], object], shapes: Sequence[BatchShape]
-    ) -> list[BatchShape]:
-        """Those of ``shapes`` (the smallest first) for which memory suffices; runs the largest.
+    def fitting(self, run: Callable[[Sequence[BatchShape]], T], shapes: Sequence[BatchShape]) -> T:
+        """``run`` with those of ``shapes`` (the smallest first) for which memory suffices.
 
         Raises:
             ModelError: it suffices for none.
         """
-        left = list(shapes)
+        left = shapes
         while left:
             try:
-                run(left[-1])
+                return run(left)
             except RuntimeError as error:
                 if not wants_memory(error):
                     raise
-            else:
-                return left
             self._lower(left[-1].work.tokens)
             left = [shape for shape in left if shape.work.tokens <= self.tokens]
         raise ModelError("the device's memory does not suffice for the model and a single text")

@@ -117,7 +117,7 @@ def test_when_the_second_half_cannot_start_the_first_is_finished():
 
     def start(batch):
         if batch.items in {4, 7}:
-            raise torch.OutOfMemoryError
+            raise NO_MEMORY
         return Half()
 
     with pytest.raises(torch.OutOfMemoryError):
@@ -159,7 +159,7 @@ def test_an_engine_shows_its_ceiling(tmp_path, monkeypatch):
 
     def small(batch):
         if batch.items > 4:
-            raise torch.OutOfMemoryError
+            raise NO_MEMORY
         return begin(batch)
 
     monkeypatch.setattr(engine, "_begin", small)
@@ -173,18 +173,19 @@ def test_a_warm_up_finds_what_fits_and_larger_batches_are_never_formed():
     shapes = [BatchShape(count, 16) for count in (1, 4, 16, 64)]
     tried, limit = [], MemoryLimit(1024, lambda: None)
 
-    def run(shape):
-        tried.append(shape.texts)
-        if shape.texts > 4:
+    def run(left):
+        tried.append(len(left))
+        if left[-1].texts > 4:
             raise NO_MEMORY
+        return left
 
     assert limit.fitting(run, shapes) == shapes[:2]
-    assert tried == [64, 16, 4]
+    assert tried == [4, 3, 2]
     assert (limit.tokens, limit.lowered) == (128, 2)
 
 
 def test_a_model_that_takes_all_the_memory_is_not_served():
-    def run(_shape):
+    def run(_shapes):
         raise NO_MEMORY
 
     with pytest.raises(ModelError, match="memory does not suffice for the model and a single text"):
@@ -192,7 +193,7 @@ def test_a_model_that_takes_all_the_memory_is_not_served():
 
 
 def test_what_else_goes_wrong_in_a_warm_up_is_not_taken_for_want_of_memory():
-    def run(_shape):
+    def run(_shapes):
         raise RuntimeError("an illegal memory access was encountered")
 
     limit = MemoryLimit(1024, lambda: None)
