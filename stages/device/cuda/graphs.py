@@ -18,7 +18,7 @@ from stages.device.cuda.gpu import Gpu, Replay
 from stages.device.cuda.graph_shapes import GraphShapes, PackedShape, hot_first
 from stages.device.faults import wants_memory
 
-MEMORY_SHARE: Final = 0.1  # of the device's memory, for all graphs but the first
+MEMORY_SHARE: Final = 0.1  # of the device's memory, for all graphs beside the one that takes most
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ class Graphs:
         self._whole = GraphShapes([*hot, *rest])
         self._replays: dict[PackedShape, Replay] = {}
         self._share = MEMORY_SHARE * gpu.total_bytes()
-        self._first_bytes = 0
+        self._most_bytes = 0  # of one graph
         self._seconds = 0.0
         self.memory_bytes = 0
 
@@ -94,11 +94,10 @@ class Graphs:
             return
         self._serving.add(shape)
         taken = max(0, free - self._gpu.free_bytes())
-        if not self.memory_bytes:
-            self._first_bytes = taken
+        self._most_bytes = max(self._most_bytes, taken)
         self.memory_bytes += taken
         self._seconds += time.perf_counter() - started
-        if self.memory_bytes > self._first_bytes + self._share:
+        if self.memory_bytes > self._most_bytes + self._share:
             taken_mib = self.memory_bytes / 2**20
             self._leave_out(f"{taken_mib:.0f} MiB are their share of memory", shape)
 
