@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from pipeline.devices.watch import LOOK_EVERY_S, DeviceLost, DeviceWatch
+from pipeline.devices.watch import IDLE_LOOK_EVERY_S, LOOK_EVERY_S, DeviceLost, DeviceWatch
 from pipeline.topology import Pipeline
 
 
@@ -24,7 +24,8 @@ async def run_guarded(
 
 async def _guard(pipeline: Pipeline, watch: DeviceWatch, on_lost: Callable[[], None]) -> None:
     while watch.verdict is None:
-        await trio.sleep(LOOK_EVERY_S)
+        busy = any(load.batches for load in pipeline.load.devices)
+        await trio.sleep(LOOK_EVERY_S if busy else IDLE_LOOK_EVERY_S)
         watch.look(pipeline.load.devices, pipeline.load.true_cost, trio.current_time())
     on_lost()
     raise DeviceLost(watch.verdict)

@@ -22,6 +22,7 @@ from stages.requests.answer import Outcome
 from stages.requests.ticket import Ticket
 
 LOOK_EVERY_S: Final = 0.1
+IDLE_LOOK_EVERY_S: Final = 0.5  # while no device has work
 LONGEST_LOOK_S: Final = 1.0  # of silence that one look adds at most, however late it comes
 
 
@@ -56,7 +57,7 @@ class DeviceWatch:
         self._watched = [_Watched() for _ in range(self.devices)]
 
     def look(self, loads: Sequence[DeviceLoad], cost: CostModel | None, now: float) -> None:
-        """See what the devices have done; call it every LOOK_EVERY_S.
+        """See what the devices have done; call it every LOOK_EVERY_S, or IDLE_LOOK_EVERY_S.
 
         What their work should take by ``cost`` is no silence.
         """

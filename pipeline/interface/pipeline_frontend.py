@@ -2,8 +2,8 @@
 
 The frontend exists before the pipeline is open and after it has closed, and then answers
 why it does not serve. The state that it publishes is immutable, so any thread may read it;
-it is renewed every few milliseconds, at every change of phase, and when a request leaves that
-was a good part of what kept others out.
+it is renewed every few milliseconds (seldom while nothing happens), at every change of phase,
+and when a request leaves that was a good part of what kept others out.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,8 @@ from stages.requests.request import EmbedRequest
 from stages.requests.ticket import Reply, Ticket
 
 PUBLISH_EVERY_S: Final = 0.025
+REST_S: Final = 0.5  # between two publications while nothing happens
+AT_REST: Final = {ServerStatus.LOADING, ServerStatus.HEALTHY}  # with nothing that time would heal
 GOOD_PART: Final = 0.2  # of what is queued
 
 
@@ -58,6 +60,7 @@ class PipelineFrontend:
         self._level = HealthLevel()
         self._averages = LoadAverages(trio.current_time())
         self._opened_at = trio.current_time()
+        self._asked = trio.Event()  # by a request
         self._snapshot = self._look()
 
     @property
@@ -105,6 +108,7 @@ class PipelineFrontend:
         except NotOffered as error:
             self._refuse(error, request, reply)
             return None
+        self._asked.set()
         return self._pipeline.submit(request, timeout_s=timeout_s, reply=reply)
 
     def _refuse(self, error: PenstockError, request: EmbedRequest, reply: Reply) -> None:
@@ -120,7 +124,19 @@ class PipelineFrontend:
     async def run(self) -> None:
         """Publish until cancelled."""
         while True:
-            self._snapshot = self._look()
+            self._snapshot = state = self._look()
+            if state.status in AT_REST and not (state.open_requests or state.gpu_queue_depth):
+                await self._rest()
+            else:
+                await trio.sleep(PUBLISH_EVERY_S)
+
+    async def _rest(self) -> None:
+        """Sleep for longer, unless a request comes."""
+        self._asked = trio.Event()
+        with trio.move_on_after(REST_S):
+            await self._asked.wait()
+            # Or the whole rest would count as busy as the next look finds the devices.
+            self._averages.look(busy_share=0.0, backlog_s=0.0, now=trio.current_time())
             await trio.sleep(PUBLISH_EVERY_S)
 
     def _make_room(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:

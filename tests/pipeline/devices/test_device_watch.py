@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.commands.serve import FAILED_WATCHDOG_S
-from pipeline.devices.watch import LOOK_EVERY_S, DeviceWatch
+from pipeline.devices.watch import IDLE_LOOK_EVERY_S, LOOK_EVERY_S, DeviceWatch
 from pipeline.lifecycle import LAST_WORDS_S
 from stages.load.cost_model import CostModel
 from stages.load.device_load import DeviceLoad
@@ -78,6 +78,16 @@ def test_a_device_without_work_may_be_silent(devices, watch):
     devices.finish()
     devices.wait(10 * HANG_S)
     assert watch.verdict is None
+
+
+def test_work_that_comes_between_two_looks_of_an_idle_watch_has_its_whole_time(devices, watch):
+    devices.wait(10 * HANG_S, every_s=IDLE_LOOK_EVERY_S)
+    devices.now += 0.9 * IDLE_LOOK_EVERY_S
+    devices.launch()
+    devices.wait(HANG_S - LOOK_EVERY_S)
+    assert watch.verdict is None
+    devices.wait(4 * LOOK_EVERY_S)
+    assert watch.verdict is not None
 
 
 def test_a_batch_that_ends_is_a_sign_of_life_whatever_is_behind_it(devices, watch):
@@ -157,4 +167,4 @@ def test_the_first_reason_stays(watch, batch):
 
 
 def test_the_process_ends_within_five_seconds_of_the_verdict():
-    assert LOOK_EVERY_S + LAST_WORDS_S + FAILED_WATCHDOG_S < 5.0
+    assert IDLE_LOOK_EVERY_S + LAST_WORDS_S + FAILED_WATCHDOG_S < 5.0

@@ -7,7 +7,7 @@ from core_builders import HandRunner, ids_request, limits_of, open_ticket, plan_
 from running_pipeline import Caller
 from trio.testing import wait_all_tasks_blocked
 
-from pipeline.interface.pipeline_frontend import PUBLISH_EVERY_S, PipelineFrontend
+from pipeline.interface.pipeline_frontend import PipelineFrontend
 from pipeline.interface.status import ModelInfo, Phase, RequestLimits
 from pipeline.topology import Pipeline
 from stages.errors import NotOffered, NotServing
@@ -223,16 +223,6 @@ async def test_figures_are_those_of_the_pipeline(frontend, nursery, mock_clock):
     assert look(frontend).idle_for_s == 0.0
     mock_clock.jump(100.0)
     assert look(frontend).idle_for_s == 0.0
-
-
-async def test_it_publishes_its_state_again_and_again(frontend, nursery, autojump_clock):
-    nursery.start_soon(frontend.run)
-    published = []
-    for _ in range(10):
-        await trio.sleep(1.5 * PUBLISH_EVERY_S)
-        published.append(frontend.snapshot)
-    uptimes_s = [state.uptime_s for state in published]
-    assert uptimes_s == sorted(set(uptimes_s))
 
 
 async def test_abandoning_reaches_the_pipeline(frontend, nursery, mock_clock):
