@@ -12,7 +12,7 @@ vectors are to float32.
 
 Plain transformers has a process of its own, which is how anyone runs it. Sorted by
 length it also runs in the engine's process, where it has what the engine sets for all
-of it: a heap that keeps its memory (:mod:`stages.device.heap`), threads that do not spin.
+of it: a heap that keeps its memory (:mod:`stages.device.cpu.heap`), threads that do not spin.
 """
 
 import argparse

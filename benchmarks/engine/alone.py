@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from stages.bucketing import buckets_for, sort_into_buckets
 from stages.data.arrays import Float32, Int32
+from stages.device.checkpoint.recipe import Recipe
 from stages.device.factory import make_device
-from stages.device.packing import Sample
-from stages.device.recipe import Recipe
+from stages.device.layouts.packing import Sample
 from stages.device.spec import Device, EngineSpec
 from stages.messages.batch import Batch, Layout
 from stages.messages.batch_result import DeviceOutput

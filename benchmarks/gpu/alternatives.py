@@ -14,8 +14,8 @@ from torch.nn.functional import embedding_bag, gelu, linear
 
 from benchmarks.gpu.apart import tell
 from benchmarks.gpu.preflight import tried
-from stages.device.attention import Kernel, Packing, attend
 from stages.device.device_choice import choose_dtype
+from stages.device.layouts.attention import Kernel, Packing, attend
 
 HIDDEN: Final = 768
 WIDE: Final = 3072

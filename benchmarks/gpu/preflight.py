@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from benchmarks.gpu.apart import tell
-from stages.device.attention import Kernel, Packing, packed_attention
 from stages.device.cuda.gpu import CudaGpu
 from stages.device.device_choice import choose_device, choose_dtype
-from stages.device.packing import Sample
-from stages.device.run_plans import packed_runs
+from stages.device.layouts.attention import Kernel, Packing, packed_attention
+from stages.device.layouts.packing import Sample
+from stages.device.layouts.run_plans import packed_runs
 
 LENGTHS: Final = (1, 7, 7, 40, 130)
 # heads, heads of keys, their size, window, causal

@@ -9,7 +9,7 @@ from attrs import evolve
 from pipeline.process.cpu_affinity import shares
 from pipeline.settings.table import Settings
 from stages.bucketing import buckets_for
-from stages.device.recipe import Recipe
+from stages.device.checkpoint.recipe import Recipe
 from stages.device.spec import EngineSpec
 from stages.messages.batch import Layout
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.device.recipe import Recipe
+from stages.device.checkpoint.recipe import Recipe
 from stages.device.spec import Device
 from stages.text.text_tokenizer import TextTokenizer
 from stages.text.token_rules import TokenRules

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from pipeline.interface.status import ModelInfo
-from stages.device.recipe import Recipe
+from stages.device.checkpoint.recipe import Recipe
 from stages.device.spec import Device
 from stages.execution import DeviceRunner
 from stages.text.text_tokenizer import TextTokenizer

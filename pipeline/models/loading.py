@@ -20,12 +20,12 @@ from pipeline.models.loaded_model import LoadedModel
 from pipeline.models.resolve import ResolvedModel, resolve_model
 from pipeline.process.logs import route_library_logs
 from pipeline.settings.table import Settings
+from stages.device.checkpoint.fingerprint import fingerprint
+from stages.device.checkpoint.recipe import Recipe
+from stages.device.checkpoint.task import Task
 from stages.device.errors import ModelError
 from stages.device.factory import import_device, make_device
-from stages.device.fingerprint import fingerprint
-from stages.device.recipe import Recipe
 from stages.device.spec import Device, EngineSpec
-from stages.device.task import Task
 from stages.messages.batch import Batch
 from stages.messages.batch_result import DeviceOutput
 from stages.requests.output import Output

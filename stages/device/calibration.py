@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from attrs import frozen
 
-from stages.device.packing import Sample
+from stages.device.layouts.packing import Sample
 from stages.device.spec import EngineSpec
 from stages.load.cost_model import CostModel, CostSample, Work
 

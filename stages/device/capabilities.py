@@ -15,17 +15,17 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from stages.data.arrays import Int32
-from stages.device.checkpoint import quiet
-from stages.device.encoder import Encoder
+from stages.device.checkpoint.loading import quiet
+from stages.device.checkpoint.recipe import Recipe
+from stages.device.checkpoint.task import Task
 from stages.device.errors import ModelError
-from stages.device.head import read_head
-from stages.device.pooling import Pooler
-from stages.device.ragged_outputs import Reader, SparseReader, read_tokens
-from stages.device.readout import Readout
-from stages.device.recipe import Recipe
-from stages.device.self_check import TOLERANCE
-from stages.device.task import Task
-from stages.device.task_head import TaskHead
+from stages.device.layouts.encoder import Encoder
+from stages.device.layouts.self_check import TOLERANCE
+from stages.device.outputs.head import read_head
+from stages.device.outputs.pooling import Pooler
+from stages.device.outputs.ragged_outputs import Reader, SparseReader, read_tokens
+from stages.device.outputs.readout import Readout
+from stages.device.outputs.task_head import TaskHead
 from stages.requests.output import Output
 
 CLASSIFIER_POOLINGS = ("cls", "lasttoken", "mean")

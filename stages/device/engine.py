@@ -2,7 +2,7 @@
 
 Made inside the device thread: it loads, checks itself, warms up, and only then
 counts as ready. Every forward pass runs under ``torch.inference_mode()``. How a batch
-runs is the executor's business (:mod:`stages.device.cpu_executor`,
+runs is the executor's business (:mod:`stages.device.cpu.cpu_executor`,
 :mod:`stages.device.cuda.gpu_executor`).
 """
 
@@ -14,29 +14,29 @@ import torch
 from attrs import evolve, frozen
 
 from stages.data.ragged_rows import RaggedRows, Values
-from stages.device.attention import Kernel, choose_kernel, dtype_name
-from stages.device.bert_layers import replace_layers, restore_layers
 from stages.device.calibration import BatchShape, calibrated, shapes_of
 from stages.device.capabilities import find_capabilities
-from stages.device.checkpoint import load_model
-from stages.device.cpu_executor import CpuExecutor
+from stages.device.checkpoint.loading import load_model
+from stages.device.checkpoint.task import Task
+from stages.device.cpu.bert_layers import replace_layers, restore_layers
+from stages.device.cpu.cpu_executor import CpuExecutor
+from stages.device.cpu.heap import GROWTH_BYTES, HALF_GROWTH_BYTES
+from stages.device.cpu.weight_layout import turn_narrow_weights
 from stages.device.cuda.fused_layers import fuse_layers
 from stages.device.cuda.gpu import CudaGpu, Gpu
 from stages.device.cuda.gpu_executor import GpuExecutor
 from stages.device.cuda.gpu_setup import make_gpu_executor
 from stages.device.device_choice import choose_device, choose_dtype
 from stages.device.executor_counts import ExecutorCounts
-from stages.device.heap import GROWTH_BYTES, HALF_GROWTH_BYTES
+from stages.device.layouts.attention import Kernel, choose_kernel, dtype_name
+from stages.device.layouts.packed import CPU_SCRATCH_RUN_TOKENS, PackedPath
+from stages.device.layouts.padded import PaddedPath
+from stages.device.layouts.self_check import check_packed, check_padded
 from stages.device.making import one_is_made
 from stages.device.memory_limit import MemoryLimit
-from stages.device.mixed_outputs import is_mixed, start_mixed
-from stages.device.packed import CPU_SCRATCH_RUN_TOKENS, PackedPath
-from stages.device.padded import PaddedPath
-from stages.device.self_check import check_packed, check_padded
+from stages.device.outputs.mixed_outputs import is_mixed, start_mixed
 from stages.device.spec import DeviceFigures, EngineSpec
-from stages.device.task import Task
 from stages.device.token_choices import TokenChoices
-from stages.device.weight_layout import turn_narrow_weights
 from stages.load.cost_model import CostModel
 from stages.messages.batch import Batch, Layout
 from stages.messages.batch_result import DeviceOutput

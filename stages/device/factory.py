@@ -2,8 +2,8 @@
 
 from importlib import import_module
 
-from stages.device.core_parts import bind_team
-from stages.device.lean_import import import_lean
+from stages.device.checkpoint.lean_import import import_lean
+from stages.device.cpu.core_parts import bind_team
 from stages.device.making import made_alone
 from stages.device.spec import Device, EngineSpec
 from stages.threads.cores import run_on
@@ -22,7 +22,7 @@ def make_device(spec: EngineSpec) -> Device:
 
     Imports torch unless the null device is asked for. With ``spec.cores`` the calling
     thread, and every one that it starts, runs on these from now on; on a CPU the threads
-    that compute have a part of its cores each (:mod:`stages.device.core_parts`), and the
+    that compute have a part of its cores each (:mod:`stages.device.cpu.core_parts`), and the
     calling one is the first of them. On GPUs this waits for what other threads make.
 
     Raises:

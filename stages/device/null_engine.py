@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from stages.data.arrays import Float32, Int32
-from stages.device.packing import Texts, copy_ids
-from stages.device.run_plans import packed_runs
+from stages.device.layouts.packing import Texts, copy_ids
+from stages.device.layouts.run_plans import packed_runs
 from stages.device.spec import DeviceFigures, EngineSpec
 from stages.load.cost_model import CostModel
 from stages.messages.batch import Batch, Layout

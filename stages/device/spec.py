@@ -6,8 +6,8 @@ from typing import Protocol
 from attrs import frozen
 
 from stages.data.arrays import Int32
+from stages.device.checkpoint.recipe import Recipe
 from stages.device.errors import ModelError
-from stages.device.recipe import Recipe
 from stages.load.cost_model import CostModel
 from stages.messages.batch import Batch, Layout
 from stages.messages.batch_result import DeviceOutput

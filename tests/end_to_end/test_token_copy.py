@@ -16,9 +16,9 @@ from small_model import VOCABULARY, write_checkpoint
 from stages.data.input_limits import InputLimits
 from stages.data.padded_input import from_mask
 from stages.data.ragged_input import from_lengths
-from stages.device import cpu_executor
+from stages.device.checkpoint.recipe import Recipe
+from stages.device.cpu import cpu_executor
 from stages.device.engine import Engine
-from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
 from stages.messages.batch import Layout
 from stages.requests.answer import Answer

@@ -10,8 +10,8 @@ The library computes that activation by tanh. all-MiniLM-L6-v2 in bfloat16 is at
 0.99984 and more to float32 with it, and of 0.99986 without; in float16, which rounds finer,
 at 0.99997 and 0.999998, so there the activation stays what it is.
 
-For the models of :mod:`stages.device.bert_layers`; whether they compute the same is seen by
-:mod:`stages.device.self_check`, too.
+For the models of :mod:`stages.device.cpu.bert_layers`; whether they compute the same is seen by
+:mod:`stages.device.layouts.self_check`, too.
 """
 
 from typing import Any
@@ -22,8 +22,8 @@ from torch.nn.functional import gelu
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
-from stages.device.attention import Packing, attend
-from stages.device.bert_layers import replace_encoder
+from stages.device.cpu.bert_layers import replace_encoder
+from stages.device.layouts.attention import Packing, attend
 
 
 class FusedLayer(nn.Module):
@@ -84,7 +84,7 @@ class FusedEncoder(nn.Module):
 def fuse_layers(model: PreTrainedModel) -> bool:
     """Run packed rows of ``model`` here, where it seems to have such layers; whether it does.
 
-    :func:`stages.device.bert_layers.restore_layers` undoes it.
+    :func:`stages.device.cpu.bert_layers.restore_layers` undoes it.
     """
     return replace_encoder(model, FusedEncoder)
 

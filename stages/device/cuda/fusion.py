@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stages.device.compilations import allow_compilations
 from stages.device.cuda.layouts import Row
-from stages.device.self_check import TOLERANCE
+from stages.device.layouts.self_check import TOLERANCE
 
 Input = tuple[Tensor, Tensor, Tensor, int]
 

@@ -22,11 +22,11 @@ from stages.device.cuda.graphs import Graphs
 from stages.device.cuda.layouts import BatchLayout, PackedLayout, PaddedLayout
 from stages.device.cuda.pinned_buffers import PendingBatch, PinnedBuffers
 from stages.device.executor_counts import ExecutorCounts
-from stages.device.packed import UNBOUNDED_TOKENS
-from stages.device.packing import Run, Sample, Texts
-from stages.device.padded import PaddedPath, Shape
-from stages.device.ragged_outputs import Reader
-from stages.device.run_plans import packed_runs, padded_runs
+from stages.device.layouts.packed import UNBOUNDED_TOKENS
+from stages.device.layouts.packing import Run, Sample, Texts
+from stages.device.layouts.padded import PaddedPath, Shape
+from stages.device.layouts.run_plans import packed_runs, padded_runs
+from stages.device.outputs.ragged_outputs import Reader
 from stages.messages.batch import Layout
 from stages.requests.output import Output
 from stages.threads.pending_work import Completed, Pending

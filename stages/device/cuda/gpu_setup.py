@@ -6,15 +6,15 @@ from collections.abc import Sequence
 import structlog
 import torch
 
-from stages.device.attention import Kernel
 from stages.device.capabilities import Capabilities
 from stages.device.cuda.fusion import fuse, sample_inputs
 from stages.device.cuda.gpu import Gpu
 from stages.device.cuda.gpu_executor import GpuExecutor
 from stages.device.cuda.graph_shapes import PackedShape, packed_shapes
 from stages.device.cuda.layouts import PackedLayout, PaddedLayout, Row, packed_row
-from stages.device.encoder import Encoder
-from stages.device.padded import PaddedPath, captured_shapes
+from stages.device.layouts.attention import Kernel
+from stages.device.layouts.encoder import Encoder
+from stages.device.layouts.padded import PaddedPath, captured_shapes
 from stages.device.spec import EngineSpec
 
 log = structlog.get_logger()

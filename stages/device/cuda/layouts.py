@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from stages.data.arrays import Int32
-from stages.device.attention import Kernel, Packing
 from stages.device.cuda.graph_shapes import PackedShape
 from stages.device.cuda.staging import PackedParts, PackedStaging, PaddedParts, PaddedStaging
-from stages.device.encoder import Encoder
-from stages.device.packing import Run, Texts
-from stages.device.padded import PaddedPath, Shape
-from stages.device.pooling import Bags, Stretches
-from stages.device.readout import Readout
+from stages.device.layouts.attention import Kernel, Packing
+from stages.device.layouts.encoder import Encoder
+from stages.device.layouts.packing import Run, Texts
+from stages.device.layouts.padded import PaddedPath, Shape
+from stages.device.outputs.pooling import Bags, Stretches
+from stages.device.outputs.readout import Readout
 
 Row: TypeAlias = Callable[..., Tensor]  # see packed_row
 S_contra = TypeVar("S_contra", contravariant=True)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from stages.data.arrays import Int32
 from stages.device.cuda.graph_shapes import PackedShape
-from stages.device.packing import Run, Texts, copy_ids
-from stages.device.padded import Shape
+from stages.device.layouts.packing import Run, Texts, copy_ids
+from stages.device.layouts.padded import Shape
 
 ALIGNED: Final = 32  # int32 values
 STRETCH: Final = 16  # tokens whose vectors are added up in one go

@@ -2,7 +2,7 @@ from benchmarks.engine.shapes import SHAPES, text, write_checkpoint
 from benchmarks.engine.shapes import ids as ids_of
 from benchmarks.load.mixes import fixed as of_length
 from benchmarks.load.mixes import lengths, token_ids
-from stages.device.recipe import Recipe
+from stages.device.checkpoint.recipe import Recipe
 from stages.text.text_tokenizer import TextTokenizer
 
 

@@ -9,16 +9,16 @@ from attrs import define, field
 from tiny_models import write_checkpoint
 from torch.nn.functional import scaled_dot_product_attention
 
-from stages.device.attention import Kernel
 from stages.device.capabilities import Capabilities, find_capabilities
-from stages.device.checkpoint import load_model
+from stages.device.checkpoint.loading import load_model
+from stages.device.checkpoint.recipe import Recipe
 from stages.device.cuda.gpu_executor import GpuExecutor
 from stages.device.cuda.layouts import PackedLayout, PaddedLayout, packed_row
-from stages.device.encoder import Encoder
-from stages.device.padded import PaddedPath
-from stages.device.pooling import Pooler
-from stages.device.readout import Readout
-from stages.device.recipe import Recipe
+from stages.device.layouts.attention import Kernel
+from stages.device.layouts.encoder import Encoder
+from stages.device.layouts.padded import PaddedPath
+from stages.device.outputs.pooling import Pooler
+from stages.device.outputs.readout import Readout
 from stages.requests.output import Output
 
 CPU = torch.device("cpu")

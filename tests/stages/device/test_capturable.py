@@ -13,14 +13,14 @@ from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stages.device.attention import Kernel
-from stages.device.checkpoint import load_model
+from stages.device.checkpoint.loading import load_model
 from stages.device.cuda.fused_layers import fuse_layers
 from stages.device.cuda.graph_shapes import PackedShape
 from stages.device.cuda.layouts import PackedLayout, packed_row
-from stages.device.encoder import Encoder
-from stages.device.pooling import Pooler
-from stages.device.readout import Readout
+from stages.device.layouts.attention import Kernel
+from stages.device.layouts.encoder import Encoder
+from stages.device.outputs.pooling import Pooler
+from stages.device.outputs.readout import Readout
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*CUDA")  # varlen's module looks for a device
 

@@ -9,10 +9,10 @@ import torch._dynamo
 from structlog.testing import capture_logs
 from tiny_models import write_checkpoint
 
-from stages.device.checkpoint import load_model
+from stages.device.checkpoint.loading import load_model
 from stages.device.compilations import DEVICES, allow_compilations
-from stages.device.encoder import Encoder
-from stages.device.padded import PaddedPath, Shape, let_this_thread_capture
+from stages.device.layouts.encoder import Encoder
+from stages.device.layouts.padded import PaddedPath, Shape, let_this_thread_capture
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what it imports is deprecated

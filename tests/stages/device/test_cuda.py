@@ -12,10 +12,10 @@ import trio
 from tiny_models import make_batch, pooling, random_texts, write_checkpoint
 from transformers import AutoModel
 
+from stages.device.checkpoint.recipe import Recipe
 from stages.device.cuda.fused_layers import FusedEncoder
 from stages.device.cuda.gpu import CudaGpu
 from stages.device.engine import Engine
-from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
 from stages.messages.batch import Layout
 from stages.threads.worker import WorkerThread

@@ -6,8 +6,8 @@ import torch
 import transformers
 from tiny_models import make_batch, make_engine, random_texts, write_checkpoint
 
+from stages.device.checkpoint.recipe import Recipe
 from stages.device.engine import Engine
-from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
 from stages.messages.batch import Layout
 from stages.requests.output import Output

@@ -98,7 +98,7 @@ def test_a_model_that_does_not_run_is_refused_with_the_reason(tmp_path, monkeypa
     def fail(*_):
         raise RuntimeError("no such thing\nas this")
 
-    monkeypatch.setattr("stages.device.encoder.Encoder.padded", fail)
+    monkeypatch.setattr("stages.device.layouts.encoder.Encoder.padded", fail)
     folder = write_checkpoint(tmp_path, "bert", [pooling("mean")])
     reason = "^BertModel cannot be served: RuntimeError: no such thing$"
     with pytest.raises(ModelError, match=reason):
@@ -194,7 +194,7 @@ def test_a_model_that_padding_changes_is_refused(tmp_path, monkeypatch):
     folder = write_checkpoint(tmp_path, "mpnet", [pooling("mean")])
     forward = make_engine(folder)._encoder.padded
     monkeypatch.setattr(
-        "stages.device.encoder.Encoder.padded",
+        "stages.device.layouts.encoder.Encoder.padded",
         lambda self, ids, mask, types=None: forward(ids, None),
     )
     with pytest.raises(ModelError, match="other vectors in a batch than alone"):
@@ -205,7 +205,7 @@ def test_a_model_whose_vectors_are_not_finite_is_refused(tmp_path, monkeypatch):
     folder = write_checkpoint(tmp_path, "mpnet", [pooling("mean")])
     forward = make_engine(folder)._encoder.padded
     monkeypatch.setattr(
-        "stages.device.encoder.Encoder.padded",
+        "stages.device.layouts.encoder.Encoder.padded",
         lambda self, ids, mask, types=None: forward(ids, mask, types) * torch.nan,
     )
     with pytest.raises(ModelError, match="not finite"):

@@ -8,10 +8,10 @@ from threading import Thread
 import pytest
 from tiny_models import write_checkpoint
 
+from stages.device.checkpoint.recipe import Recipe
 from stages.device.engine import Engine
 from stages.device.factory import make_device
 from stages.device.making import made_alone, one_is_made
-from stages.device.recipe import Recipe
 from stages.device.spec import EngineSpec
 
 
@@ -48,7 +48,7 @@ def test_a_device_on_a_cpu_brings_no_compiler(tmp_path):
         f"{IMPORT}"
         "from pathlib import Path\n"
         "from stages.device.factory import make_device\n"
-        "from stages.device.recipe import Recipe\n"
+        "from stages.device.checkpoint.recipe import Recipe\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "spec = EngineSpec(folder, Recipe.read(folder), device='cpu', max_tokens_per_batch=512)\n"
         "assert make_device(spec).dimension == 32\n"
@@ -84,7 +84,7 @@ def test_masks_that_need_the_compiler_import_it():
 
 def test_libraries_that_want_more_of_the_compiler_get_it():
     run(
-        "from stages.device import lean_import\n"
+        "from stages.device.checkpoint import lean_import\n"
         "lean_import.MARKS = ()\n"
         f"{IMPORT}"
         "import torch\n"
@@ -98,7 +98,7 @@ def test_libraries_that_want_more_of_the_compiler_get_it():
 def test_reading_recipes_and_the_null_device_import_neither_torch_nor_transformers():
     run(
         "import sys\n"
-        "import stages.device.recipe, stages.device.fingerprint\n"
+        "import stages.device.checkpoint.recipe, stages.device.checkpoint.fingerprint\n"
         "from stages.device.factory import make_device\n"
         "from stages.device.spec import EngineSpec\n"
         "make_device(EngineSpec(device='null'))\n"

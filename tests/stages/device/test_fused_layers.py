@@ -8,16 +8,16 @@ from tiny_models import random_texts, write_checkpoint
 from torch._dynamo.testing import CompileCounter
 from varlen_on_cpu import varlen  # noqa: F401 - gives the kernel a face on the CPU
 
-from stages.device.attention import Kernel
-from stages.device.bert_layers import restore_layers
-from stages.device.checkpoint import load_model
+from stages.device.checkpoint.loading import load_model
+from stages.device.cpu.bert_layers import restore_layers
 from stages.device.cuda.fused_layers import FusedEncoder, fuse_layers
 from stages.device.cuda.fusion import fuse, sample_inputs
 from stages.device.cuda.layouts import packed_row
-from stages.device.encoder import Encoder
-from stages.device.packed import PackedPath
-from stages.device.packing import Sample, copy_ids
-from stages.device.self_check import check_packed
+from stages.device.layouts.attention import Kernel
+from stages.device.layouts.encoder import Encoder
+from stages.device.layouts.packed import PackedPath
+from stages.device.layouts.packing import Sample, copy_ids
+from stages.device.layouts.self_check import check_packed
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 2e-2}
 LENGTHS = (5, 30, 1, 7, 7, 60)
@@ -49,7 +49,7 @@ def hidden(encoder):
 @pytest.fixture(autouse=True)
 def _kernel(monkeypatch, request):
     if "traced" not in request.node.name:
-        monkeypatch.setattr("stages.device.attention._by_offsets", by_offsets)
+        monkeypatch.setattr("stages.device.layouts.attention._by_offsets", by_offsets)
     with torch.inference_mode():
         yield
 
@@ -122,7 +122,7 @@ def test_a_product_is_traced_for_three_and_its_activation_with_it(tmp_path, monk
         "_addmm_activation",
         lambda *given, **choices: counted.append("activated") or fused(*given, **choices),
     )
-    monkeypatch.setattr("stages.device.attention._by_offsets", by_offsets)
+    monkeypatch.setattr("stages.device.layouts.attention._by_offsets", by_offsets)
     hidden(Encoder(model))
     layer = ["product", "product", "activated", "product"]
     assert counted == layer * model.config.num_hidden_layers

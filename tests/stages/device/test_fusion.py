@@ -6,11 +6,11 @@ import torch._dynamo
 from tiny_models import write_checkpoint
 from torch._dynamo.testing import CompileCounter
 
-from stages.device.attention import Kernel
-from stages.device.checkpoint import load_model
+from stages.device.checkpoint.loading import load_model
 from stages.device.cuda.fusion import fuse, sample_inputs
 from stages.device.cuda.layouts import packed_row
-from stages.device.encoder import Encoder
+from stages.device.layouts.attention import Kernel
+from stages.device.layouts.encoder import Encoder
 
 CPU = torch.device("cpu")
 
@@ -31,7 +31,7 @@ def _(q, k, v, offsets, longest):
 @pytest.fixture
 def encoder(tmp_path, monkeypatch, request):
     monkeypatch.setattr(
-        "stages.device.attention._by_offsets",
+        "stages.device.layouts.attention._by_offsets",
         lambda q, k, v, packing, *_: opaque(q, k, v, packing.offsets, packing.longest),
     )
     write_checkpoint(tmp_path, getattr(request, "param", "bert"), [])

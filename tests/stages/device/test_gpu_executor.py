@@ -16,7 +16,7 @@ TOLERANCE = 2e-6
 
 @pytest.fixture(autouse=True)
 def _on_the_cpu(monkeypatch):
-    monkeypatch.setattr("stages.device.attention._by_offsets", by_offsets)
+    monkeypatch.setattr("stages.device.layouts.attention._by_offsets", by_offsets)
     with torch.inference_mode():
         yield
 

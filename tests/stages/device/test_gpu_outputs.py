@@ -22,7 +22,7 @@ MASKED_LM = transformers.AutoModelForMaskedLM
 
 @pytest.fixture(autouse=True)
 def _on_the_cpu(monkeypatch):
-    monkeypatch.setattr("stages.device.attention._by_offsets", by_offsets)
+    monkeypatch.setattr("stages.device.layouts.attention._by_offsets", by_offsets)
     with torch.inference_mode():
         yield
 

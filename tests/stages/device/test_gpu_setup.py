@@ -8,12 +8,12 @@ from structlog.testing import capture_logs
 from tiny_models import distance, make_batch, make_engine, pooling, random_texts, write_checkpoint
 from varlen_on_cpu import varlen  # noqa: F401 - gives the kernel a face on the CPU
 
-from stages.device.attention import Kernel
+from stages.device.checkpoint.recipe import Recipe
 from stages.device.cuda import fusion
 from stages.device.cuda.fused_layers import FusedEncoder
 from stages.device.cuda.gpu_setup import make_gpu_executor
 from stages.device.engine import Engine
-from stages.device.recipe import Recipe
+from stages.device.layouts.attention import Kernel
 from stages.device.spec import EngineSpec
 from stages.load.cost_model import Work
 from stages.messages.batch import Layout
@@ -81,7 +81,7 @@ def refuse(*_, **__):
 @pytest.mark.parametrize(
     ("broken", "layout", "said"),
     [
-        ("stages.device.attention._by_offsets", Layout.PADDED, ""),
+        ("stages.device.layouts.attention._by_offsets", Layout.PADDED, ""),
         ("stages.device.cuda.fusion._compiled", Layout.PACKED, "the model is not compiled"),
         ("fake_gpu.FakeGpu.capture", Layout.PACKED, "no more CUDA graphs are captured"),
     ],

@@ -6,7 +6,7 @@ import torch
 from tiny_models import make_engine, pooling, random_texts, write_checkpoint
 
 from stages.data.ragged_ids import RaggedIds
-from stages.device import cpu_executor
+from stages.device.cpu import cpu_executor
 from stages.messages.batch import Batch, Layout
 from stages.messages.chunk import Chunk
 from stages.requests.ticket import Ticket

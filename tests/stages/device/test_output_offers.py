@@ -4,8 +4,8 @@ import pytest
 import transformers
 from tiny_models import make_batch, make_engine, pooling, random_texts, write_checkpoint
 
+from stages.device.checkpoint.recipe import Recipe
 from stages.device.errors import ModelError
-from stages.device.recipe import Recipe
 from stages.messages.batch import Layout
 from stages.requests.output import Output
 

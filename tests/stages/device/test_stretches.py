@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from stages.device.cuda.graph_shapes import PackedShape
 from stages.device.cuda.staging import STRETCH, PackedStaging
-from stages.device.packing import Sample
-from stages.device.pooling import Bags, Pooler, Stretches
-from stages.device.run_plans import packed_runs
+from stages.device.layouts.packing import Sample
+from stages.device.layouts.run_plans import packed_runs
+from stages.device.outputs.pooling import Bags, Pooler, Stretches
 
 LENGTHS = st.lists(st.integers(1, 70), min_size=1, max_size=12)
 

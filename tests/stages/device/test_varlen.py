@@ -10,17 +10,17 @@ from tiny_models import random_texts, write_checkpoint
 from torch._dynamo.testing import CompileCounter
 from varlen_on_cpu import varlen
 
-from stages.device.attention import Kernel
-from stages.device.checkpoint import load_model
+from stages.device.checkpoint.loading import load_model
 from stages.device.cuda.fusion import fuse, sample_inputs
 from stages.device.cuda.graph_shapes import PackedShape, packed_shapes
 from stages.device.cuda.layouts import packed_row
 from stages.device.cuda.staging import PackedStaging
-from stages.device.encoder import Encoder
-from stages.device.packed import PackedPath
-from stages.device.packing import Sample
-from stages.device.run_plans import packed_runs
-from stages.device.self_check import check_packed
+from stages.device.layouts.attention import Kernel
+from stages.device.layouts.encoder import Encoder
+from stages.device.layouts.packed import PackedPath
+from stages.device.layouts.packing import Sample
+from stages.device.layouts.run_plans import packed_runs
+from stages.device.layouts.self_check import check_packed
 
 KINDS = ["bert", "modernbert", "qwen3", "mistral"]  # windows, grouped queries, causal attention
 

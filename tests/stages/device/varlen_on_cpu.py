@@ -5,7 +5,7 @@ import warnings
 import torch
 from fake_gpu import by_offsets
 
-from stages.device.attention import Kernel, Packing
+from stages.device.layouts.attention import Kernel, Packing
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns where CUDA is absent

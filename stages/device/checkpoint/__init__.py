@@ -1,0 +1,1 @@
+"""What a checkpoint says, and holds: its recipe, its limits, its weights."""

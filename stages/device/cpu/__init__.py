@@ -1,0 +1,1 @@
+"""What is done only on a CPU: layers, memory and threads that suit it."""
