@@ -6,6 +6,7 @@ A protocol, so that everything else about batches in flight runs without a GPU, 
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from threading import Lock
 from typing import Final, Protocol, TypeAlias
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 Replay: TypeAlias = Callable[[], None]
 
+_COLLECTION: Final = Lock()  # one capture at a time: the first to end would resume it
 WARM_UPS: Final = 2  # before a capture: libraries make their handles and workspaces
 
 
@@ -119,10 +121,11 @@ class CudaGpu:
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
     """An engine that is garbage would take its graphs apart in the middle of a capture."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
+    with _COLLECTION:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if collects:
+                gc.enable()
