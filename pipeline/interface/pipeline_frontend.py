@@ -60,7 +60,7 @@ class PipelineFrontend:
         self._level = HealthLevel()
         self._averages = LoadAverages(trio.current_time())
         self._opened_at = trio.current_time()
-        self._asked = trio.Event()  # by a request
+        self._sleep = trio.CancelScope(deadline=self._opened_at)  # until the next publication
         self._snapshot = self._look()
 
     @property
@@ -108,7 +108,7 @@ class PipelineFrontend:
         except NotOffered as error:
             self._refuse(error, request, reply)
             return None
-        self._asked.set()
+        self._end_rest()
         return self._pipeline.submit(request, timeout_s=timeout_s, reply=reply)
 
     def _refuse(self, error: PenstockError, request: EmbedRequest, reply: Reply) -> None:
@@ -125,19 +125,18 @@ class PipelineFrontend:
         """Publish until cancelled."""
         while True:
             self._snapshot = state = self._look()
-            if state.status in AT_REST and not (state.open_requests or state.gpu_queue_depth):
-                await self._rest()
-            else:
-                await trio.sleep(PUBLISH_EVERY_S)
+            idle = not (state.open_requests or state.gpu_queue_depth)
+            rests = idle and state.status in AT_REST
+            with trio.move_on_after(REST_S if rests else PUBLISH_EVERY_S) as self._sleep:
+                await trio.sleep_forever()
 
-    async def _rest(self) -> None:
-        """Sleep for longer, unless a request comes."""
-        self._asked = trio.Event()
-        with trio.move_on_after(REST_S):
-            await self._asked.wait()
+    def _end_rest(self) -> None:
+        """A request has come: the next publication is soon. Wakes no task before it."""
+        now = trio.current_time()
+        if self._sleep.deadline > now + PUBLISH_EVERY_S:
+            self._sleep.deadline = now + PUBLISH_EVERY_S
             # Or the whole rest would count as busy as the next look finds the devices.
-            self._averages.look(busy_share=0.0, backlog_s=0.0, now=trio.current_time())
-            await trio.sleep(PUBLISH_EVERY_S)
+            self._averages.look(busy_share=0.0, backlog_s=0.0, now=now)
 
     def _make_room(self, ticket: Ticket, outcome: Outcome | None, now: float) -> None:
         """A :data:`stages.requests.open_tickets.EndListener`.
