@@ -4,8 +4,12 @@ By default glibc returns a freed block of megabytes to the system at once or not
 depending on what was freed before, and then the next pass pays for every page anew: a
 feed-forward layer of all-MiniLM-L6-v2 takes 3.3 ms where it takes 2.5 ms on memory
 that was kept, and the whole engine is 2 to 13% slower, differently in each process.
-So what is freed is kept. Runs differ in size, though, and a heap that keeps everything
-fragments: it is trimmed when the process has grown by ``GROWTH_BYTES`` above its floor,
+So what is freed is kept. A thread's own heap is made of areas of 64 MB, and glibc gives an
+area back as soon as nothing in it is used: where activations begin a new one, each tensor
+pays for its pages anew. After some time under mixed load that had befallen one of two
+threads, and the server lost a sixth of its throughput; so areas are kept, too.
+
+Runs differ in size, though, and a heap that keeps everything fragments: it is trimmed when the process has grown by ``GROWTH_BYTES`` above its floor,
 the least that ever remained after a trim. What other threads hold at such a moment
 remains too; counted into the floor, it would raise it each time. What remains for good
 raises the floor by a ``RISES``th of that at a time. Looking takes 20 us; trimming takes 1 ms,
@@ -26,9 +30,10 @@ LOOK_EVERY_TOKENS: Final = 1 << 11
 GROWTH_BYTES: Final = 12 << 20
 HALF_GROWTH_BYTES: Final = 48 << 20
 RISES: Final = 24
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
 KEEP_BYTES: Final = 1 << 30  # far above the activations of one run on a CPU
 HEAP_BLOCK_BYTES: Final = 32 << 20  # the largest M_MMAP_THRESHOLD that glibc takes
+AREA_BYTES: Final = 64 << 20  # with so much room kept no area is given back
 
 
 class HeapTrimmer:
@@ -76,4 +81,5 @@ def keep_freed_memory() -> Callable[[], object] | None:
         return None
     mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES)
     mallopt(M_TRIM_THRESHOLD, KEEP_BYTES)
+    mallopt(M_TOP_PAD, AREA_BYTES)
     return lambda: trim(0)

@@ -1,5 +1,8 @@
 """Freed memory is kept between runs, and given back when the process has grown."""
 
+import subprocess
+import sys
+
 from stages.device.cpu.heap import (
     GROWTH_BYTES,
     LOOK_EVERY_TOKENS,
@@ -91,3 +94,43 @@ def test_resident_memory_is_that_of_this_process():
     before = resident_bytes()
     block = bytearray(b"x") * (32 << 20)
     assert resident_bytes() - before > len(block) // 2
+
+
+IN_A_THREAD = """
+import ctypes, resource, threading
+from stages.device.cpu.heap import keep_freed_memory
+
+keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+
+def write(size):
+    block = libc.malloc(size)
+    libc.memset(block, 1, size)
+    return block
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+
+def work():
+    for _ in range(80):  # MiB, so that some step is the last of an area
+        write(1 << 20)
+        libc.free(write(4 << 20))
+        before = faults()
+        libc.free(write(4 << 20))
+        found.append(faults() - before)
+
+found = []
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print(max(found))
+"""
+
+
+def test_a_thread_finds_the_pages_that_it_has_just_freed_wherever_its_heap_ends():
+    run = subprocess.run([sys.executable, "-c", IN_A_THREAD], stdout=subprocess.PIPE, check=True)
+    assert int(run.stdout) < 100  # of 1,024
