@@ -9,11 +9,12 @@ area back as soon as nothing in it is used: where activations begin a new one, e
 pays for its pages anew. After some time under mixed load that had befallen one of two
 threads, and the server lost a sixth of its throughput; so areas are kept, too.
 
-Runs differ in size, though, and a heap that keeps everything fragments: it is trimmed when the process has grown by ``GROWTH_BYTES`` above its floor,
-the least that ever remained after a trim. What other threads hold at such a moment
-remains too; counted into the floor, it would raise it each time. What remains for good
-raises the floor by a ``RISES``th of that at a time. Looking takes 20 us; trimming takes 1 ms,
-and 1 to 3% of the throughput when it is done every few thousand tokens.
+Runs differ in size, though, and a heap that keeps everything fragments: it is trimmed when the
+process has grown by ``GROWTH_BYTES`` above its floor, the least that ever remained after a
+trim. What other threads hold at such a moment remains too; counted into the floor, it would
+raise it each time. What remains for good raises the floor by a ``RISES``th of that at a time.
+Looking takes 20 us; trimming takes 1 ms, and 1 to 3% of the throughput when it is done every
+few thousand tokens.
 
 In half precision, where weights take half of the memory, a run's activations are above
 ``GROWTH_BYTES`` and the time for their pages counts more: with ``HALF_GROWTH_BYTES`` it is 1.1
