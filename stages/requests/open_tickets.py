@@ -1,6 +1,6 @@
 """The tickets that wait, and the work they have reserved.
 
-It is given back with each part of the answer, so that what is done keeps nobody out, and
+It is given back while a large request is answered, so that what is done keeps nobody out, and
 the rest when the *ticket ends*, so that live work is never refused because of dead work.
 Whoever touches a chunk asks :meth:`OpenTickets.alive` first, and drops what nobody waits
 for. Like :mod:`stages.requests.ticket` it is clock-free, and belongs to the same thread.
@@ -128,7 +128,7 @@ class OpenTickets:
             self._end(ticket, TicketState.DONE, ticket.answer(queue_s, device_s, now), now)
             return
         before = ticket.left
-        ticket.done += work
+        ticket.note_done(work)
         self._count(ticket, before, ticket.left)
 
     def spell(self, ticket: Ticket, now: float, **spelled: Any) -> None:

@@ -9,12 +9,13 @@ area back as soon as nothing in it is used: where activations begin a new one, e
 pays for its pages anew. After some time under mixed load that had befallen one of two
 threads, and the server lost a sixth of its throughput; so areas are kept, too.
 
-Runs differ in size, though, and a heap that keeps everything fragments: it is trimmed when the
-process has grown by ``GROWTH_BYTES`` above its floor, the least that ever remained after a
-trim. What other threads hold at such a moment remains too; counted into the floor, it would
-raise it each time. What remains for good raises the floor by a ``RISES``th of that at a time.
-Looking takes 20 us; trimming takes 1 ms, and 1 to 3% of the throughput when it is done every
-few thousand tokens.
+Threads that are still to come share the heaps that there are: ten more megabytes would lie
+unused in theirs. Runs differ in size, though, and a heap that keeps everything fragments: it is
+trimmed when the process has grown by ``GROWTH_BYTES`` above its floor, the least that ever
+remained after a trim. What other threads hold at such a moment remains too; counted into the
+floor, it would raise it each time. What remains for good raises the floor by a ``RISES``th of
+that at a time. Looking takes 20 us; trimming takes 1 ms, and 1 to 3% of the throughput when it
+is done every few thousand tokens.
 
 In half precision, where weights take half of the memory, a run's activations are above
 ``GROWTH_BYTES`` and the time for their pages counts more: with ``HALF_GROWTH_BYTES`` it is 1.1
@@ -31,7 +32,7 @@ LOOK_EVERY_TOKENS: Final = 1 << 11
 GROWTH_BYTES: Final = 12 << 20
 HALF_GROWTH_BYTES: Final = 48 << 20
 RISES: Final = 24
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8  # glibc's malloc.h
 KEEP_BYTES: Final = 1 << 30  # far above the activations of one run on a CPU
 HEAP_BLOCK_BYTES: Final = 32 << 20  # the largest M_MMAP_THRESHOLD that glibc takes
 AREA_BYTES: Final = 64 << 20  # with so much room kept no area is given back
@@ -83,4 +84,5 @@ def keep_freed_memory() -> Callable[[], object] | None:
     mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES)
     mallopt(M_TRIM_THRESHOLD, KEEP_BYTES)
     mallopt(M_TOP_PAD, AREA_BYTES)
+    mallopt(M_ARENA_MAX, 1)
     return lambda: trim(0)

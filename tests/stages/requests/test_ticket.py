@@ -13,9 +13,9 @@ from stages.errors import DeadlineExceeded, Internal
 from stages.load.cost_model import NO_WORK, Work
 from stages.requests.answer import Answer, ItemError
 from stages.requests.open_tickets import OpenTickets
-from stages.requests.ticket import TicketState
+from stages.requests.ticket import COUNTED_OFF_TOKENS, TicketState
 
-WORKS = st.builds(Work, st.integers(0, 1000), st.integers(0, 10**6))
+WORKS = st.builds(Work, st.integers(0, 2 * COUNTED_OFF_TOKENS), st.integers(0, 10**6))
 
 
 def deliver(
@@ -41,7 +41,8 @@ class TicketLives(RuleBasedStateMachine):
         self.all = []
         self.heard = {}
         self.missing = {}
-        self.done = {}
+        self.done = {}  # and counted off
+        self.since = {}  # done, and not counted off
         self.on_their_way = {}
         self.abandoned = set()
 
@@ -57,7 +58,7 @@ class TicketLives(RuleBasedStateMachine):
         self.all.append(ticket)
         self.heard[ticket] = heard
         self.missing[ticket] = list(range(items))
-        self.done[ticket] = NO_WORK
+        self.done[ticket] = self.since[ticket] = NO_WORK
         self.on_their_way[ticket] = items
 
     @precondition(lambda self: self.all)
@@ -90,7 +91,10 @@ class TicketLives(RuleBasedStateMachine):
         part = data.draw(st.lists(st.sampled_from(missing), min_size=1, unique=True))
         was_waiting = ticket.waiting
         deliver(self.tickets, ticket, part, work=work, now=self.now)
-        self.done[ticket] += work
+        self.since[ticket] += work
+        if self.since[ticket].tokens >= COUNTED_OFF_TOKENS:
+            self.done[ticket] += self.since[ticket]
+            self.since[ticket] = NO_WORK
         self.missing[ticket] = [position for position in missing if position not in part]
         assert ticket.waiting == (was_waiting and bool(self.missing[ticket]))
 
